@@ -1,0 +1,116 @@
+"""What a contender's script and the runner say to each other.
+
+A script writes one function, `answer(task, clock)`, and hands it to `main`. It is run by the
+contender's own Python, so this file needs nothing but numpy and scipy. The same function first
+answers a small part of the task, which compiles and loads what has to be; that is not counted.
+"""
+
+import argparse
+import json
+import os
+import resource
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+THREADS = int(os.environ.get("BENCHMARK_THREADS", "2"))
+
+
+@dataclass(frozen=True)
+class TopN:
+    """Rank the unseen items of every user: the answer is int [users, k], -1 where it ends early."""
+
+    train: sparse.csr_matrix
+    k: int
+    seed: int
+    parameters: dict[str, Any]
+
+    def small(self) -> "TopN":
+        part = self.train[:200, :500]
+        part = part[np.diff(part.indptr) > 0]
+        return TopN(part, self.k, self.seed, self.parameters)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Predict ratings: the answer is float [len(test_users)]."""
+
+    users: np.ndarray
+    items: np.ndarray
+    values: np.ndarray
+    test_users: np.ndarray
+    test_items: np.ndarray
+    seed: int
+    parameters: dict[str, Any]
+
+    def small(self) -> "Rate":
+        u, i, v = self.users[:5000], self.items[:5000], self.values[:5000]
+        return Rate(u, i, v, u[:100], i[:100], self.seed, self.parameters)
+
+
+@dataclass
+class Clock:
+    """Wall seconds by phase: `prepare` (into the library's own structures), `fit`, `recommend`."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, phase: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
+
+
+def read(folder: Path, seed: int, parameters: dict[str, Any]) -> TopN | Rate:
+    """The task in `folder`, as the runner wrote it with `write_top_n` or `write_rate`."""
+    arrays = dict(np.load(folder / "train.npz"))
+    if "indptr" in arrays:
+        data = np.ones(len(arrays["indices"]), np.float32)
+        shape = tuple(arrays["shape"])
+        train = sparse.csr_matrix((data, arrays["indices"], arrays["indptr"]), shape=shape)
+        return TopN(train, int(arrays["k"]), seed, parameters)
+    return Rate(**arrays, seed=seed, parameters=parameters)
+
+
+def write_top_n(folder: Path, train: sparse.csr_matrix, k: int) -> None:
+    arrays = {"indptr": train.indptr, "indices": train.indices, "shape": train.shape, "k": k}
+    np.savez(folder / "train.npz", **arrays)
+
+
+def write_rate(folder: Path, **arrays: np.ndarray) -> None:
+    """`arrays` are the fields of `Rate`; the true test ratings are never written."""
+    np.savez(folder / "train.npz", **arrays)
+
+
+def main(answer: Callable[[Any, Clock], np.ndarray], *packages: str) -> None:
+    """Answer the task of the command line and write `answer.npy` and `report.json`.
+
+    `packages` are the distributions whose versions are reported.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--parameters", type=json.loads, required=True)
+    said = parser.parse_args()
+    task = read(said.folder, said.seed, said.parameters)
+
+    answer(task.small(), Clock())
+    clock = Clock()
+    result = answer(task, clock)
+
+    np.save(said.out / "answer.npy", result)
+    report = {
+        "seconds": clock.seconds,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "versions": {name: version(name) for name in (*packages, "numpy")},
+        "threads": THREADS,
+    }
+    (said.out / "report.json").write_text(json.dumps(report))

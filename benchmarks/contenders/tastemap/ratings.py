@@ -1,0 +1,25 @@
+"""Tastemap's own models on ratings; `model` among the parameters is the class's name."""
+
+import numpy as np
+import polars as pl
+import tastemap as tm
+
+from benchmarks.contenders.protocol import Clock, Rate, main
+
+
+def answer(task: Rate, clock: Clock) -> np.ndarray:
+    parameters = dict(task.parameters)
+    make = getattr(tm, parameters.pop("model"))
+    events = pl.DataFrame({"user": task.users, "item": task.items, "rating": task.values})
+    with clock("prepare"):
+        data = tm.Dataset.from_frame(events, user="user", item="item", value="rating")
+    model = make(**parameters, seed=task.seed)
+    with clock("fit"):
+        model.fit(data)
+    with clock("predict"):
+        predicted = model.predict(users=task.test_users, items=task.test_items)
+    return np.asarray(predicted)
+
+
+if __name__ == "__main__":
+    main(answer, "tastemap")

@@ -1,0 +1,94 @@
+"""The two splits of the benchmarks, each with a hash that is printed beside every figure."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """A data set in file order: `users` and `items` are row numbers from 0, int32 [n]."""
+
+    name: str
+    users: np.ndarray
+    items: np.ndarray
+    values: np.ndarray
+    n_users: int
+    n_items: int
+
+
+@dataclass(frozen=True)
+class TopNSplit:
+    """What each user liked, as 0/1 matrices, users × items, without a common entry."""
+
+    train: sparse.csr_matrix
+    test: sparse.csr_matrix
+    seed: int
+
+    @property
+    def hash(self) -> str:
+        return _hash(*(part for m in (self.train, self.test) for part in (m.indptr, m.indices)))
+
+
+@dataclass(frozen=True)
+class RatingSplit:
+    """Event numbers of `ratings`: `train` int64 [m], `test` int64 [n - m]."""
+
+    ratings: Ratings
+    train: np.ndarray
+    test: np.ndarray
+
+    @property
+    def hash(self) -> str:
+        r = self.ratings
+        return _hash(
+            *(part[rows] for rows in (self.train, self.test) for part in (r.users, r.items))
+        )
+
+
+def top_n(ratings: Ratings, seed: int, *, least: float = 4, events: int = 5) -> TopNSplit:
+    """A random fifth of what each user liked is the test.
+
+    Liked means rated `least` or better; users who liked fewer than `events` items are left out.
+    Of a user's n likes, n // 5 are drawn; `seed` is that of the draw.
+    """
+    liked = ratings.values >= least
+    users, items = ratings.users[liked], ratings.items[liked]
+    kept = np.bincount(users, minlength=ratings.n_users)[users] >= events
+    users = np.unique(users[kept], return_inverse=True)[1]
+    items = np.unique(items[kept], return_inverse=True)[1]
+
+    draw = np.random.default_rng(seed).random(len(users))
+    order = np.lexsort((draw, users))
+    counts = np.bincount(users)
+    starts = np.cumsum(counts) - counts
+    place = np.empty(len(users), np.int64)
+    place[order] = np.arange(len(users)) - np.repeat(starts, counts)
+    test = place < counts[users] // 5
+
+    shape = (len(counts), int(items.max()) + 1)
+    return TopNSplit(
+        _matrix(users[~test], items[~test], shape), _matrix(users[test], items[test], shape), seed
+    )
+
+
+def rating_tenth(ratings: Ratings) -> RatingSplit:
+    """The first tenth of a fixed shuffle of the file's rows is the test, as others publish it."""
+    order = np.random.RandomState(42).permutation(len(ratings.values))
+    n_test = len(order) // 10
+    return RatingSplit(ratings, order[n_test:], order[:n_test])
+
+
+def _matrix(users: np.ndarray, items: np.ndarray, shape: tuple[int, int]) -> sparse.csr_matrix:
+    matrix = sparse.csr_matrix((np.ones(len(users), np.float32), (users, items)), shape=shape)
+    matrix.sort_indices()
+    return matrix
+
+
+def _hash(*parts: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(np.ascontiguousarray(part, np.int64).tobytes())
+    return digest.hexdigest()[:12]

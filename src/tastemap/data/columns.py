@@ -1,0 +1,446 @@
+"""What the columns of a log are called, and how their raw values become ids, seconds and weights.
+
+Everything here looks at a whole column at once. A bad value is not raised but described by a
+`Flaw`, since only the caller knows the row's place in the file and whether bad rows are rejected.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tastemap.errors import DataError
+
+__all__ = [
+    "ROLES",
+    "SYNONYMS",
+    "ColumnNames",
+    "Flaw",
+    "from_python",
+    "normalised",
+    "parse_ids",
+    "parse_kinds",
+    "parse_times",
+    "parse_values",
+    "recognise",
+]
+
+ROLES = ("user", "item", "time", "value", "kind")
+
+SYNONYMS: dict[str, tuple[str, ...]] = {
+    "user": ("user", "user_id", "uid", "customer", "customer_id", "visitor", "visitor_id",
+             "reviewer_id", "member", "member_id", "account_id", "profile_id", "person_id"),
+    "item": ("item", "item_id", "iid", "product", "product_id", "movie", "movie_id", "film",
+             "film_id", "article", "article_id", "book", "book_id", "isbn", "song", "song_id",
+             "track", "track_id", "video", "video_id", "business_id", "content_id", "sku", "asin"),
+    "time": ("time", "timestamp", "ts", "datetime", "date", "unix_time", "event_time",
+             "unix_review_time", "created_at"),
+    "value": ("value", "rating", "score", "weight", "stars"),
+    "kind": ("kind", "event", "event_type", "type", "action", "behavior", "behaviour"),
+}  # fmt: skip
+"""Names that need no mapping, the first that a file has wins. Case, spaces, `_` and `-` do not
+count (`userId`, `User ID`), and neither does RecBole's type suffix (`user_id:token`)."""
+
+LATEST = datetime(2200, 1, 1, tzinfo=UTC).timestamp()
+"""Times beyond this (Unix seconds) are taken for a mistake of unit."""
+
+_ISO_REMEDY = "Give Unix seconds or ISO 8601 text, such as 2024-01-31T12:00:00Z"
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """What is wrong with some rows of a column: `rows` is bool [n]."""
+
+    rows: NDArray[np.bool_]
+    column: str
+    problem: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class ColumnNames:
+    """What the caller said the columns are called; None where it is to be recognised."""
+
+    user: str | None = None
+    item: str | None = None
+    time: str | None = None
+    value: str | None = None
+    kind: str | None = None
+    context: tuple[str, ...] = ()
+
+    def resolve(self, found: Sequence[str], source: str) -> dict[str, str]:
+        """The column for each role that is there, and for each context column.
+
+        Raises:
+            DataError: user or item is not there, or a column that was named, or is there twice.
+        """
+        chosen: dict[str, str] = {}
+        for role in ROLES:
+            named: str | None = getattr(self, role)
+            name = recognise(role, found) if named is None else _named(named, found, source, role)
+            if name is not None:
+                chosen[role] = name
+            elif role in ("user", "item"):
+                raise DataError(
+                    f"no {role} column among {_listed(found)}",
+                    source=source,
+                    remedy=_no_header(found) or f'Name it, as in {role}="NAME"',
+                )
+        for name in self.context:
+            if name in ROLES:
+                raise DataError(
+                    f"a context column cannot be called {name!r}",
+                    source=source,
+                    column=name,
+                    remedy="Rename it, since to_frame() uses that name",
+                )
+            chosen[name] = _named(name, found, source, "context")
+        for role, name in chosen.items():
+            if list(found).count(name) > 1:
+                raise DataError(
+                    "the column occurs more than once",
+                    source=source,
+                    column=name,
+                    remedy=f"Rename one, so that {role} is plain",
+                )
+        return chosen
+
+
+def normalised(name: str) -> str:
+    """A column's name without type suffix, case and separators."""
+    return re.sub(r"[\s_\-.]", "", name.partition(":")[0]).lower()
+
+
+def recognise(role: str, found: Sequence[str]) -> str | None:
+    """The column that is called by one of a role's synonyms, or None."""
+    by_name = {normalised(name): name for name in reversed(found)}
+    for synonym in SYNONYMS[role]:
+        if normalised(synonym) in by_name:
+            return by_name[normalised(synonym)]
+    return None
+
+
+def _named(name: str, found: Sequence[str], source: str, role: str) -> str:
+    if name in found:
+        return name
+    for other in found:
+        if other.partition(":")[0] == name:
+            return other
+    raise DataError(
+        f"there is no column {name!r} ({role}); there are {_listed(found)}",
+        source=source,
+        column=name,
+        remedy="Name one of these",
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name[:40]) for name in names[:30])
+    return f"the columns {shown}" + (f" and {len(names) - 30} more" if len(names) > 30 else "")
+
+
+def _no_header(found: Sequence[str]) -> str | None:
+    if sum(bool(re.fullmatch(r"-?\d+(\.\d+)?", name.strip())) for name in found) >= 2:
+        return "The first line looks like data: put a header line such as user,item,time before it"
+    return None
+
+
+# -- ids ------------------------------------------------------------------------------------------
+
+
+def parse_ids(values: pa.Array, column: str) -> tuple[pa.DictionaryArray, list[Flaw]]:
+    """Ids as distinct values in order of first appearance and an index into them.
+
+    Strings and integers stay what they are; floats that are whole numbers are integers (pandas
+    makes floats of integers with missing values). Bytes are UTF-8 text.
+
+    Raises:
+        DataError: the column is of another type altogether.
+    """
+    values = _plain(values)
+    flaws: list[Flaw] = []
+    if pa.types.is_null(values.type):
+        values = values.cast(pa.large_string())
+    if pa.types.is_floating(values.type):
+        numbers = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        # NaN stands for a null here, and is reported as one below.
+        broken = ~((np.floor(numbers) == numbers) & (np.abs(numbers) < 2**53)) & ~np.isnan(numbers)
+        flaws += _flaw(broken, column, "the id is not a whole number", "Ids are text or integers")
+        usable = np.where(broken | np.isnan(numbers), 0, numbers).astype(np.int64)
+        values = pa.array(usable, mask=np.isnan(numbers) | broken)
+    is_text = _is_text(values.type)
+    if not (is_text or pa.types.is_integer(values.type)):
+        raise _wrong_type(values, column, "ids must be strings or integers")
+    encoded = values.dictionary_encode()
+    index, distinct = encoded.indices, encoded.dictionary
+    if is_text:
+        distinct, broken_text = _decoded(distinct)
+        flaws += _flaw(
+            _of_distinct(broken_text, index), column, "the id is not valid UTF-8",
+            "Save the file as UTF-8",
+        )  # fmt: skip
+        blank = pc.equal(pc.utf8_trim_whitespace(distinct), "")
+        empty = _of_distinct(blank.fill_null(False).to_numpy(zero_copy_only=False), index)
+        flaws += _flaw(empty, column, "the id is empty", "Give every event a user and an item")
+    elif pa.types.is_uint64(distinct.type):
+        too_large = pc.greater(distinct, 2**63 - 1).to_numpy(zero_copy_only=False)
+        flaws += _flaw(
+            _of_distinct(too_large, index), column, "the integer id does not fit 64 bits",
+            "Write such ids as text",
+        )  # fmt: skip
+        if too_large.any():
+            distinct = pc.if_else(pa.array(too_large), pa.scalar(0, pa.uint64()), distinct)
+    if encoded.null_count:
+        missing = index.is_null().to_numpy(zero_copy_only=False)
+        for flaw in flaws:
+            missing &= ~flaw.rows
+        flaws += _flaw(missing, column, "the id is missing", "Give every event a user and an item")
+    target = pa.large_string() if is_text else pa.int64()
+    return pa.DictionaryArray.from_arrays(index, distinct.cast(target)), flaws
+
+
+def parse_kinds(values: pa.Array, column: str) -> tuple[pa.DictionaryArray, list[Flaw]]:
+    """Kinds of event as distinct text and an index into it."""
+    encoded, flaws = parse_ids(values, column)
+    flaws = [
+        Flaw(flaw.rows, flaw.column, flaw.problem.replace("the id", "the kind of event"),
+             "Give every event a kind, such as view or purchase")
+        for flaw in flaws
+    ]  # fmt: skip
+    names = encoded.dictionary.cast(pa.large_string())
+    return pa.DictionaryArray.from_arrays(encoded.indices, names), flaws
+
+
+def _of_distinct(marked: NDArray[np.bool_], index: pa.Array) -> NDArray[np.bool_]:
+    """Rows whose distinct value is marked."""
+    if not marked.any():
+        return np.zeros(len(index), bool)
+    positions = index.fill_null(0).to_numpy(zero_copy_only=False)
+    return marked[positions] & index.is_valid().to_numpy(zero_copy_only=False)
+
+
+# -- numbers and times ----------------------------------------------------------------------------
+
+
+def parse_values(values: pa.Array, column: str) -> tuple[NDArray[np.float32], list[Flaw]]:
+    """Values as float32 [n]; numeric text is understood.
+
+    Raises:
+        DataError: the column is of another type altogether.
+    """
+    values = _plain(values)
+    missing = _nulls(values)
+    remedy = "Give a finite number, or leave the row out"
+    if pa.types.is_boolean(values.type):
+        values = values.cast(pa.int8())
+    if _is_text(values.type):
+        text, broken = _decoded(values)
+        numbers, not_numeric = _numbers(text)
+        unreadable = broken | not_numeric
+    elif pa.types.is_null(values.type) or _is_number(values.type):
+        numbers = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        unreadable = np.zeros(len(numbers), bool)
+    else:
+        raise _wrong_type(values, column, "values must be numbers")
+    with np.errstate(over="ignore"):
+        result = numbers.astype(np.float32)
+    infinite = ~np.isfinite(result) & ~missing & ~unreadable
+    return result, [
+        *_flaw(missing, column, "the value is missing", remedy),
+        *_flaw(unreadable, column, "the value is not a number", remedy),
+        *_flaw(infinite, column, "the value is not a finite number", remedy),
+    ]
+
+
+def parse_times(values: pa.Array, column: str) -> tuple[NDArray[np.float64], list[Flaw]]:
+    """Unix seconds, float64 [n], from seconds, numeric or ISO 8601 text, dates or timestamps.
+
+    Text and timestamps without a zone are UTC.
+
+    Raises:
+        DataError: the column is of another type altogether.
+    """
+    values = _plain(values)
+    missing = _nulls(values)
+    unreadable = np.zeros(len(values), bool)
+    if _is_text(values.type):
+        text, broken = _decoded(values)
+        seconds, not_numeric = _numbers(text)
+        if not_numeric.any():
+            dates = text.filter(pa.array(not_numeric))
+            seconds[not_numeric] = _iso_seconds(dates)
+            unreadable = not_numeric & np.isnan(seconds)
+        unreadable |= broken
+    elif pa.types.is_timestamp(values.type):
+        scale = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[values.type.unit]
+        seconds = _ticks(values) / scale
+    elif pa.types.is_date(values.type):
+        seconds = _ticks(values.cast(pa.timestamp("s")))
+    elif pa.types.is_null(values.type) or _is_number(values.type):
+        seconds = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    else:
+        raise _wrong_type(values, column, "times must be Unix seconds, ISO 8601 text or timestamps")
+    known = ~missing & ~unreadable
+    flaws = [
+        *_flaw(missing, column, "the time is missing", _ISO_REMEDY),
+        *_flaw(unreadable, column, "the time is neither a number nor an ISO 8601 date", _ISO_REMEDY),
+        *_flaw(~np.isfinite(seconds) & known, column, "the time is not finite", _ISO_REMEDY),
+    ]
+    return seconds, flaws + _out_of_range(seconds, known, column)
+
+
+def _out_of_range(
+    seconds: NDArray[np.float64], known: NDArray[np.bool_], column: str
+) -> list[Flaw]:
+    with np.errstate(invalid="ignore"):
+        early = known & (seconds < 0) & np.isfinite(seconds)
+        late = known & (seconds > LATEST) & np.isfinite(seconds)
+    flaws = _flaw(early, column, "the time is negative, which is before 1970", _ISO_REMEDY)
+    for unit, scale in (("milliseconds", 1e3), ("microseconds", 1e6), ("nanoseconds", 1e9)):
+        of_unit = late & (seconds / scale <= LATEST)
+        flaws += _flaw(
+            of_unit, column, f"the time looks like {unit}; times are Unix seconds",
+            f"Divide the column by {scale:,.0f} first",
+        )  # fmt: skip
+        late = late & ~of_unit
+    return flaws + _flaw(late, column, "the time is after the year 2200", _ISO_REMEDY)
+
+
+def _numbers(text: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Numbers of text, float64 [n] (NaN where there is none), and where text is not a number."""
+    series = pl.Series(pl.from_arrow(text))
+    numbers = series.cast(pl.Float64, strict=False)
+    if numbers.null_count() > series.null_count():
+        numbers = series.str.strip_chars().cast(pl.Float64, strict=False)
+    unreadable = (numbers.is_null() & series.is_not_null()).to_numpy()
+    return numbers.fill_null(np.nan).to_numpy(writable=True), unreadable
+
+
+def _iso_seconds(text: pa.Array) -> NDArray[np.float64]:
+    """Unix seconds of ISO 8601 text, NaN where it is not."""
+    # Arrow reads a column that is all naive, or all with a zone, at once; a mixture or a bad value
+    # makes it fail, and then each distinct text is read alone.
+    for target in (pa.timestamp("us"), pa.timestamp("us", "UTC")):
+        try:
+            return _ticks(text.cast(target)) / 1e6
+        except pa.ArrowInvalid:
+            continue
+    encoded = text.dictionary_encode()
+    seconds = np.array([_iso_second(each) for each in encoded.dictionary.to_pylist()], np.float64)
+    return seconds[encoded.indices.to_numpy(zero_copy_only=False)]
+
+
+def _iso_second(text: str) -> float:
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return np.nan
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _ticks(values: pa.Array) -> NDArray[np.float64]:
+    return values.cast(pa.int64()).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+
+
+# -- Arrow types ----------------------------------------------------------------------------------
+
+
+def _plain(values: pa.Array) -> pa.Array:
+    """The values without dictionary encoding or chunks, views as plain strings."""
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if pa.types.is_string_view(values.type):
+        values = values.cast(pa.large_string())
+    return values
+
+
+def _decoded(values: pa.Array) -> tuple[pa.Array, NDArray[np.bool_]]:
+    """Text of bytes, with null where it is not UTF-8, and where that is."""
+    broken = np.zeros(len(values), bool)
+    if not (pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type)):
+        return values, broken
+    try:
+        return values.cast(pa.string()), broken
+    except pa.ArrowInvalid:
+        texts = [None if raw is None else _utf8(raw) for raw in values.to_pylist()]
+        result = pa.array(texts, pa.large_string())
+        return result, _nulls(result) & ~_nulls(values)
+
+
+def _utf8(raw: bytes) -> str | None:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def from_python(values: Sequence[Any]) -> tuple[pa.Array, NDArray[np.bool_]]:
+    """A column of Python objects that Arrow finds no one type for, and where one is no scalar.
+
+    Numbers among text become text, so that 7 and "7" are one id.
+    """
+    objects = [None if value is None or value != value else value for value in values]
+    odd = np.array([isinstance(value, (list, dict, tuple, set)) for value in objects], bool)
+    scalars = [None if bad else value for value, bad in zip(objects, odd, strict=True)]
+    if not any(isinstance(value, bool) for value in scalars):
+        try:
+            return pa.array(scalars), odd
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+            pass
+    texts = [None if value is None else _as_text(value) for value in scalars]
+    return pa.array(texts, pa.large_string()), odd
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def _nulls(values: pa.Array) -> NDArray[np.bool_]:
+    # NaN in a float column is pandas' word for a missing value, but not ours: only nulls count.
+    if values.null_count == 0:
+        return np.zeros(len(values), bool)
+    nulls: NDArray[np.bool_] = values.is_null().to_numpy(zero_copy_only=False)
+    return nulls
+
+
+def _is_text(type_: pa.DataType) -> bool:
+    tests: tuple[Callable[[pa.DataType], bool], ...] = (
+        pa.types.is_string,
+        pa.types.is_large_string,
+        pa.types.is_binary,
+        pa.types.is_large_binary,
+    )
+    return any(test(type_) for test in tests)
+
+
+def _is_number(type_: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_)
+    )
+
+
+def _wrong_type(values: pa.Array, column: str, problem: str) -> DataError:
+    first = pc.index(values.is_valid(), True).as_py()
+    return DataError(
+        f"{problem}, and the column holds {values.type}",
+        column=column,
+        value=str(values[first].as_py()) if first >= 0 else None,
+        remedy="Convert the column, or map another one",
+    )
+
+
+def _flaw(rows: NDArray[np.bool_], column: str, problem: str, remedy: str) -> list[Flaw]:
+    return [Flaw(rows, column, problem, remedy)] if rows.any() else []

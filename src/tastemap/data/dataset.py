@@ -1,0 +1,275 @@
+"""A log of what people did, indexed: the one structure that everything learns from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tastemap.data.histories import Histories, group_by_row
+from tastemap.data.queries import Queries
+from tastemap.data.vocabulary import Vocabulary
+from tastemap.errors import DataError
+
+__all__ = ["Dataset"]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Interactions, item table, user table, and the vocabularies of both.
+
+    Attributes:
+        users: vocabulary of users; row 0 is the unknown user.
+        items: vocabulary of items; row 0 is the unknown item.
+        histories: the events of each user row (row 0 has none), sorted by (time, input order).
+        kind_names: what the codes of `histories.kinds` mean.
+        has_times: False where the input had no time column; all times are 0 then.
+        context: further columns of the events, aligned with the events of `histories`, or None.
+        item_table: attributes of items as given, with a column "item" of ids, or None.
+        user_table: attributes of users as given, with a column "user" of ids, or None.
+    """
+
+    users: Vocabulary
+    items: Vocabulary
+    histories: Histories
+    kind_names: tuple[str, ...] = ("event",)
+    has_times: bool = True
+    context: pl.DataFrame | None = None
+    item_table: pl.DataFrame | None = None
+    user_table: pl.DataFrame | None = None
+
+    @classmethod
+    def from_events(
+        cls,
+        users: Vocabulary,
+        items: Vocabulary,
+        user_rows: NDArray[np.int32],
+        item_rows: NDArray[np.int32],
+        times: NDArray[np.float64] | None = None,
+        values: NDArray[np.float32] | None = None,
+        kinds: NDArray[np.uint8] | None = None,
+        *,
+        kind_names: Sequence[str] = ("event",),
+        context: pl.DataFrame | None = None,
+        item_table: pl.DataFrame | None = None,
+        user_table: pl.DataFrame | None = None,
+    ) -> Dataset:
+        """A data set of checked columns [m] in input order; see `from_frame` for raw data."""
+        m = len(user_rows)
+        has_times = times is not None
+        times = np.zeros(m) if times is None else times
+        offsets, order = group_by_row(user_rows, times, len(users))
+        return cls(
+            users,
+            items,
+            Histories(
+                offsets,
+                item_rows[order],
+                times[order],
+                np.ones(m, np.float32) if values is None else values[order],
+                np.zeros(m, np.uint8) if kinds is None else kinds[order],
+            ),
+            tuple(kind_names),
+            has_times,
+            None if context is None else context[order],
+            item_table,
+            user_table,
+        )
+
+    @property
+    def n_users(self) -> int:
+        """Users, without the row for the unknown."""
+        return len(self.users) - 1
+
+    @property
+    def n_items(self) -> int:
+        """Items, without the row for the unknown."""
+        return len(self.items) - 1
+
+    @property
+    def n_events(self) -> int:
+        return self.histories.n_events
+
+    def __repr__(self) -> str:
+        return f"Dataset({self.n_events:,} events, {self.n_users:,} users, {self.n_items:,} items)"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash (16 hex digits) of ids and events: equal data sets have equal fingerprints."""
+        digest = hashlib.sha256()
+        for vocabulary in (self.users, self.items):
+            digest.update(repr(vocabulary.ids_array.type).encode())
+            for buffer in _compact(vocabulary.ids_array).buffers():
+                if buffer is not None:
+                    digest.update(buffer)
+        h = self.histories
+        for array in (h.offsets, h.items, h.times, h.values, h.kinds):
+            digest.update(np.ascontiguousarray(array).data)
+        digest.update(repr(self.kind_names).encode())
+        return digest.hexdigest()[:16]
+
+    @cached_property
+    def item_counts(self) -> NDArray[np.int64]:
+        """Events of each item row, int64 [item rows]."""
+        return np.bincount(self.histories.items, minlength=len(self.items)).astype(np.int64)
+
+    def to_frame(self) -> pl.DataFrame:
+        """The events as columns user, item, time, value, kind and the context, by user and time."""
+        h = self.histories
+        frame = pl.DataFrame(
+            {
+                "user": pl.Series(self.users.take(h.rows_of_events())),
+                "item": pl.Series(self.items.take(h.items)),
+                "time": h.times,
+                "value": h.values,
+                "kind": pl.Series(np.asarray(self.kind_names, dtype=object)[h.kinds], dtype=pl.Utf8),
+            }
+        )
+        return frame if self.context is None else pl.concat([frame, self.context], how="horizontal")
+
+    def queries(self, user_rows: NDArray[Any] | None = None) -> Queries:
+        """What to ask for these users (all by default) after all that is known of them."""
+        if user_rows is None:
+            user_rows = np.arange(1, len(self.users))
+        rows = np.asarray(user_rows, np.int32)
+        profile = None if self.user_table is None else self.profiles(rows)
+        return Queries.of(self.histories.take(rows), users=rows, profile=profile)
+
+    def profiles(self, user_rows: NDArray[Any]) -> pl.DataFrame | None:
+        """The user table's rows for some user rows (nulls for those it does not hold)."""
+        return _aligned(self.user_table, "user", self.users, user_rows)
+
+    def item_attributes(self) -> pl.DataFrame | None:
+        """The item table aligned with the vocabulary: row i holds the attributes of item row i+1."""
+        return _aligned(self.item_table, "item", self.items, np.arange(1, len(self.items)))
+
+    def with_events(self, keep: NDArray[np.bool_]) -> Dataset:
+        """The same users, items and tables with only the events where `keep` (bool [m]) holds."""
+        context = None if self.context is None else self.context.filter(pl.Series(keep))
+        return replace(self, histories=self.histories.select(keep), context=context)
+
+    def filter(
+        self,
+        *,
+        min_value: float | None = None,
+        kinds: Sequence[str] | None = None,
+        min_user_events: int = 0,
+        min_item_events: int = 0,
+    ) -> Dataset:
+        """The events that pass, with vocabularies of only the users and items that are left.
+
+        Values and kinds are looked at first, then the counts, again and again until every user and
+        every item that is left has enough events.
+
+        Raises:
+            DataError: an unknown kind, or nothing is left.
+        """
+        h = self.histories
+        keep = np.ones(h.n_events, bool)
+        if min_value is not None:
+            keep &= h.values >= min_value
+        if kinds is not None:
+            unknown = sorted(set(kinds) - set(self.kind_names))
+            if unknown:
+                raise DataError(f"unknown kind {unknown[0]!r}; there are {list(self.kind_names)}")
+            keep &= np.isin(h.kinds, [self.kind_names.index(kind) for kind in kinds])
+        rows = h.rows_of_events()
+        while True:
+            by_user = np.bincount(rows[keep], minlength=len(self.users))
+            by_item = np.bincount(h.items[keep], minlength=len(self.items))
+            enough = keep & (by_user[rows] >= min_user_events) & (by_item[h.items] >= min_item_events)
+            if enough.sum() == keep.sum():
+                break
+            keep = enough
+        if not keep.any():
+            raise DataError(
+                "no event is left after filtering", remedy="Lower the thresholds"
+            )
+        return self.with_events(keep)._compacted()
+
+    def _compacted(self) -> Dataset:
+        h = self.histories
+        user_kept = np.flatnonzero(h.counts > 0)
+        item_kept = np.flatnonzero(self.item_counts > 0)
+        new_item = np.zeros(len(self.items), np.int32)
+        new_item[item_kept] = np.arange(1, len(item_kept) + 1)
+        offsets = np.concatenate([[0], h.offsets[user_kept], h.offsets[-1:]])
+        return replace(
+            self,
+            users=Vocabulary(self.users.take(user_kept)),
+            items=Vocabulary(self.items.take(item_kept)),
+            histories=replace(h, offsets=offsets, items=new_item[h.items]),
+        )
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        *,
+        user: str | None = None,
+        item: str | None = None,
+        time: str | None = None,
+        value: str | None = None,
+        kind: str | None = None,
+        context: Sequence[str] = (),
+        items: Any = None,
+        users: Any = None,
+        weights: Mapping[str, float] | None = None,
+        on_bad_rows: Literal["raise", "reject"] = "raise",
+        rejects: str | Path | None = None,
+    ) -> Dataset:
+        """Provisional: columns user, item, timestamp, rating of a clean frame."""
+        table = pl.DataFrame(frame) if not isinstance(frame, pa.Table) else pl.from_arrow(frame)
+        assert isinstance(table, pl.DataFrame)
+
+        def encode(column: str) -> tuple[Vocabulary, NDArray[np.int32]]:
+            encoded = table[column].to_arrow().dictionary_encode()
+            rows = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32) + np.int32(1)
+            return Vocabulary(encoded.dictionary), rows
+
+        user_vocabulary, user_rows = encode(user or "user")
+        item_vocabulary, item_rows = encode(item or "item")
+        time_name, value_name = time or "timestamp", value or "rating"
+        return cls.from_events(
+            user_vocabulary,
+            item_vocabulary,
+            user_rows,
+            item_rows,
+            table[time_name].cast(pl.Float64).to_numpy() if time_name in table.columns else None,
+            table[value_name].cast(pl.Float32).to_numpy() if value_name in table.columns else None,
+        )
+
+    @classmethod
+    def from_files(cls, paths: str | Path | Sequence[str | Path], **mapping: Any) -> Dataset:
+        """Provisional: a clean Parquet or CSV file."""
+        path = Path(paths if isinstance(paths, (str, Path)) else paths[0])
+        reader = pl.read_parquet if path.suffix == ".parquet" else pl.read_csv
+        return cls.from_frame(reader(path), **mapping)
+
+
+def _compact(array: pa.Array) -> pa.Array:
+    """A copy whose buffers hold just this array, so that hashing them hashes it alone."""
+    return pa.concat_arrays([array, array.slice(0, 0)])
+
+
+def _aligned(
+    table: pl.DataFrame | None, key: str, vocabulary: Vocabulary, rows: NDArray[Any]
+) -> pl.DataFrame | None:
+    if table is None:
+        return None
+    ids = table[key].to_arrow()
+    place = np.full(len(vocabulary), -1, np.int64)
+    found = vocabulary.rows(ids)
+    place[found] = np.arange(len(found))
+    place[0] = -1
+    index = pl.Series(place[rows]).cast(pl.Int64)
+    index = pl.select(pl.when(index >= 0).then(index)).to_series()
+    return table.drop(key).select(pl.all().gather(index)) if table.width > 1 else pl.DataFrame()

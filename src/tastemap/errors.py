@@ -1,0 +1,86 @@
+"""The exceptions users see. Each says what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "DataError",
+    "MissingExtraError",
+    "NotFittedError",
+    "ParameterError",
+    "ReleaseError",
+    "TastemapError",
+    "UnknownIdError",
+]
+
+
+class TastemapError(Exception):
+    """Base of every error that Tastemap raises on purpose."""
+
+
+class ParameterError(TastemapError, ValueError):
+    """An argument or hyper-parameter is out of its type or range; the message names it."""
+
+
+class NotFittedError(TastemapError, RuntimeError):
+    """A model was asked for answers before `fit`."""
+
+
+class UnknownIdError(TastemapError, LookupError):
+    """An external id that the vocabulary does not hold, where an answer needs it."""
+
+
+class ReleaseError(TastemapError):
+    """A saved model, pipeline, or release store is damaged, too new, or not one at all."""
+
+
+class MissingExtraError(TastemapError, ImportError):
+    """An optional dependency is needed; the message names the extra to install."""
+
+
+class DataError(TastemapError, ValueError):
+    """Input data that cannot be used.
+
+    Attributes:
+        source: the file (or "frame") the value came from.
+        row: 1-based row of the data (the header is not counted), or None.
+        column: the column's name, or None.
+        value: the offending value, or None.
+        remedy: what to do about it.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        source: str | Path | None = None,
+        row: int | None = None,
+        column: str | None = None,
+        value: Any = None,
+        remedy: str | None = None,
+    ) -> None:
+        self.problem = problem
+        self.source = None if source is None else str(source)
+        self.row = row
+        self.column = column
+        self.value = value
+        self.remedy = remedy
+        places = [
+            part
+            for part in (
+                self.source,
+                None if row is None else f"row {row:,}",
+                None if column is None else f"column {column!r}",
+                None if value is None else f"value {_shorten(value)}",
+            )
+            if part is not None
+        ]
+        message = f"{', '.join(places)}: {problem}" if places else problem
+        super().__init__(message if remedy is None else f"{message}. {remedy}")
+
+
+def _shorten(value: Any, limit: int = 80) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

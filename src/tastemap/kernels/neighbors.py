@@ -1,0 +1,44 @@
+"""Sums of sparse neighbour rows: the scoring step of nearest-neighbour models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from tastemap.data.histories import Histories
+
+__all__ = ["sum_neighbors"]
+
+
+def sum_neighbors(histories: Histories, similarity: csr_array) -> NDArray[np.float32]:
+    """For each history [B] the sum of the rows of `similarity` [n, n] that belong to its distinct
+    items, float32 [B, n]; items outside 1 … n-1 count for nothing."""
+    return _sum_neighbors(  # type: ignore[no-any-return]
+        histories.offsets,
+        histories.items,
+        similarity.indptr.astype(np.int64),
+        similarity.indices,
+        similarity.data,
+        similarity.shape[0],
+    )
+
+
+@nb.njit(cache=True, nogil=True, parallel=True)
+def _sum_neighbors(
+    offsets: Any, items: Any, indptr: Any, indices: Any, data: Any, n: Any
+) -> Any:
+    out = np.zeros((len(offsets) - 1, n), np.float32)
+    for row in nb.prange(len(offsets) - 1):
+        counted = np.zeros(n, np.bool_)
+        for event in range(offsets[row], offsets[row + 1]):
+            item = items[event]
+            if item < 1 or item >= n or counted[item]:
+                continue
+            counted[item] = True
+            for entry in range(indptr[item], indptr[item + 1]):
+                out[row, indices[entry]] += data[entry]
+    return out

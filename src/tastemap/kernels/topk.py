@@ -1,0 +1,87 @@
+"""Exact top-k of score rows, without a sort of the whole row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+from tastemap.data.histories import Histories
+
+__all__ = ["top_k"]
+
+
+def top_k(
+    scores: NDArray[np.float32],
+    k: int,
+    *,
+    excluded: Histories | None = None,
+    allowed: NDArray[np.bool_] | None = None,
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The k best item rows of each row of scores, best first; of equal scores the lower row first.
+
+    Args:
+        scores: float32 [B, n]; column 0, the unknown item, and scores of NaN or -inf never come out.
+        k: how many.
+        excluded: histories [B] whose items are left out, or None.
+        allowed: bool [n], the items that may come out, or None for all.
+
+    Returns:
+        items int32 [B, k] and scores float32 [B, k], padded with 0 and -inf where fewer are left.
+    """
+    scores = np.ascontiguousarray(scores, np.float32)
+    if excluded is None:
+        offsets, items = np.zeros(len(scores) + 1, np.int64), np.empty(0, np.int32)
+    else:
+        offsets, items = excluded.offsets, excluded.items
+    if allowed is None:
+        allowed = np.ones(scores.shape[1], np.bool_)
+    return _top_k(scores, k, offsets, items, allowed)  # type: ignore[no-any-return]
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
+def _worse(score_a: Any, item_a: Any, score_b: Any, item_b: Any) -> Any:
+    return score_a < score_b or (score_a == score_b and item_a > item_b)
+
+
+@nb.njit(cache=True, nogil=True)
+def _sift_down(best: Any, items: Any, at: Any, size: Any) -> None:
+    score, item = best[at], items[at]
+    while True:
+        child = 2 * at + 1
+        if child >= size:
+            break
+        if child + 1 < size and _worse(best[child + 1], items[child + 1], best[child], items[child]):
+            child += 1
+        if not _worse(best[child], items[child], score, item):
+            break
+        best[at], items[at] = best[child], items[child]
+        at = child
+    best[at], items[at] = score, item
+
+
+@nb.njit(cache=True, nogil=True, parallel=True)
+def _top_k(scores: Any, k: Any, offsets: Any, excluded: Any, allowed: Any) -> Any:
+    n_rows, n_items = scores.shape
+    top_items = np.zeros((n_rows, k), np.int32)
+    top_scores = np.full((n_rows, k), -np.inf, np.float32)
+    for row in nb.prange(n_rows):
+        left_out = np.zeros(n_items, np.bool_)
+        for e in range(offsets[row], offsets[row + 1]):
+            if 0 <= excluded[e] < n_items:
+                left_out[excluded[e]] = True
+        # A heap with the worst of the k best so far at its root: nearly every item costs one
+        # comparison. Empty places hold -inf, so nothing that is not better than -inf gets in.
+        best, items = top_scores[row], top_items[row]
+        for item in range(1, n_items):
+            score = scores[row, item]
+            if score > best[0] and not left_out[item] and allowed[item]:
+                best[0], items[0] = score, item
+                _sift_down(best, items, 0, k)
+        for size in range(k - 1, 0, -1):
+            best[0], best[size] = best[size], best[0]
+            items[0], items[size] = items[size], items[0]
+            _sift_down(best, items, 0, size)
+    return top_items, top_scores

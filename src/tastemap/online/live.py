@@ -1,0 +1,103 @@
+"""What users did since the release's data was taken, laid over its histories."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tastemap.data.dataset import Dataset
+from tastemap.data.histories import Histories, offsets_of
+from tastemap.online.events import Event
+
+__all__ = ["LiveState"]
+
+
+class _Extra(NamedTuple):
+    """The events of one user in the order they came."""
+
+    items: NDArray[np.int32]
+    times: NDArray[np.float64]
+    values: NDArray[np.float32]
+    kinds: NDArray[np.uint8]
+
+
+_NONE = _Extra(
+    np.empty(0, np.int32), np.empty(0, np.float64), np.empty(0, np.float32), np.empty(0, np.uint8)
+)
+
+
+class LiveState:
+    """The later events of each user, by user row, or by external id where the release has no row.
+
+    One thread at a time may `add`, while others read: a user's events are replaced as a whole and
+    never changed in place.
+
+    Attributes:
+        skipped: events of items that the release does not hold; they stay in the log alone.
+    """
+
+    def __init__(self, data: Dataset) -> None:
+        self._data = data
+        self._extras: dict[int | str, _Extra] = {}
+        self.skipped = 0
+
+    @property
+    def n_users(self) -> int:
+        """Users with later events."""
+        return len(self._extras)
+
+    def add(self, events: Sequence[Event]) -> None:
+        """Lays events over the histories."""
+        items = self._data.items.rows([event.item for event in events])
+        users = self._data.users.rows([event.user for event in events])
+        mine: defaultdict[int | str, list[tuple[int, Event]]] = defaultdict(list)
+        for event, item, user in zip(events, items.tolist(), users.tolist(), strict=True):
+            if item:
+                mine[user or event.user].append((item, event))
+            else:
+                self.skipped += 1
+        for key, new in mine.items():
+            old = self._extras.get(key, _NONE)
+            self._extras[key] = _Extra(
+                np.append(old.items, np.array([item for item, _ in new], np.int32)),
+                np.append(old.times, np.array([event.time for _, event in new], np.float64)),
+                np.append(old.values, np.array([event.value for _, event in new], np.float32)),
+                np.append(old.kinds, np.array([self._kind(e.kind) for _, e in new], np.uint8)),
+            )
+
+    def _kind(self, name: str) -> int:
+        # A kind that the release's data never had is, to its models, an event like any other.
+        names = self._data.kind_names
+        return names.index(name) if name in names else 0
+
+    def histories(self, users: Sequence[str]) -> tuple[NDArray[np.int32], Histories]:
+        """The user rows (0 for those the release does not know), int32 [B], and all that each of
+        them did, the release's events and the later ones, sorted by time, [B]."""
+        rows = self._data.users.rows(users)
+        base = self._data.histories.take(rows)
+        keys = [row or user for row, user in zip(rows.tolist(), users, strict=True)]
+        extras = [self._extras.get(key, _NONE) for key in keys]
+        if all(extra is _NONE for extra in extras):
+            return rows, base
+        return rows, _merged(base, extras)
+
+
+def _merged(base: Histories, extras: Iterable[_Extra]) -> Histories:
+    # NumPy's sort and not `Histories.append`, whose compiled loop is parallel: page requests come
+    # on several threads, and not every threading layer of numba stands that.
+    items, times, values, kinds = zip(*extras, strict=True)
+    counts = np.array([len(row) for row in items], np.int64)
+    whose = np.concatenate([base.rows_of_events(), np.repeat(np.arange(len(base)), counts)])
+    time = np.concatenate([base.times, *times])
+    order = np.lexsort((time, whose))
+    return Histories(
+        offsets_of(base.counts + counts),
+        np.concatenate([base.items, *items])[order],
+        time[order],
+        np.concatenate([base.values, *values])[order],
+        np.concatenate([base.kinds, *kinds])[order],
+    )

@@ -1,0 +1,32 @@
+"""From a checked directory to the model or pipeline that was saved in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tastemap.errors import ReleaseError
+from tastemap.storage import Stored
+
+__all__ = ["restore"]
+
+
+def restore(stored: Stored) -> Any:
+    """The object that was saved.
+
+    Raises:
+        ReleaseError: of a kind or a model that this version does not know, or its parts are not
+            all there.
+    """
+    # Imported here so that listing and checking releases does not load the models.
+    if stored.kind == "model":
+        from tastemap.retrieval.saved import load_model
+
+        return load_model(stored)
+    if stored.kind == "pipeline":
+        from tastemap.pipeline.saved import load_pipeline
+
+        return load_pipeline(stored)
+    raise ReleaseError(
+        f"{stored.path} holds a {stored.kind!r:.40}, and this version of tastemap loads models and "
+        "pipelines. Upgrade with `pip install --upgrade tastemap`"
+    )

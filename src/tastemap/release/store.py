@@ -1,0 +1,284 @@
+"""A release store: saved models or pipelines side by side, one of them served.
+
+    STORE/20261122T024500Z-ab12cd34/    a checked directory (`tastemap.storage`)
+    STORE/CURRENT                       the version served
+    STORE/HISTORY                       what was served before
+    STORE/.tastemap-lock                held by whoever writes
+
+A version is a UTC time, so that names sort by age, and the beginning of its manifest's checksum, so
+that a name stands for one content. A release never changes once it has its name.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from tastemap.errors import ReleaseError
+from tastemap.release.lock import exclusive
+from tastemap.release.restoring import restore
+from tastemap.release.served import CURRENT, ever_served, read_current, serve, served_before
+from tastemap.release.versions import (
+    Release,
+    describe,
+    names_content,
+    new_version,
+    split_version,
+    versions_in,
+)
+from tastemap.storage import (
+    amend_manifest,
+    check_directory,
+    is_directory,
+    read_directory,
+    read_manifest,
+)
+from tastemap.storage.atomic import hide, is_leftover, move_into_place, staging_directory
+
+__all__ = ["Release", "ReleaseStore", "Saveable"]
+
+LOCK = ".tastemap-lock"
+
+# Inside the class `list` is a method.
+Problems = list[str]
+Releases = list[Release]
+Versions = list[str]
+
+
+class Saveable(Protocol):
+    """What can be published: a fitted model or a pipeline."""
+
+    def save(self, path: Path) -> object:
+        """Write a checked directory at `path`, where nothing is yet."""
+
+
+class ReleaseStore:
+    """A directory of releases, safe against damage, kills, and several writers at once.
+
+    Args:
+        path: the store; the first `publish` makes it.
+        lock_wait_seconds: how long a writer waits for another one to end.
+    """
+
+    def __init__(self, path: str | Path, *, lock_wait_seconds: float = 60.0) -> None:
+        self.path = Path(path)
+        self.lock_wait_seconds = lock_wait_seconds
+
+    @staticmethod
+    def is_store(path: str | Path) -> bool:
+        """Whether `path` is a release store."""
+        return any(os.path.isfile(Path(path) / name) for name in (CURRENT, LOCK))
+
+    def current_version(self) -> str:
+        """The version served. It costs the reading of one small file, so it can be asked often.
+
+        Raises:
+            ReleaseError: not a store, nothing published, or CURRENT is damaged.
+        """
+        self._require_store()
+        version = read_current(self.path)
+        if version is None:
+            raise ReleaseError(
+                f"{self.path} serves no release yet. Publish one with "
+                f"`tastemap train --out {self.path}`"
+            )
+        return version
+
+    def current(self) -> Release:
+        """The release served.
+
+        Raises:
+            ReleaseError: not a store, nothing published, or CURRENT is damaged.
+        """
+        return self._describe(self.current_version())
+
+    def list(self) -> Releases:
+        """All releases, the newest first. Manifests are read, other files are not.
+
+        Raises:
+            ReleaseError: not a store.
+        """
+        self._require_store()
+        return [self._describe(version) for version in reversed(versions_in(self.path))]
+
+    def get(self, version: str) -> Release:
+        """One release by its version.
+
+        Raises:
+            ReleaseError: not a store, or it holds no such release.
+        """
+        self._require_store()
+        if version not in versions_in(self.path):
+            raise ReleaseError(
+                f"{self.path} holds no release {version!r:.60}. "
+                f"See `tastemap releases list --release {self.path}`"
+            )
+        return self._describe(version)
+
+    def check(self, version: str | None = None) -> Problems:
+        """Compare every file of a release with its checksum.
+
+        Args:
+            version: which; None for the one served.
+
+        Returns:
+            What is wrong with it; an empty list where it is whole.
+
+        Raises:
+            ReleaseError: not a store.
+        """
+        self._require_store()
+        if version is None:
+            try:
+                version = self.current_version()
+            except ReleaseError as error:
+                return [str(error)]
+        if split_version(version) is None:
+            return [f"{version!r:.60} is not the version of a release"]
+        path = self.path / version
+        problems = check_directory(path)
+        if not problems and not names_content(version, read_manifest(path)):
+            problems.append(f"{path} holds another release than its name says")
+        return problems
+
+    def publish(
+        self, saveable: Saveable, *, metrics: Mapping[str, Any] | None = None, notes: str = ""
+    ) -> Release:
+        """Save, load again as a test, give it a version, and make it the one served.
+
+        Whatever goes wrong before the last step, the release served before stays.
+
+        Args:
+            saveable: a fitted model or a pipeline.
+            metrics: numbers to show beside it, by metric name; they go into its manifest.
+            notes: a line to show beside it.
+
+        Raises:
+            ReleaseError: the path is neither a store nor empty, another writer holds the store for
+                too long, what was saved cannot be loaded, or the disk refuses.
+        """
+        self._make_store()
+        with self._writing(), staging_directory(self.path / "incoming") as incoming:
+            staged = incoming / "release"
+            saveable.save(staged)
+            own_metrics = read_manifest(staged).contents.get("metrics", {})
+            amend_manifest(staged, {"metrics": {**own_metrics, **(metrics or {})}, "notes": notes})
+            restore(read_directory(staged))
+            version = new_version(self.path, read_manifest(staged))
+            move_into_place(staged, self.path / version, overwrite=False)
+            serve(self.path, version)
+        return self._describe(version)
+
+    def roll_back(self, to: str | None = None) -> Release:
+        """Serve an earlier release again, or any release of the store.
+
+        Args:
+            to: its version; None for the one served before the current one.
+
+        Raises:
+            ReleaseError: there is none, or it is damaged; the current one stays.
+        """
+        self._require_store()
+        with self._writing():
+            release = self.get(self._previous() if to is None else to)
+            if problems := self.check(release.version):
+                raise ReleaseError(
+                    f"release {release.version} is damaged, so it is not served: "
+                    f"{'; '.join(problems)}. Name another one with `--to`: "
+                    f"{self._whole_others(release.version)}"
+                )
+            if not release.is_current:
+                serve(self.path, release.version)
+        return self._describe(release.version)
+
+    def prune(self, keep: int) -> Versions:
+        """Delete all but the newest `keep` releases and the one served.
+
+        Returns:
+            The versions deleted, the oldest first.
+
+        Raises:
+            ReleaseError: `keep` is below 1, not a store, or CURRENT is damaged.
+        """
+        if keep < 1:
+            raise ReleaseError(f"prune: keep is {keep}, and at least 1 release has to stay")
+        self._require_store()
+        with self._writing():
+            current = self.current_version()
+            doomed = [
+                version
+                for version in versions_in(self.path)[:-keep]
+                if version != current and is_directory(self.path / version)
+            ]
+            for version in doomed:
+                # Hidden first: a half deleted release must never stand under its version.
+                shutil.rmtree(hide(self.path / version))
+        return doomed
+
+    def _require_store(self) -> None:
+        if self.is_store(self.path):
+            return
+        if is_directory(self.path):
+            what = "is one saved model or pipeline, not a release store"
+        elif self.path.exists():
+            what = "is not a release store"
+        else:
+            what = "does not exist"
+        raise ReleaseError(
+            f"{self.path} {what}. Publish into a new directory with `tastemap train --out DIR`"
+        )
+
+    def _make_store(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not self.is_store(self.path) and any(self.path.iterdir()):
+                self._require_store()
+        except OSError as error:
+            raise ReleaseError(
+                f"{self.path} cannot be made a release store ({error.strerror}). "
+                "Choose another place"
+            ) from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Hold the store's lock, and first clear away what a killed writer left."""
+        try:
+            with exclusive(self.path / LOCK, wait_seconds=self.lock_wait_seconds):
+                for entry in filter(is_leftover, self.path.iterdir()):
+                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+                yield
+        except OSError as error:
+            raise ReleaseError(
+                f"{self.path} could not be written: {error}. The release served is unchanged"
+            ) from error
+
+    def _current_or_none(self) -> str | None:
+        try:
+            return read_current(self.path)
+        except ReleaseError:
+            return None
+
+    def _previous(self) -> str:
+        current = self._current_or_none()
+        there = versions_in(self.path)
+        for version in served_before(self.path, current):
+            if version in there:
+                return version
+        raise ReleaseError(
+            f"{self.path} holds no release that was served before the current one. "
+            f"Name one with `--to`: {self._whole_others(current)}"
+        )
+
+    def _whole_others(self, version: str | None) -> str:
+        newest_first = reversed(versions_in(self.path))
+        whole = [other for other in newest_first if other != version and not self.check(other)]
+        return ", ".join(whole) or "there is no other whole one, so publish a new one"
+
+    def _describe(self, version: str) -> Release:
+        is_current = version == self._current_or_none()
+        was_published = is_current or version in ever_served(self.path)
+        return describe(self.path / version, is_current=is_current, was_published=was_published)

@@ -1,0 +1,51 @@
+"""The table of models: command-line names and where the classes live.
+
+A third party adds a model by an entry point of the group `tastemap.models` that names its class.
+"""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+
+from tastemap.errors import ParameterError
+from tastemap.retrieval.base import Retriever
+
+__all__ = ["model_class", "model_names"]
+
+_MODELS: dict[str, str] = {
+    "popularity": "tastemap.retrieval.popularity:Popularity",
+    "itemknn": "tastemap.retrieval.item_knn:ItemKNN",
+    "ease": "tastemap.retrieval.ease:EASE",
+    "als": "tastemap.retrieval.als:ALS",
+    "matrixfactorization": "tastemap.retrieval.matrix_factorization:MatrixFactorization",
+}
+
+
+@cache
+def _table() -> dict[str, str]:
+    added = {point.name: point.value for point in entry_points(group="tastemap.models")}
+    return {**added, **_MODELS}
+
+
+def model_names() -> list[str]:
+    """All command-line names of models."""
+    return list(_table())
+
+
+def model_class(name: str) -> type[Retriever]:
+    """The class of a model by its command-line name, whatever its case.
+
+    Raises:
+        ParameterError: there is none of that name; the message lists those there are.
+    """
+    place = _table().get(name.lower())
+    if place is None:
+        close = difflib.get_close_matches(name.lower(), _table(), n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ParameterError(f"no model {name!r}{hint} (there are: {', '.join(_table())})")
+    module, _, attribute = place.partition(":")
+    found: type[Retriever] = getattr(import_module(module), attribute)
+    return found

@@ -1,0 +1,1 @@
+"""One loop for everything trained by gradients, and where its runs go."""
