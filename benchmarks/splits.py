@@ -52,7 +52,7 @@ def top_n(ratings: Ratings, seed: int, *, least: float = 4, events: int = 5) -> 
     """A random fifth of what each user liked is the test.
 
     Liked means rated `least` or better; users who liked fewer than `events` items are left out.
-    Of a user's n likes, n // 5 are drawn; `seed` is that of the draw.
+    Of a user's n likes, round(n / 5) are drawn; `seed` is that of the draw.
     """
     liked = ratings.values >= least
     users, items = ratings.users[liked], ratings.items[liked]
@@ -66,12 +66,19 @@ def top_n(ratings: Ratings, seed: int, *, least: float = 4, events: int = 5) -> 
     starts = np.cumsum(counts) - counts
     place = np.empty(len(users), np.int64)
     place[order] = np.arange(len(users)) - np.repeat(starts, counts)
-    test = place < counts[users] // 5
+    test = place < np.round(counts / 5)[users]
 
     shape = (len(counts), int(items.max()) + 1)
     return TopNSplit(
         _matrix(users[~test], items[~test], shape), _matrix(users[test], items[test], shape), seed
     )
+
+
+def again(split: TopNSplit) -> TopNSplit:
+    """The training part split once more in the same way: for the choice of hyper-parameters."""
+    users, items = split.train.nonzero()
+    values = np.full(len(users), 5.0, np.float32)
+    return top_n(Ratings("", users, items, values, *split.train.shape), split.seed + 1000)
 
 
 def rating_tenth(ratings: Ratings) -> RatingSplit:

@@ -11,7 +11,8 @@ import tastemap
 
 ROOT = Path(tastemap.__file__).parent
 FLOORS = [
-    ["errors", "hyperparameters"],
+    ["errors"],
+    ["hyperparameters"],
     ["data", "storage", "metrics"],
     ["kernels", "sampling", "losses", "nn"],
     ["training"],

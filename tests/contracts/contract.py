@@ -98,9 +98,7 @@ class ModelContract:
         scale = np.abs(together[:, 1:]).max()
         np.testing.assert_allclose(alone[:, 1:], together[:, 1:], atol=2e-5 * scale)
 
-    def test_scores_of_some_items_are_columns_of_all(
-        self, fitted: Retriever, split: Split
-    ) -> None:
+    def test_scores_of_some_items_are_columns_of_all(self, fitted: Retriever, split: Split) -> None:
         queries = split.test.queries.slice(0, 10)
         some = np.array([5, 3, 17], np.int32)
         everything = fitted.score(queries)
@@ -123,9 +121,7 @@ class ModelContract:
 
     def test_only_what_is_allowed_comes_out(self, fitted: Retriever) -> None:
         among = fitted.items.ids([2, 4, 8, 16])
-        frame = fitted.recommend(
-            fitted.users.ids([1, 2, 3]), k=10, among=among, exclude_seen=False
-        )
+        frame = fitted.recommend(fitted.users.ids([1, 2, 3]), k=10, among=among, exclude_seen=False)
         assert set(frame["item"]) == set(among)
         assert frame.height == 12
         assert frame["rank"].to_list() == [1, 2, 3, 4] * 3

@@ -25,11 +25,15 @@ scalars = (
 )
 values = st.recursive(
     scalars,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(), st.none() | inner, max_size=4)
+    ),
     max_leaves=12,
 )
-reserved = {"format_version", "kind", "created", "written_by", "files"}
-manifests = st.dictionaries(st.text().filter(lambda key: key not in reserved), values, max_size=5)
+reserved = {"format_version", "kind", "created", "written_by", "nulls", "files"}
+manifests = st.dictionaries(
+    st.text().filter(lambda key: key not in reserved), st.none() | values, max_size=5
+)
 
 dtypes = st.sampled_from(
     ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", ">i4", ">f8"]
@@ -103,7 +107,7 @@ def test_tables_come_back_with_their_schema(tmp_path):
     assert pl.from_arrow(stored.tables("items")).equals(frame)
 
 
-def test_none_is_left_out_and_numpy_scalars_become_plain(tmp_path):
+def test_none_comes_back_and_numpy_scalars_become_plain(tmp_path):
     manifest = {
         "hyperparameters": {"factors": np.int64(128), "alpha": np.float32(0.5), "window": None},
         "none": None,
@@ -113,7 +117,8 @@ def test_none_is_left_out_and_numpy_scalars_become_plain(tmp_path):
     }
     write_directory(tmp_path / "m", kind="model", manifest=manifest, tensors={}, tables={})
     assert read_directory(tmp_path / "m").manifest == {
-        "hyperparameters": {"factors": 128, "alpha": 0.5},
+        "hyperparameters": {"factors": 128, "alpha": 0.5, "window": None},
+        "none": None,
         "layers": [64, 32],
         "grid": [[1, 2], [3, 4]],
         "metrics": {"ndcg@10": 0.25},

@@ -1,4 +1,4 @@
-"""What the columns of a log are called, and how their raw values become ids, seconds and weights.
+"""How the raw values of a log's columns become ids, seconds and weights.
 
 Everything here looks at a whole column at once. A bad value is not raised but described by a
 `Flaw`, since only the caller knows the row's place in the file and whether bad rows are rejected.
@@ -6,8 +6,7 @@ Everything here looks at a whole column at once. A bad value is not raised but d
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -20,35 +19,7 @@ from numpy.typing import NDArray
 
 from tastemap.errors import DataError
 
-__all__ = [
-    "ROLES",
-    "SYNONYMS",
-    "ColumnNames",
-    "Flaw",
-    "from_python",
-    "normalised",
-    "parse_ids",
-    "parse_kinds",
-    "parse_times",
-    "parse_values",
-    "recognise",
-]
-
-ROLES = ("user", "item", "time", "value", "kind")
-
-SYNONYMS: dict[str, tuple[str, ...]] = {
-    "user": ("user", "user_id", "uid", "customer", "customer_id", "visitor", "visitor_id",
-             "reviewer_id", "member", "member_id", "account_id", "profile_id", "person_id"),
-    "item": ("item", "item_id", "iid", "product", "product_id", "movie", "movie_id", "film",
-             "film_id", "article", "article_id", "book", "book_id", "isbn", "song", "song_id",
-             "track", "track_id", "video", "video_id", "business_id", "content_id", "sku", "asin"),
-    "time": ("time", "timestamp", "ts", "datetime", "date", "unix_time", "event_time",
-             "unix_review_time", "created_at"),
-    "value": ("value", "rating", "score", "weight", "stars"),
-    "kind": ("kind", "event", "event_type", "type", "action", "behavior", "behaviour"),
-}  # fmt: skip
-"""Names that need no mapping, the first that a file has wins. Case, spaces, `_` and `-` do not
-count (`userId`, `User ID`), and neither does RecBole's type suffix (`user_id:token`)."""
+__all__ = ["Flaw", "from_python", "parse_ids", "parse_kinds", "parse_times", "parse_values"]
 
 LATEST = datetime(2200, 1, 1, tzinfo=UTC).timestamp()
 """Times beyond this (Unix seconds) are taken for a mistake of unit."""
@@ -64,94 +35,6 @@ class Flaw:
     column: str
     problem: str
     remedy: str
-
-
-@dataclass(frozen=True)
-class ColumnNames:
-    """What the caller said the columns are called; None where it is to be recognised."""
-
-    user: str | None = None
-    item: str | None = None
-    time: str | None = None
-    value: str | None = None
-    kind: str | None = None
-    context: tuple[str, ...] = ()
-
-    def resolve(self, found: Sequence[str], source: str) -> dict[str, str]:
-        """The column for each role that is there, and for each context column.
-
-        Raises:
-            DataError: user or item is not there, or a column that was named, or is there twice.
-        """
-        chosen: dict[str, str] = {}
-        for role in ROLES:
-            named: str | None = getattr(self, role)
-            name = recognise(role, found) if named is None else _named(named, found, source, role)
-            if name is not None:
-                chosen[role] = name
-            elif role in ("user", "item"):
-                raise DataError(
-                    f"no {role} column among {_listed(found)}",
-                    source=source,
-                    remedy=_no_header(found) or f'Name it, as in {role}="NAME"',
-                )
-        for name in self.context:
-            if name in ROLES:
-                raise DataError(
-                    f"a context column cannot be called {name!r}",
-                    source=source,
-                    column=name,
-                    remedy="Rename it, since to_frame() uses that name",
-                )
-            chosen[name] = _named(name, found, source, "context")
-        for role, name in chosen.items():
-            if list(found).count(name) > 1:
-                raise DataError(
-                    "the column occurs more than once",
-                    source=source,
-                    column=name,
-                    remedy=f"Rename one, so that {role} is plain",
-                )
-        return chosen
-
-
-def normalised(name: str) -> str:
-    """A column's name without type suffix, case and separators."""
-    return re.sub(r"[\s_\-.]", "", name.partition(":")[0]).lower()
-
-
-def recognise(role: str, found: Sequence[str]) -> str | None:
-    """The column that is called by one of a role's synonyms, or None."""
-    by_name = {normalised(name): name for name in reversed(found)}
-    for synonym in SYNONYMS[role]:
-        if normalised(synonym) in by_name:
-            return by_name[normalised(synonym)]
-    return None
-
-
-def _named(name: str, found: Sequence[str], source: str, role: str) -> str:
-    if name in found:
-        return name
-    for other in found:
-        if other.partition(":")[0] == name:
-            return other
-    raise DataError(
-        f"there is no column {name!r} ({role}); there are {_listed(found)}",
-        source=source,
-        column=name,
-        remedy="Name one of these",
-    )
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name[:40]) for name in names[:30])
-    return f"the columns {shown}" + (f" and {len(names) - 30} more" if len(names) > 30 else "")
-
-
-def _no_header(found: Sequence[str]) -> str | None:
-    if sum(bool(re.fullmatch(r"-?\d+(\.\d+)?", name.strip())) for name in found) >= 2:
-        return "The first line looks like data: put a header line such as user,item,time before it"
-    return None
 
 
 # -- ids ------------------------------------------------------------------------------------------
@@ -292,7 +175,9 @@ def parse_times(values: pa.Array, column: str) -> tuple[NDArray[np.float64], lis
     known = ~missing & ~unreadable
     flaws = [
         *_flaw(missing, column, "the time is missing", _ISO_REMEDY),
-        *_flaw(unreadable, column, "the time is neither a number nor an ISO 8601 date", _ISO_REMEDY),
+        *_flaw(
+            unreadable, column, "the time is neither a number nor an ISO 8601 date", _ISO_REMEDY
+        ),
         *_flaw(~np.isfinite(seconds) & known, column, "the time is not finite", _ISO_REMEDY),
     ]
     return seconds, flaws + _out_of_range(seconds, known, column)
@@ -385,20 +270,28 @@ def _utf8(raw: bytes) -> str | None:
         return None
 
 
-def from_python(values: Sequence[Any]) -> tuple[pa.Array, NDArray[np.bool_]]:
-    """A column of Python objects that Arrow finds no one type for, and where one is no scalar.
+def from_python(values: Sequence[Any]) -> tuple[pa.Array, list[tuple[int, str]]]:
+    """A column of Python objects, and (place, text) of those that are lists or mappings.
 
     Numbers among text become text, so that 7 and "7" are one id.
     """
-    objects = [None if value is None or value != value else value for value in values]
-    odd = np.array([isinstance(value, (list, dict, tuple, set)) for value in objects], bool)
-    scalars = [None if bad else value for value, bad in zip(objects, odd, strict=True)]
+    odd = [
+        (place, str(value))
+        for place, value in enumerate(values)
+        if isinstance(value, (list, dict, tuple, set))
+    ]
+    scalars = list(values)
+    for place, _ in odd:
+        scalars[place] = None
     if not any(isinstance(value, bool) for value in scalars):
         try:
-            return pa.array(scalars), odd
+            return pa.array(scalars, from_pandas=True), odd
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
             pass
-    texts = [None if value is None else _as_text(value) for value in scalars]
+    missing = [value is None or value != value for value in scalars]
+    texts = [
+        None if gone else _as_text(value) for gone, value in zip(missing, scalars, strict=True)
+    ]
     return pa.array(texts, pa.large_string()), odd
 
 
@@ -417,13 +310,7 @@ def _nulls(values: pa.Array) -> NDArray[np.bool_]:
 
 
 def _is_text(type_: pa.DataType) -> bool:
-    tests: tuple[Callable[[pa.DataType], bool], ...] = (
-        pa.types.is_string,
-        pa.types.is_large_string,
-        pa.types.is_binary,
-        pa.types.is_large_binary,
-    )
-    return any(test(type_) for test in tests)
+    return type_ in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
 
 
 def _is_number(type_: pa.DataType) -> bool:

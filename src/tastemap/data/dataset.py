@@ -15,7 +15,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tastemap.data.histories import Histories, group_by_row
+from tastemap.data.loading import Events, events_of_files, events_of_frame
+from tastemap.data.names import ColumnNames
 from tastemap.data.queries import Queries
+from tastemap.data.tables import side_table
 from tastemap.data.vocabulary import Vocabulary
 from tastemap.errors import DataError
 
@@ -35,6 +38,7 @@ class Dataset:
         context: further columns of the events, aligned with the events of `histories`, or None.
         item_table: attributes of items as given, with a column "item" of ids, or None.
         user_table: attributes of users as given, with a column "user" of ids, or None.
+        n_rejected: rows of the input that were rejected and written to a file.
     """
 
     users: Vocabulary
@@ -45,6 +49,7 @@ class Dataset:
     context: pl.DataFrame | None = None
     item_table: pl.DataFrame | None = None
     user_table: pl.DataFrame | None = None
+    n_rejected: int = 0
 
     @classmethod
     def from_events(
@@ -61,6 +66,7 @@ class Dataset:
         context: pl.DataFrame | None = None,
         item_table: pl.DataFrame | None = None,
         user_table: pl.DataFrame | None = None,
+        n_rejected: int = 0,
     ) -> Dataset:
         """A data set of checked columns [m] in input order; see `from_frame` for raw data."""
         m = len(user_rows)
@@ -82,6 +88,7 @@ class Dataset:
             None if context is None else context[order],
             item_table,
             user_table,
+            n_rejected,
         )
 
     @property
@@ -130,7 +137,9 @@ class Dataset:
                 "item": pl.Series(self.items.take(h.items)),
                 "time": h.times,
                 "value": h.values,
-                "kind": pl.Series(np.asarray(self.kind_names, dtype=object)[h.kinds], dtype=pl.Utf8),
+                "kind": pl.Series(
+                    np.asarray(self.kind_names, dtype=object)[h.kinds], dtype=pl.Utf8
+                ),
             }
         )
         return frame if self.context is None else pl.concat([frame, self.context], how="horizontal")
@@ -148,7 +157,7 @@ class Dataset:
         return _aligned(self.user_table, "user", self.users, user_rows)
 
     def item_attributes(self) -> pl.DataFrame | None:
-        """The item table aligned with the vocabulary: row i holds the attributes of item row i+1."""
+        """The item table aligned with the vocabulary: row i is about item row i+1."""
         return _aligned(self.item_table, "item", self.items, np.arange(1, len(self.items)))
 
     def with_events(self, keep: NDArray[np.bool_]) -> Dataset:
@@ -185,14 +194,14 @@ class Dataset:
         while True:
             by_user = np.bincount(rows[keep], minlength=len(self.users))
             by_item = np.bincount(h.items[keep], minlength=len(self.items))
-            enough = keep & (by_user[rows] >= min_user_events) & (by_item[h.items] >= min_item_events)
+            enough = (
+                keep & (by_user[rows] >= min_user_events) & (by_item[h.items] >= min_item_events)
+            )
             if enough.sum() == keep.sum():
                 break
             keep = enough
         if not keep.any():
-            raise DataError(
-                "no event is left after filtering", remedy="Lower the thresholds"
-            )
+            raise DataError("no event is left after filtering", remedy="Lower the thresholds")
         return self.with_events(keep)._compacted()
 
     def _compacted(self) -> Dataset:
@@ -226,33 +235,77 @@ class Dataset:
         on_bad_rows: Literal["raise", "reject"] = "raise",
         rejects: str | Path | None = None,
     ) -> Dataset:
-        """Provisional: columns user, item, timestamp, rating of a clean frame."""
-        table = pl.DataFrame(frame) if not isinstance(frame, pa.Table) else pl.from_arrow(frame)
-        assert isinstance(table, pl.DataFrame)
+        """A data set from a pandas, Polars or Arrow frame of events, one a row.
 
-        def encode(column: str) -> tuple[Vocabulary, NDArray[np.int32]]:
-            encoded = table[column].to_arrow().dictionary_encode()
-            rows = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32) + np.int32(1)
-            return Vocabulary(encoded.dictionary), rows
+        Args:
+            user, item, time, value, kind: the columns' names. Usual names (user_id, movieId,
+                timestamp, rating, event_type, …; `tastemap.data.names.SYNONYMS` lists them) are
+                recognised. Only user and item must be there: without values each event counts 1,
+                without times all are 0 and `has_times` is False.
+            context: further columns to keep.
+            items, users: tables of attributes (frames or files) with a column of ids.
+            weights: what an event of each kind counts, as in {"view": 1, "purchase": 5}; where
+                there is a value column too, the value is the product.
+            on_bad_rows: "raise" at the first bad row, or "reject": write bad rows with reasons to
+                `rejects` and warn with their number (`RejectedRowsWarning`, `n_rejected`).
+            rejects: a .csv or .jsonl path.
 
-        user_vocabulary, user_rows = encode(user or "user")
-        item_vocabulary, item_rows = encode(item or "item")
-        time_name, value_name = time or "timestamp", value or "rating"
-        return cls.from_events(
-            user_vocabulary,
-            item_vocabulary,
-            user_rows,
-            item_rows,
-            table[time_name].cast(pl.Float64).to_numpy() if time_name in table.columns else None,
-            table[value_name].cast(pl.Float32).to_numpy() if value_name in table.columns else None,
-        )
+        Ids are strings or integers; times are Unix seconds, ISO 8601 text or timestamps (UTC where
+        they have no zone); values are finite numbers.
+
+        Raises:
+            DataError: naming row, column, value, and what to do.
+        """
+        names = ColumnNames(user, item, time, value, kind, tuple(context))
+        events = events_of_frame(frame, names, weights, on_bad_rows, rejects)
+        return cls._of_events(events, items, users)
 
     @classmethod
-    def from_files(cls, paths: str | Path | Sequence[str | Path], **mapping: Any) -> Dataset:
-        """Provisional: a clean Parquet or CSV file."""
-        path = Path(paths if isinstance(paths, (str, Path)) else paths[0])
-        reader = pl.read_parquet if path.suffix == ".parquet" else pl.read_csv
-        return cls.from_frame(reader(path), **mapping)
+    def from_files(
+        cls,
+        paths: str | Path | Sequence[str | Path],
+        *,
+        user: str | None = None,
+        item: str | None = None,
+        time: str | None = None,
+        value: str | None = None,
+        kind: str | None = None,
+        context: Sequence[str] = (),
+        items: Any = None,
+        users: Any = None,
+        weights: Mapping[str, float] | None = None,
+        on_bad_rows: Literal["raise", "reject"] = "raise",
+        rejects: str | Path | None = None,
+    ) -> Dataset:
+        """A data set from files of events: .csv, .tsv, .jsonl, .ndjson (also .gz), .parquet.
+
+        Arguments and rules are those of `from_frame`. In CSV, ids that are all plain integers are
+        integers. Rejected rows go beside the first file (`log.rejected.csv`) by default.
+
+        Raises:
+            DataError: naming file, row (counted from 1 without the header), column, value, and
+                what to do.
+        """
+        names = ColumnNames(user, item, time, value, kind, tuple(context))
+        events = events_of_files(paths, names, weights, on_bad_rows, rejects)
+        return cls._of_events(events, items, users)
+
+    @classmethod
+    def _of_events(cls, events: Events, items: Any, users: Any) -> Dataset:
+        return cls.from_events(
+            events.users,
+            events.items,
+            events.user_rows,
+            events.item_rows,
+            events.times,
+            events.values,
+            events.kinds,
+            kind_names=events.kind_names,
+            context=events.context,
+            item_table=side_table(items, "item", events.items),
+            user_table=side_table(users, "user", events.users),
+            n_rejected=events.n_rejected,
+        )
 
 
 def _compact(array: pa.Array) -> pa.Array:

@@ -40,7 +40,7 @@ class Histories:
     @classmethod
     def from_lists(
         cls,
-        items: Sequence[Sequence[int] | NDArray[Any]],
+        items: Sequence[Sequence[int] | NDArray[Any]] | NDArray[Any],
         *,
         times: Sequence[Sequence[float]] | None = None,
         values: Sequence[Sequence[float]] | None = None,
@@ -50,7 +50,9 @@ class Histories:
         offsets = offsets_of(counts)
         total = int(offsets[-1])
 
-        def flat(rows: Sequence[Any] | None, dtype: Any, fill: float) -> NDArray[Any]:
+        def flat(
+            rows: Sequence[Any] | NDArray[Any] | None, dtype: Any, fill: float
+        ) -> NDArray[Any]:
             if rows is None:
                 return np.full(total, fill, dtype)
             parts = [np.asarray(row, dtype) for row in rows]
@@ -164,7 +166,7 @@ def offsets_of(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     return offsets
 
 
-@nb.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@nb.njit(cache=True, nogil=True)
 def _counting_sort(rows: Any, offsets: Any) -> Any:
     cursor = offsets[:-1].copy()
     order = np.empty(len(rows), np.int64)
@@ -175,7 +177,7 @@ def _counting_sort(rows: Any, offsets: Any) -> Any:
     return order
 
 
-@nb.njit(cache=True, nogil=True, parallel=True)  # type: ignore[untyped-decorator]
+@nb.njit(cache=True, nogil=True, parallel=True)
 def _sort_within_rows(order: Any, times: Any, offsets: Any) -> None:
     for row in nb.prange(len(offsets) - 1):
         start, stop = offsets[row], offsets[row + 1]

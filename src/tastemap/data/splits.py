@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from typing import Any, ClassVar
 
 import numpy as np
@@ -101,9 +101,7 @@ class _Splitter:
         known = h.select(parts < part).take(users)
         holdout = Holdout(Queries.of(known, users=users, profile=dataset.profiles(users)), truth)
         as_of = self._as_of(dataset, part, holdout) if len(users) else np.empty(0)
-        return Holdout(
-            Queries(users, known, as_of, holdout.queries.profile, None), truth
-        )
+        return Holdout(Queries(users, known, as_of, holdout.queries.profile, None), truth)
 
 
 def _check_shares(owner: object, **shares: float) -> None:
@@ -169,7 +167,9 @@ class GlobalTime(_Splitter):
             if value == 0:
                 return later
             known = np.searchsorted(by_time, later) if later < np.inf else len(by_time)
-            return float(by_time[max(0, min(len(by_time) - 1, known - round(value * len(by_time))))])
+            return float(
+                by_time[max(0, min(len(by_time) - 1, known - round(value * len(by_time))))]
+            )
 
         test_from = moment(self.test, np.inf)
         validation_from = moment(self.validation, test_from)
@@ -330,5 +330,5 @@ def _seconds(value: str | date | datetime) -> float:
     if not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day)
     if value.tzinfo is None:
-        value = value.replace(tzinfo=timezone.utc)
+        value = value.replace(tzinfo=UTC)
     return value.timestamp()

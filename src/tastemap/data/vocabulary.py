@@ -74,7 +74,8 @@ class Vocabulary:
             key = key.item()
         if self.is_integer and isinstance(key, str):
             # Only the canonical text: "007" and "7" are two strings, so they cannot both mean 7.
-            key = int(key) if key.isdecimal() or key[1:].isdecimal() else None
+            digits = key.removeprefix("-")
+            key = int(key) if len(digits) < 20 and digits.isdecimal() else None
             if str(key) != id_:
                 return 0
         elif not self.is_integer and isinstance(key, int) and not isinstance(key, bool):
@@ -98,12 +99,10 @@ class Vocabulary:
         same = pa.types.is_integer(ids.type) if self.is_integer else _is_string(ids.type)
         if not same:
             return np.fromiter((self._row(id_) for id_ in ids.to_pylist()), np.int32, len(ids))
-        if self.is_integer:
-            ids = ids.cast(pa.int64(), safe=False)
-        else:
-            ids = ids.cast(self.ids_array.type)
+        ids = ids.cast(self.ids_array.type, safe=not self.is_integer)
         found = pc.index_in(ids, value_set=self.ids_array).fill_null(-1)
-        return found.to_numpy(zero_copy_only=False).astype(np.int32) + np.int32(1)
+        rows: NDArray[np.int32] = found.to_numpy(zero_copy_only=False).astype(np.int32) + 1
+        return rows
 
     def known_rows(self, ids: Iterable[Id], what: str) -> NDArray[np.int32]:
         """Row numbers of ids that must be known.
@@ -145,7 +144,9 @@ class Vocabulary:
 
 def _is_string(type_: pa.DataType) -> bool:
     return bool(
-        pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
+        pa.types.is_string(type_)
+        or pa.types.is_large_string(type_)
+        or pa.types.is_string_view(type_)
     )
 
 

@@ -100,20 +100,20 @@ def _group(
 @nb.njit(cache=True, nogil=True, parallel=True, fastmath=_FAST)
 def mse_epoch(
     users: Any, items: Any, values: Any, offsets: Any, order: Any,
-    P: Any, Q: Any, b: Any, c: Any, mean: Any, rate: Any, decay: Any, bias_decay: Any,
+    P: Any, Q: Any, b: Any, c: Any, rate: Any, decay: Any, bias_decay: Any,
 ) -> Any:  # fmt: skip
     """One pass of SGD on the squared error of ratings (Koren et al. 2009).
 
-        r̂_ui = mean + b_u + c_i + p_u · q_i,    e = r_ui - r̂_ui
+        r̂_ui = b_u + c_i + p_u · q_i,    e = r_ui - r̂_ui
         p_u += rate (e q_i - decay p_u)         q_i += rate (e p_u - decay q_i)
         b_u += rate (e - bias_decay b_u)        c_i += rate (e - bias_decay c_i)
 
     Args:
-        users, items, values, offsets: see `Strata`.
+        users, items, values, offsets: see `Strata`; the mean of all ratings is subtracted.
         order: int64 [T], a permutation: which diagonal of blocks comes when.
         P, Q: float32 [user rows, k] and [item rows, k], changed in place.
         b, c: float32 [user rows] and [item rows], changed in place.
-        mean, rate, decay, bias_decay: float32.
+        rate, decay, bias_decay: float32.
 
     Returns:
         The sum of e² as the events were met, float64.
@@ -131,7 +131,7 @@ def mse_epoch(
                 dot = np.float32(0)
                 for f in range(k):
                     dot += P[u, f] * Q[i, f]
-                error = values[event] - mean - b[u] - c[i] - dot
+                error = values[event] - b[u] - c[i] - dot
                 loss += error * error
                 push = rate * error
                 b[u] = bias_keep * b[u] + push
@@ -179,14 +179,15 @@ def _sigmoid_and_loss(x: Any) -> Any:
 @nb.njit(cache=True, nogil=True, parallel=True, fastmath=_FAST)
 def bpr_epoch(
     users: Any, items: Any, offsets: Any, pool: Any, pool_offsets: Any, order: Any,
-    chosen_offsets: Any, chosen: Any, P: Any, Q: Any, c: Any, rate: Any, decay: Any, seed: Any,
+    chosen_offsets: Any, chosen: Any, P: Any, Q: Any, c: Any, rate: Any, decay: Any,
+    bias_decay: Any, seed: Any,
 ) -> Any:  # fmt: skip
     """One pass of SGD on the BPR loss (Rendle et al. 2009), a negative for each event.
 
         x = c_i - c_j + p_u · (q_i - q_j),      g = σ(-x)
         p_u += rate (g (q_i - q_j) - decay p_u)
-        q_i += rate (g p_u - decay q_i)         c_i += rate (g - decay c_i)
-        q_j += rate (-g p_u - decay q_j)        c_j += rate (-g - decay c_j)
+        q_i += rate (g p_u - decay q_i)         c_i += rate (g - bias_decay c_i)
+        q_j += rate (-g p_u - decay q_j)        c_j += rate (-g - bias_decay c_j)
 
     The negative j comes from the stratum of i, so that blocks stay apart. Where strata are drawn
     anew for every epoch, each item is as likely a negative as every other over the epochs.
@@ -197,14 +198,14 @@ def bpr_epoch(
         chosen_offsets, chosen: int64 [user rows + 1] and int32, each user's items, sorted.
         P, Q: float32 [user rows, k] and [item rows, k], changed in place.
         c: float32 [item rows], changed in place.
-        rate, decay: float32. seed: uint64, of the negatives.
+        rate, decay, bias_decay: float32. seed: uint64, of the negatives.
 
     Returns:
         The sum of -ln σ(x) as the events were met, float64, and how many had a negative, int64.
     """
     T, k = len(order), P.shape[1]
     losses, counts = np.zeros(T), np.zeros(T, np.int64)
-    keep = np.float32(1) - rate * decay
+    keep, bias_keep = np.float32(1) - rate * decay, np.float32(1) - rate * bias_decay
     for step in range(T):
         for s in nb.prange(T):
             t = (s + order[step]) % T
@@ -221,8 +222,8 @@ def bpr_epoch(
                 losses[s] += loss
                 counts[s] += 1
                 push = rate * g
-                c[i] = keep * c[i] + push
-                c[j] = keep * c[j] - push
+                c[i] = bias_keep * c[i] + push
+                c[j] = bias_keep * c[j] - push
                 for f in range(k):
                     p, qi, qj = P[u, f], Q[i, f], Q[j, f]
                     P[u, f] = keep * p + push * (qi - qj)

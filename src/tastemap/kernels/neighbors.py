@@ -28,9 +28,7 @@ def sum_neighbors(histories: Histories, similarity: csr_array) -> NDArray[np.flo
 
 
 @nb.njit(cache=True, nogil=True, parallel=True)
-def _sum_neighbors(
-    offsets: Any, items: Any, indptr: Any, indices: Any, data: Any, n: Any
-) -> Any:
+def _sum_neighbors(offsets: Any, items: Any, indptr: Any, indices: Any, data: Any, n: Any) -> Any:
     out = np.zeros((len(offsets) - 1, n), np.float32)
     for row in nb.prange(len(offsets) - 1):
         counted = np.zeros(n, np.bool_)

@@ -23,7 +23,7 @@ def top_k(
     """The k best item rows of each row of scores, best first; of equal scores the lower row first.
 
     Args:
-        scores: float32 [B, n]; column 0, the unknown item, and scores of NaN or -inf never come out.
+        scores: float32 [B, n]; column 0, the unknown item, and NaN or -inf never come out.
         k: how many.
         excluded: histories [B] whose items are left out, or None.
         allowed: bool [n], the items that may come out, or None for all.
@@ -53,7 +53,9 @@ def _sift_down(best: Any, items: Any, at: Any, size: Any) -> None:
         child = 2 * at + 1
         if child >= size:
             break
-        if child + 1 < size and _worse(best[child + 1], items[child + 1], best[child], items[child]):
+        if child + 1 < size and _worse(
+            best[child + 1], items[child + 1], best[child], items[child]
+        ):
             child += 1
         if not _worse(best[child], items[child], score, item):
             break

@@ -96,20 +96,20 @@ def intra_list_diversity(recommended: Lists, features: NDArray[Any], k: int) -> 
             item a row. Attributes judge all models alike; vectors judge a model by its own eyes.
     """
     top = np.asarray(recommended)[:, :k]
-    features = np.asarray(features, np.float64)
-    lengths = np.sqrt((features**2).sum(axis=1))
-    unit = features / np.where(lengths > 0, lengths, 1.0)[:, None]
-    unit[0] = 0.0
-    # Σ over pairs of <a, b> = (|Σ a|² - Σ |a|²) / 2: no pair needs to be formed.
-    total = np.zeros((len(top), features.shape[1]))
-    for place in range(top.shape[1]):
-        total += unit[top[:, place]]
-    own = ((lengths > 0) * (np.arange(len(lengths)) > 0))[top].sum(axis=1)
+    features = np.asarray(features)
+    # Σ over pairs of <a, b> = (|Σ a|² - Σ |a|²) / 2, so that no pair needs to be formed.
+    total, own = np.zeros((len(top), features.shape[1])), np.zeros(len(top))
+    for items in top.T:
+        vectors = np.where(items[:, None] > 0, features[items], 0).astype(np.float64)
+        lengths = np.linalg.norm(vectors, axis=1)
+        total += vectors / np.where(lengths > 0, lengths, 1.0)[:, None]
+        own += lengths > 0
     counts = (top > 0).sum(axis=1)
     pairs = counts * (counts - 1) / 2
     alike = ((total**2).sum(axis=1) - own) / 2
-    # Rounding may leave an identical list a hair below 0.
-    return np.clip(1.0 - alike / np.where(pairs > 0, pairs, np.nan), 0.0, 2.0)
+    distance = 1.0 - alike / np.where(pairs > 0, pairs, np.nan)
+    # Rounding may leave a list of equal items a hair below 0.
+    return np.asarray(np.clip(distance, 0.0, 2.0))
 
 
 def serendipity(
@@ -134,7 +134,7 @@ def serendipity(
     for place in range(known.shape[1]):
         unexpected &= top != known[:, place : place + 1]
     found = (hits[:, :k] & unexpected).sum(axis=1) / k
-    return np.where(n_relevant > 0, found, np.nan)
+    return np.asarray(np.where(n_relevant > 0, found, np.nan))
 
 
 def _mean_of_items(recommended: Lists, values: Floats, k: int) -> Floats:

@@ -27,6 +27,8 @@ Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_BUCKETS = 1024
+
 
 def judge(
     recommended: NDArray[np.int32], offsets: Ints, relevant: NDArray[np.int32]
@@ -49,16 +51,20 @@ def judge(
     recommended = np.asarray(recommended, np.int32)
     if recommended.ndim != 2:
         raise ParameterError(f"recommended must have two dimensions, not {recommended.ndim}")
-    offsets, relevant = check_ragged(len(recommended), offsets, relevant)
+    n = len(recommended)
+    offsets, relevant = check_ragged(n, offsets, relevant)
+    rows = np.repeat(np.arange(n), np.diff(offsets))
+    # Sorting pairs of row and item as one number also tells repetitions.
+    pairs = np.unique(rows[relevant > 0] << 32 | relevant[relevant > 0])
+    starts = np.searchsorted(pairs, np.arange(n + 1) << 32)
     hits = np.zeros(recommended.shape, np.bool_)
-    n_relevant = np.zeros(len(recommended), np.int64)
-    _judge(recommended, offsets, relevant, hits, n_relevant)
-    return hits, n_relevant
+    _judge(recommended, starts, (pairs & 0xFFFFFFFF).astype(np.int32), hits)
+    return hits, np.diff(starts) + np.bincount(rows[relevant == 0], minlength=n)
 
 
 def hit_rate(hits: Bools, n_relevant: Ints, k: int) -> Floats:
     """1 where the first k hold a relevant item, else 0; float64 [n]."""
-    return _defined(n_relevant, hits[:, :k].any(axis=1).astype(np.float64))
+    return _defined(n_relevant, np.asarray(hits[:, :k].any(axis=1), np.float64))
 
 
 def precision(hits: Bools, n_relevant: Ints, k: int) -> Floats:
@@ -140,12 +146,21 @@ def win_rates(scores: NDArray[np.float32], offsets: Ints, relevant: NDArray[np.i
             f"relevant item row {int(relevant.max())} has no column in scores of shape "
             f"{scores.shape}"
         )
-    rates = np.full(len(relevant), np.nan)
-    bad = _win_rates(scores, offsets, relevant, rates)
-    if (bad >= 0).any():
-        row = int(np.argmax(bad >= 0))
-        raise ParameterError(f"scores[{row}, {bad[row]}] is NaN")
-    return rates
+    n = len(scores)
+    rows = np.repeat(np.arange(n), np.diff(offsets))
+    own = np.where(relevant > 0, scores[rows, relevant], -np.inf)
+    counted = relevant == 0
+    counted[np.unique(rows << 32 | relevant, return_index=True)[1]] = True
+    rising = np.lexsort((own, rows))
+    rising = rising[(counted & (own > -np.inf))[rising]]
+    levels, starts = own[rising], np.searchsorted(rows[rising], np.arange(n + 1))
+    wins, n_others, nan_column = _wins(scores, starts, levels)
+    if nan_column.any():
+        row = int(np.argmax(nan_column > 0))
+        raise ParameterError(f"scores[{row}, {nan_column[row]}] is NaN")
+    rates = np.where(counted, 0.0, np.nan)
+    rates[rising] = wins
+    return rates / _or_nan(n_others)[rows]
 
 
 def mean_by_row(values: Floats, offsets: Ints) -> Floats:
@@ -188,75 +203,84 @@ def _defined(n_relevant: Ints, values: Floats) -> Floats:
     return np.where(n_relevant > 0, values, np.nan)
 
 
+@nb.njit(cache=True, nogil=True, inline="always")
+def _lower_bound(values: Any, value: Any, low: Any, high: Any) -> Any:
+    """The first place in low:high of rising values that is not below `value`, else high."""
+    while low < high:
+        middle = (low + high) >> 1
+        if values[middle] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
 @nb.njit(cache=True, nogil=True)
-def _judge(recommended: Any, offsets: Any, relevant: Any, hits: Any, n_relevant: Any) -> None:
-    for user in range(len(recommended)):
-        wanted = np.sort(relevant[offsets[user] : offsets[user + 1]])
+def _judge(recommended: Any, starts: Any, relevant: Any, hits: Any) -> None:
+    for row in range(len(recommended)):
+        wanted = relevant[starts[row] : starts[row + 1]]
         found = np.zeros(len(wanted), np.bool_)
-        for i in range(len(wanted)):
-            if wanted[i] == 0 or i == 0 or wanted[i] != wanted[i - 1]:
-                n_relevant[user] += 1
         for place in range(recommended.shape[1]):
-            item = recommended[user, place]
-            i = np.searchsorted(wanted, item)
-            if item > 0 and i < len(wanted) and wanted[i] == item and not found[i]:
+            i = _lower_bound(wanted, recommended[row, place], 0, len(wanted))
+            if i < len(wanted) and wanted[i] == recommended[row, place] and not found[i]:
                 found[i] = True
-                hits[user, place] = True
+                hits[row, place] = True
 
 
 @nb.njit(cache=True, nogil=True, parallel=True)
-def _win_rates(scores: Any, offsets: Any, relevant: Any, rates: Any) -> Any:
-    # Each candidate finds its place among the user's few relevant scores, instead of all
-    # candidates being sorted.
-    n_items = scores.shape[1]
-    bad = np.full(len(scores), -1, np.int64)
-    for user in nb.prange(len(scores)):
-        start = offsets[user]
-        wanted = relevant[start : offsets[user + 1]]
-        if len(wanted) == 0:
-            continue
-        by_item = np.argsort(wanted, kind="mergesort")
-        first = np.empty(len(wanted), np.int64)
-        n_wanted = 0
-        for i in range(len(wanted)):
-            item = wanted[by_item[i]]
-            repeated = i > 0 and item == wanted[by_item[i - 1]]
-            if item == 0 or not repeated:
-                if item > 0 and scores[user, item] > -np.inf:
-                    first[n_wanted] = by_item[i]
-                    n_wanted += 1
-                else:
-                    rates[start + by_item[i]] = 0.0
-        levels = np.sort(scores[user, wanted[first[:n_wanted]]])
-        below = np.zeros(n_wanted + 1, np.int64)
-        equal = np.zeros(n_wanted + 1, np.int64)
+def _wins(scores: Any, starts: Any, levels: Any) -> Any:
+    """For each level (a relevant item's score) how many irrelevant items score below it."""
+    n_rows, n_items = scores.shape
+    wins = np.zeros(len(levels))
+    n_others = np.zeros(n_rows, np.int64)
+    nan_column = np.zeros(n_rows, np.int64)
+    for row in nb.prange(n_rows):
+        mine = levels[starts[row] : starts[row + 1]]
+        n = len(mine)
+        # Each candidate finds its place among the few levels. Buckets of equal width make that
+        # one step for most of them; a bucket that holds levels is searched.
+        bucket_starts = np.zeros(_BUCKETS + 2, np.int64)
+        lowest, highest, scale = np.inf, np.inf, 0.0
+        if n > 0:
+            lowest, highest = np.float64(mine[0]), np.float64(mine[n - 1])
+            if 0.0 < highest - lowest < np.inf:
+                scale = _BUCKETS / (highest - lowest)
+            for i in range(n):
+                bucket_starts[int((mine[i] - lowest) * scale) + 1 if scale > 0 else 1] += 1
+            for bucket in range(_BUCKETS + 1):
+                bucket_starts[bucket + 1] += bucket_starts[bucket]
+        below = np.zeros(n + 1, np.int64)
+        equal = np.zeros(n + 1, np.int64)
         n_candidates = 0
         for item in range(1, n_items):
-            score = scores[user, item]
-            if np.isnan(score):
-                bad[user] = item
+            score = scores[row, item]
             if score > -np.inf:
                 n_candidates += 1
-                low, high = 0, n_wanted
-                while low < high:
-                    middle = (low + high) >> 1
-                    if levels[middle] < score:
-                        low = middle + 1
+                if score < lowest:
+                    below[0] += 1
+                elif score > highest:
+                    below[n] += 1
+                elif n > 0:
+                    bucket = int((score - lowest) * scale) if scale > 0 else 0
+                    high = bucket_starts[bucket + 1]
+                    i = _lower_bound(mine, score, bucket_starts[bucket], high)
+                    if i < high and mine[i] == score:
+                        equal[i] += 1
                     else:
-                        high = middle
-                if low < n_wanted and levels[low] == score:
-                    equal[low] += 1
-                else:
-                    below[low] += 1
-        n_others = n_candidates - n_wanted
-        for i in range(n_wanted):
-            score = scores[user, wanted[first[i]]]
-            level = np.searchsorted(levels, score)
-            upto = np.searchsorted(levels, score, side="right")
-            lower = below[: level + 1].sum() + equal[:level].sum() - level
-            ties = equal[level] - (upto - level)
-            if n_others > 0:
-                rates[start + first[i]] = (lower + 0.5 * ties) / n_others
-        if n_others == 0:
-            rates[start : offsets[user + 1]] = np.nan
-    return bad
+                        below[i] += 1
+            elif np.isnan(score):
+                nan_column[row] = item
+        n_others[row] = n_candidates - n
+        lower = 0
+        i = 0
+        while i < n:
+            same = i
+            while same < n and mine[same] == mine[i]:
+                same += 1
+            # Other relevant items are no rivals: i of them are below, same - i are equal.
+            lower += below[i]
+            ties = equal[i] - (same - i)
+            wins[starts[row] + i : starts[row] + same] = lower - i + 0.5 * ties
+            lower += equal[i]
+            i = same
+    return wins, n_others, nan_column

@@ -84,6 +84,9 @@ class EventLog:
     Args:
         folder: where the file `events.sqlite` lies, or is made.
 
+    Attributes:
+        last_offset: the offset of the newest event, 0 for an empty log.
+
     Raises:
         StateError: the folder cannot be written, another server holds it, or the file is damaged.
     """
@@ -130,6 +133,10 @@ class EventLog:
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.execute(_SCHEMA)
         self._db.execute(f"PRAGMA user_version={FORMAT}")
+        self.last_offset = self._find_last()
+
+    def _find_last(self) -> int:
+        return int(self._db.execute("SELECT coalesce(max(offset), 0) FROM events").fetchone()[0])
 
     def append(self, batches: Sequence[Sequence[Event]]) -> list[Recorded | IdConflictError]:
         """Records batches of events, durable when this returns, in one transaction.
@@ -144,6 +151,7 @@ class EventLog:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 results = [self._append_batch(batch) for batch in batches]
+                last = self._find_last()
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
@@ -151,6 +159,7 @@ class EventLog:
                 raise
         except sqlite3.Error as error:
             raise StateError(f"the events could not be recorded: {error}") from error
+        self.last_offset = last
         return results
 
     def _append_batch(self, batch: Sequence[Event]) -> Recorded | IdConflictError:
@@ -183,11 +192,6 @@ class EventLog:
         self._db.execute("RELEASE batch")
         return Recorded(accepted, len(batch) - len(accepted))
 
-    def last_offset(self) -> int:
-        """The offset of the newest event, 0 for an empty log."""
-        with self._reader() as reader:
-            return int(reader.execute("SELECT coalesce(max(offset), 0) FROM events").fetchone()[0])
-
     def since(self, offset: int, *, size: int = 10_000) -> Iterator[tuple[int, list[Event]]]:
         """The events after an offset, oldest first, in lists of at most `size`, each with the
         offset of its last event. What is appended meanwhile comes too."""
@@ -201,10 +205,13 @@ class EventLog:
             if not rows:
                 return
             offset = rows[-1][0]
-            yield offset, [
-                Event(user, item, kind, time, value, id_, digest)
-                for _, id_, user, item, kind, time, value, digest in rows
-            ]
+            yield (
+                offset,
+                [
+                    Event(user, item, kind, time, value, id_, digest)
+                    for _, id_, user, item, kind, time, value, digest in rows
+                ],
+            )
 
     def _reader(self) -> closing[sqlite3.Connection]:
         # A connection of its own, so that a reader never waits for, or sees half of, a transaction.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -109,7 +110,7 @@ def _labels(values: pl.Series, edges: list[float] | None) -> pl.Series | None:
         numbers = values.cast(pl.Float64, strict=False)
         bins = np.searchsorted(edges, numbers.fill_null(np.nan).to_numpy(), side="right")
         names = [f"under {edges[0]:g}"]
-        names += [f"{low:g}–{high - 1:g}" for low, high in zip(edges, edges[1:], strict=False)]
+        names += [f"{low:g}–{high - 1:g}" for low, high in pairwise(edges)]
         names += [f"{edges[-1]:g} and over"]
         labels = pl.Series([names[b] for b in bins], dtype=pl.Utf8)
         return pl.select(pl.when(numbers.is_not_null()).then(labels)).to_series()

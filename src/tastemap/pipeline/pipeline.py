@@ -212,15 +212,16 @@ def _fuse(
     pair = rows[order].astype(np.int64) << 32 | items[order]
     _, first, place = np.unique(pair, return_index=True, return_inverse=True)
     total = np.bincount(place, scores[order], len(first))
-    rows, items, sources = (part[order][first] for part in (rows, items, sources))
+    kept = order[first]
+    rows, items, sources = rows[kept], items[kept], sources[kept]
     best = np.lexsort((items, -total, rows))
     rows, items, sources, total = rows[best], items[best], sources[best], total[best]
     starts = np.searchsorted(rows, np.arange(n))
     place = np.arange(len(rows)) - starts[rows]
-    kept = place < k
+    shown = place < k
     out_items, out_sources = np.zeros((n, k), np.int32), np.zeros((n, k), np.uint8)
     out_scores = np.zeros((n, k), np.float32)
-    out_items[rows[kept], place[kept]] = items[kept]
-    out_scores[rows[kept], place[kept]] = total[kept]
-    out_sources[rows[kept], place[kept]] = sources[kept]
+    out_items[rows[shown], place[shown]] = items[shown]
+    out_scores[rows[shown], place[shown]] = total[shown]
+    out_sources[rows[shown], place[shown]] = sources[shown]
     return out_items, out_scores, out_sources

@@ -13,8 +13,8 @@ __all__ = ["load_pipeline", "save_pipeline"]
 
 
 def save_pipeline(pipeline: Pipeline, path: Path, *, overwrite: bool) -> Path:
-    """Writes a fitted pipeline; see `Pipeline.save`. The fallback is counted anew when it is loaded,
-    from the histories."""
+    """Writes a fitted pipeline; see `Pipeline.save`. The fallback is counted anew from the
+    histories when it is loaded."""
     about, tensors, tables = dataset_parts(pipeline.data)
     for retriever in pipeline.retrievers:
         tensors[f"model.{retriever.name}"] = retriever.tensors()
@@ -25,7 +25,8 @@ def save_pipeline(pipeline: Pipeline, path: Path, *, overwrite: bool) -> Path:
             "data": about,
             "candidates": pipeline.candidates,
             "components": [
-                {"name": retriever.name, **component(retriever)} for retriever in pipeline.retrievers
+                {"name": retriever.name, **component(retriever)}
+                for retriever in pipeline.retrievers
             ],
         },
         tensors=tensors,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tastemap.errors import ReleaseError
+from tastemap.errors import DataError, ParameterError, ReleaseError
 from tastemap.storage import Stored
 
 __all__ = ["restore"]
@@ -17,15 +17,21 @@ def restore(stored: Stored) -> Any:
         ReleaseError: of a kind or a model that this version does not know, or its parts are not
             all there.
     """
-    # Imported here so that listing and checking releases does not load the models.
-    if stored.kind == "model":
-        from tastemap.retrieval.saved import load_model
+    try:
+        # Imported here so that listing and checking releases does not load the models.
+        if stored.kind == "model":
+            from tastemap.retrieval.saved import load_model
 
-        return load_model(stored)
-    if stored.kind == "pipeline":
-        from tastemap.pipeline.saved import load_pipeline
+            return load_model(stored)
+        if stored.kind == "pipeline":
+            from tastemap.pipeline.saved import load_pipeline
 
-        return load_pipeline(stored)
+            return load_pipeline(stored)
+    except (ParameterError, DataError) as error:
+        raise ReleaseError(
+            f"{stored.path} does not fit this version of tastemap ({stored.record.written_by} "
+            f"wrote it): {error}"
+        ) from error
     raise ReleaseError(
         f"{stored.path} holds a {stored.kind!r:.40}, and this version of tastemap loads models and "
         "pipelines. Upgrade with `pip install --upgrade tastemap`"

@@ -81,7 +81,7 @@ class Retriever(Hyperparameters, Recommender):
         """
 
     def knows(self, queries: Queries) -> NDArray[np.bool_]:
-        """bool [B]: for which queries `score` is personal; the others are answered by popularity."""
+        """bool [B]: for which queries `score` is personal; the others get what is popular."""
         h = queries.histories
         known = np.concatenate([[0], np.cumsum(h.items > 0)])
         return known[h.offsets[1:]] > known[h.offsets[:-1]]
@@ -131,9 +131,7 @@ class Retriever(Hyperparameters, Recommender):
     def similarity(self, items: NDArray[np.int32]) -> NDArray[np.float32]:
         return self.score(Queries.of(Histories.from_lists(items[:, None])))
 
-    def because(
-        self, queries: Queries, recommendations: Recommendations
-    ) -> NDArray[np.int32]:
+    def because(self, queries: Queries, recommendations: Recommendations) -> NDArray[np.int32]:
         reasons = np.zeros(len(recommendations.items), np.int32)
         of_model = recommendations.sources == 0
         for row in range(len(queries)):
@@ -152,11 +150,11 @@ class Retriever(Hyperparameters, Recommender):
             return np.zeros(len(items), np.int32)
         evidence = self.evidence(history, items)
         best = evidence.argmax(axis=0)
-        return np.where(evidence[best, np.arange(len(items))] > 0, history[best], 0).astype(np.int32)
+        return np.where(evidence[best, np.arange(len(items))] > 0, history[best], 0).astype(
+            np.int32
+        )
 
-    def evidence(
-        self, history: NDArray[np.int32], items: NDArray[np.int32]
-    ) -> NDArray[np.float32]:
+    def evidence(self, history: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.float32]:
         """How much each item of a history [h] speaks for each item [n], float32 [h, n]."""
         return self.similarity(history)[:, items]
 
@@ -190,7 +188,7 @@ class Retriever(Hyperparameters, Recommender):
         items: NDArray[np.int32],
         times: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float64]:
-        """Ratings, float64 [n], that query number `query_rows[i]` would give to item row `items[i]`.
+        """Ratings, float64 [n], that query number `query_rows[i]` gives to item row `items[i]`.
 
         Raises:
             ParameterError: the model has no ratings.

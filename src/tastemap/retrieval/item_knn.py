@@ -49,7 +49,9 @@ class ItemKNN(Retriever):
     weighting: Literal["cosine", "tfidf", "bm25"] = hyperparameter(
         "bm25", "how a user's vote for an item is weighted"
     )
-    neighbors: int = hyperparameter(200, "neighbours kept for each item", ge=1, le=100_000, log=True)
+    neighbors: int = hyperparameter(
+        200, "neighbours kept for each item", ge=1, le=100_000, log=True
+    )
     shrinkage: float = hyperparameter(10.0, "shrinks similarities that few users support", ge=0)
     bm25_k1: float = hyperparameter(1.2, "BM25: saturation of repeated events", ge=0)
     bm25_b: float = hyperparameter(0.75, "BM25: how far popular items are played down", ge=0, le=1)

@@ -49,7 +49,9 @@ class Popularity(Retriever):
                 remedy="Map a time column, or leave window_days and half_life_days out",
             )
         age = (h.times.max() - h.times) / _DAY
-        counts = np.ones(h.n_events) if not self.half_life_days else 0.5 ** (age / self.half_life_days)
+        counts = (
+            np.ones(h.n_events) if not self.half_life_days else 0.5 ** (age / self.half_life_days)
+        )
         if self.window_days is not None:
             counts = counts * (age <= self.window_days)
         self.weights: NDArray[np.float32] = np.bincount(
@@ -65,8 +67,6 @@ class Popularity(Retriever):
     def knows(self, queries: Queries) -> NDArray[np.bool_]:
         return np.ones(len(queries), np.bool_)
 
-    def evidence(
-        self, history: NDArray[np.int32], items: NDArray[np.int32]
-    ) -> NDArray[np.float32]:
+    def evidence(self, history: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.float32]:
         # Nothing of a history speaks for a popular item.
         return np.zeros((len(history), len(items)), np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -15,10 +16,12 @@ from tastemap.data.histories import Histories, offsets_of
 from tastemap.data.queries import Queries
 from tastemap.data.vocabulary import Id, Vocabulary
 from tastemap.errors import NotFittedError, ParameterError
+from tastemap.kernels.topk import top_k
 
 __all__ = ["Recommendations", "Recommender", "rows_of_items"]
 
 MAX_K = 10_000
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,9 +153,7 @@ class Recommender(ABC):
         """How alike each of some item rows [h] is to every item, float32 [h, item rows]."""
 
     @abstractmethod
-    def because(
-        self, queries: Queries, recommendations: Recommendations
-    ) -> NDArray[np.int32]:
+    def because(self, queries: Queries, recommendations: Recommendations) -> NDArray[np.int32]:
         """For each recommended item, int32 [m], the item row of the query's history that speaks
         most for it; 0 where none does."""
 
@@ -188,11 +189,15 @@ class Recommender(ABC):
         if len(given) != 1:
             raise ParameterError("recommend: give just one of users=, histories= and queries=")
         if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= MAX_K:
-            raise ParameterError(f"recommend: k must be a whole number from 1 to {MAX_K:,}, got {k!r}")
+            raise ParameterError(
+                f"recommend: k must be a whole number from 1 to {MAX_K:,}, got {k!r}"
+            )
         if users is not None:
             asked = _listed(users, "users")
             queries = self.data.queries(self.users.rows(asked))
-            whose = pl.Series(asked if asked else [], dtype=None if asked else pl.Utf8, strict=False)
+            whose = pl.Series(
+                asked if asked else [], dtype=None if asked else pl.Utf8, strict=False
+            )
         elif histories is not None:
             rows = [
                 rows_of_items(self.items, history, "histories")
@@ -235,8 +240,6 @@ class Recommender(ABC):
 
     def similar_rows(self, items: NDArray[np.int32], k: int) -> Recommendations:
         """As `similar`, for item rows [h]."""
-        from tastemap.kernels.topk import top_k
-
         if not 1 <= k <= MAX_K:
             raise ParameterError(f"similar: k must be from 1 to {MAX_K:,}, got {k!r}")
         itself = Histories.from_lists(items[:, None])
@@ -250,8 +253,9 @@ def rows_of_items(vocabulary: Vocabulary, ids: Iterable[Id], what: str) -> NDArr
     return vocabulary.known_rows(_listed(ids, what), "item")
 
 
-def _listed(ids: Iterable[object], what: str) -> list[object]:
+def _listed(ids: Iterable[T], what: str) -> list[T]:
     # A lone string is iterable too, and would be taken for a list of one-letter ids.
     if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
         raise ParameterError(f"{what} must be a list of ids, got {ids!r}")
-    return ids.tolist() if isinstance(ids, (np.ndarray,)) else list(ids)
+    listed: list[T] = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
+    return listed

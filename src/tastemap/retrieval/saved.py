@@ -37,9 +37,7 @@ def dataset_parts(
         "kind_names": list(dataset.kind_names),
         "has_times": dataset.has_times,
     }
-    tensors = {
-        "histories": {name: getattr(dataset.histories, name) for name in _HISTORY_ARRAYS}
-    }
+    tensors = {"histories": {name: getattr(dataset.histories, name) for name in _HISTORY_ARRAYS}}
     tables = {
         "users": pa.table({"user": dataset.users.ids_array}),
         "items": pa.table({"item": dataset.items.ids_array}),
@@ -99,9 +97,7 @@ def component(model: Retriever) -> dict[str, Any]:
     return {"model": model.name, "hyperparameters": model.hyperparameter_values()}
 
 
-def restored(
-    stored: Stored, data: Dataset, about: Mapping[str, Any], tensors: str
-) -> Retriever:
+def restored(stored: Stored, data: Dataset, about: Mapping[str, Any], tensors: str) -> Retriever:
     """The model that `component` and the group `tensors` describe.
 
     Raises:

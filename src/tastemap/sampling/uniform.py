@@ -65,9 +65,7 @@ class UniformSampler:
             chosen[rows, columns] = self._chosen(users[rows], again)
         left = self.n_items - 1 - self._count(users)
         log_q = -left.clamp(min=1).float().log()
-        return Negatives(
-            ids.masked_fill(chosen, 0), log_q[:, None].expand_as(ids).clone(), ~chosen
-        )
+        return Negatives(ids.masked_fill(chosen, 0), log_q[:, None].expand_as(ids).clone(), ~chosen)
 
     def _draw(self, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
         device = self._pairs.device

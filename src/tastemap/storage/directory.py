@@ -60,7 +60,7 @@ class Stored:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """What the writer gave as manifest; entries that were None are absent."""
+        """What the writer gave as manifest; tuples have become lists."""
         return self.record.contents
 
     @property
@@ -130,8 +130,8 @@ def write_directory(
     Args:
         path: where; missing parents are made. An empty directory there is used.
         kind: what it is, "model" or "pipeline"; asked for again when reading.
-        manifest: strings, booleans, numbers, dates, and lists and mappings of them. Entries that
-            are None are left out.
+        manifest: strings, booleans, numbers, dates, and lists and mappings of them, whose
+            entries may be None.
         tensors: groups of named arrays (booleans, integers, floats), one file a group.
         tables: Arrow tables, one file each.
         overwrite: replace a checked directory that stands at `path`. Anything else is left alone.

@@ -13,17 +13,17 @@ import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tomli_w
 
 from tastemap import __version__
 from tastemap.errors import ReleaseError
 from tastemap.storage.atomic import replace_file, replaced_copies
+from tastemap.storage.values import put_nulls, to_toml
 
 __all__ = [
     "CHECKSUM_NAME",
@@ -40,7 +40,7 @@ __all__ = [
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.toml"
 CHECKSUM_NAME = "manifest.sha256"
-RESERVED_KEYS = ("format_version", "kind", "created", "written_by", "files")
+RESERVED_KEYS = ("format_version", "kind", "created", "written_by", "nulls", "files")
 NAME_PATTERN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 FILE_PATTERN = re.compile(rf"{NAME_PATTERN.pattern}\.(safetensors|parquet)")
 RESTORE = "Save it again, or copy the whole directory again from where it was written"
@@ -62,7 +62,7 @@ class Manifest:
         kind: what the directory holds: "model", "pipeline".
         created: when it was written, UTC.
         written_by: the program and version that wrote it.
-        contents: everything the caller gave, without what was None.
+        contents: everything the caller gave.
         files: a record for each file, by file name.
         sha256: the checksum of `manifest.toml`; it stands for the contents of the whole directory.
         bytes: size of all files together, the manifest included.
@@ -88,7 +88,8 @@ def write_manifest(
     """Write `manifest.toml` and its checksum into a directory that is not yet in its place.
 
     Values of `contents` are strings, booleans, numbers, dates, and lists and mappings of them, of
-    Python or NumPy. TOML has no null: an entry of a mapping that is None is left out.
+    Python or NumPy. An entry of a mapping may be None (TOML has no null, so these are listed under
+    the key `nulls`).
 
     Raises:
         ReleaseError: a reserved key, or a value that TOML cannot hold; the message says where.
@@ -96,12 +97,14 @@ def write_manifest(
     for key in RESERVED_KEYS:
         if key in contents:
             raise ReleaseError(f"the manifest's key {key!r} is reserved. Choose another name")
+    plain, nulls = to_toml(contents)
     document = {
         "format_version": FORMAT_VERSION,
         "kind": kind,
         "created": created or datetime.now(UTC),
         "written_by": f"tastemap {__version__}",
-        **_plain(contents, "manifest"),
+        "nulls": nulls,
+        **plain,
         "files": {
             name: {"bytes": record.bytes, "sha256": record.sha256}
             for name, record in sorted(files.items())
@@ -227,10 +230,11 @@ def _parse(path: Path, document: dict[str, Any], sha256: str, manifest_bytes: in
             "kind": str(kind),
             "created": datetime(tzinfo=zone) as created,
             "written_by": str(written_by),
+            "nulls": list(nulls),
             "files": dict(entries),
             **contents,
         } if zone is not None:
-            pass
+            put_nulls(contents, nulls)
         case _:
             raise ReleaseError(
                 f"{path / MANIFEST_NAME} is not a manifest of tastemap: it needs "
@@ -252,38 +256,3 @@ def _parse(path: Path, document: dict[str, Any], sha256: str, manifest_bytes: in
                 )
     total = manifest_bytes + sum(record.bytes for record in files.values())
     return Manifest(kind, created, written_by, contents, files, sha256, total)
-
-
-def _plain(value: Any, where: str) -> Any:
-    """`value` in the types that TOML has; `where` is its place, for the message."""
-    match value:
-        case np.generic():
-            return _plain(value.item(), where)
-        case bool() | int() | float() | date():
-            return value
-        case str():
-            try:
-                value.encode()
-            except UnicodeEncodeError as error:
-                raise ReleaseError(
-                    f"{where} is text that UTF-8 cannot hold (a lone surrogate). Give valid text"
-                ) from error
-            return value
-        case Mapping():
-            for key in value:
-                if not isinstance(key, str):
-                    raise ReleaseError(
-                        f"{where} has the key {key!r}, and keys of a manifest are strings. "
-                        "Turn it into one"
-                    )
-            return {
-                _plain(key, where): _plain(entry, f"{where}.{key}")
-                for key, entry in value.items()
-                if entry is not None
-            }
-        case list() | tuple() | np.ndarray():
-            return [_plain(entry, f"{where}[{at}]") for at, entry in enumerate(value)]
-    raise ReleaseError(
-        f"{where} is of type {type(value).__name__}, which a manifest cannot hold. "
-        "Give strings, numbers, booleans, dates, or lists and mappings of them"
-    )

@@ -1,15 +1,218 @@
-"""Where and how a fit runs."""
+"""Where and how a fit runs, and what is written down about it."""
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+
+from tastemap.data.dataset import Dataset
+from tastemap.errors import ParameterError
+from tastemap.hyperparameters import Hyperparameters
+from tastemap.training.tracking import Tracker, open_tracker
+
+__all__ = ["Recorder", "Run", "describe"]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Run:
-    folder: Path | None = None
-    device: str = "cpu"
-    progress: bool = False
+    """Where and how a fit runs. Nothing of it is part of the model.
+
+    Args:
+        folder: a folder for this run, made if need be: `run.toml` (hyper-parameters, fingerprint
+            of the data, device, how it ended), `metrics.jsonl` (a line for each epoch) and
+            `curves.png`. Files of an earlier run are replaced. None for no folder.
+        device: "auto" (a GPU where torch has one, else the CPU), "cpu", "cuda", "cuda:1", …
+        progress: whether to show a progress bar; None to show it on a terminal.
+        time_budget: seconds after which training stops at the end of an epoch, or None.
+        tracker: "mlflow" to log to MLflow too (the extra `tastemap[mlflow]`), or None.
+
+    Raises:
+        ParameterError: a value out of its range.
+    """
+
+    folder: str | Path | None = None
+    device: str = "auto"
+    progress: bool | None = None
     time_budget: float | None = None
-    tracker: str | None = None
+    tracker: Literal["mlflow"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.time_budget is not None and not self.time_budget > 0:
+            raise ParameterError(f"Run: time_budget must be > 0 seconds, got {self.time_budget!r}")
+        if self.tracker not in (None, "mlflow"):
+            raise ParameterError(f"Run: tracker must be 'mlflow' or None, got {self.tracker!r}")
+
+    def torch_device(self) -> str:
+        """The name of the torch device to train on.
+
+        Raises:
+            ParameterError: torch does not know the device, or this machine does not have it.
+        """
+        if self.device == "cpu":
+            return "cpu"
+        import torch
+
+        has_gpu = torch.cuda.is_available()
+        if self.device == "auto":
+            return "cuda" if has_gpu else "cpu"
+        try:
+            device = torch.device(self.device)
+        except RuntimeError as error:
+            raise ParameterError(f"Run: device {self.device!r} is not one of torch's") from error
+        if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+            raise ParameterError(f"Run: this machine has no device {self.device!r}; use 'auto'")
+        return str(device)
+
+    @contextmanager
+    def recorder(self, about: Mapping[str, Any], epochs: int) -> Iterator[Recorder]:
+        """What writes one training down; `about` is kept as tables of `run.toml`."""
+        recorder = Recorder(self, about, epochs)
+        try:
+            yield recorder
+        except BaseException as error:
+            recorder.fail(error)
+            raise
+        finally:
+            recorder.close()
+
+
+def describe(model: Hyperparameters, dataset: Dataset, **resolved: Any) -> dict[str, Any]:
+    """What to keep about a training: the model, its hyper-parameters and the data.
+
+    `resolved` replaces hyper-parameters that the model has found itself, where none were given.
+    """
+    from tastemap import __version__
+
+    return {
+        "model": {"class": type(model).__name__, "tastemap": __version__},
+        "hyperparameters": {**model.hyperparameter_values(), **resolved},
+        "data": {
+            "fingerprint": dataset.fingerprint,
+            "events": dataset.n_events,
+            "users": dataset.n_users,
+            "items": dataset.n_items,
+        },
+    }
+
+
+class Recorder:
+    """Writes one training to the progress bar, the run folder and the tracker."""
+
+    def __init__(self, run: Run, about: Mapping[str, Any], epochs: int) -> None:
+        self._about: dict[str, Any] = {**about, "run": {"device": run.device, "epochs": epochs}}
+        self._tracker: Tracker | None = None if run.tracker is None else open_tracker(run.tracker)
+        self._folder = None if run.folder is None else Path(run.folder)
+        self._history: list[Mapping[str, float]] = []
+        if self._folder is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            (self._folder / "metrics.jsonl").write_text("")
+            (self._folder / "curves.png").unlink(missing_ok=True)
+            self._write_about("running")
+        if self._tracker is not None:
+            self._tracker.start(self._about)
+        shown = run.progress if run.progress is not None else sys.stderr.isatty()
+        self._bar = _Bar(epochs) if shown else None
+
+    def epoch(self, measured: Mapping[str, float]) -> None:
+        """Notes what was measured: epoch, seconds, and metrics by name."""
+        self._history.append(measured)
+        if self._folder is not None:
+            with (self._folder / "metrics.jsonl").open("a") as file:
+                file.write(json.dumps(measured) + "\n")
+        if self._tracker is not None:
+            self._tracker.log(measured)
+        if self._bar is not None:
+            self._bar.show(measured)
+
+    def finish(self, stopped: str, best_epoch: int) -> None:
+        """Notes how it ended: why, and which epoch was kept."""
+        if self._bar is not None:
+            self._bar.end(f"{stopped}, epoch {best_epoch} kept")
+        self._about["run"]["best_epoch"] = best_epoch
+        if self._folder is not None:
+            self._write_about(stopped)
+            if self._history:
+                _plot(self._history, self._folder / "curves.png", best_epoch)
+        if self._tracker is not None:
+            self._tracker.end(stopped, self._folder)
+            self._tracker = None
+
+    def fail(self, error: BaseException) -> None:
+        """Notes that it ended without a model."""
+        if self._folder is not None:
+            self._write_about(f"failed: {type(error).__name__}")
+        if self._tracker is not None:
+            self._tracker.end("failed", self._folder)
+            self._tracker = None
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def _write_about(self, status: str) -> None:
+        assert self._folder is not None
+        self._about["run"]["status"] = status
+        text = tomli_w.dumps(_without_none(self._about))
+        (self._folder / "run.toml").write_text(text, encoding="utf-8")
+
+
+class _Bar:
+    def __init__(self, epochs: int) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self._progress = Progress(
+            TextColumn("epoch"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[metrics]}"),
+            console=Console(stderr=True),
+        )
+        self._task = self._progress.add_task("", total=epochs, metrics="")
+        self._progress.start()
+
+    def show(self, measured: Mapping[str, float]) -> None:
+        shown = (f"{k} {v:.4f}" for k, v in measured.items() if k not in ("epoch", "seconds"))
+        self._progress.update(self._task, completed=measured["epoch"], metrics="  ".join(shown))
+
+    def end(self, message: str) -> None:
+        last = self._progress.tasks[0].fields["metrics"]
+        self._progress.update(self._task, metrics=f"{last}  ({message})")
+
+    def close(self) -> None:
+        self._progress.stop()
+
+
+def _without_none(value: Any) -> Any:
+    # TOML has no null; "none" is what the command line takes for it too.
+    if isinstance(value, Mapping):
+        return {str(key): _without_none(inner) for key, inner in value.items()}
+    return "none" if value is None else value
+
+
+def _plot(history: list[Mapping[str, float]], path: Path, best_epoch: int) -> None:
+    from matplotlib.figure import Figure
+
+    names = [name for name in history[0] if name not in ("epoch", "seconds")]
+    # A Figure of its own, not pyplot: no display is needed, and no global state is touched.
+    figure = Figure(figsize=(5 * max(len(names), 1), 3.5), layout="constrained")
+    for place, name in enumerate(names, start=1):
+        axes = figure.add_subplot(1, len(names), place)
+        axes.plot([m["epoch"] for m in history], [m[name] for m in history], marker=".")
+        axes.axvline(best_epoch, color="gray", linestyle=":")
+        axes.set(xlabel="epoch", ylabel=name)
+    figure.savefig(path)

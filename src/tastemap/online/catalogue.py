@@ -1,0 +1,116 @@
+"""What the items and users of a release are called, for people to read and search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tastemap.data.dataset import Dataset
+
+__all__ = ["Catalogue", "ItemCard"]
+
+_TITLE_COLUMNS = ("title", "name")
+_GENRE_COLUMNS = ("genres", "genre", "categories", "category")
+
+
+@dataclass(frozen=True, slots=True)
+class ItemCard:
+    """What is shown of an item; title and year are None where the item table has none."""
+
+    item: str
+    title: str | None
+    year: int | None
+    genres: list[str]
+
+    @property
+    def label(self) -> str:
+        """The title, or else the id."""
+        return self.title or self.item
+
+
+class Catalogue:
+    """The item and user tables of a data set, by row.
+
+    Titles are looked for in a column "title" or "name", years in "year", genres in "genres",
+    "genre", "categories" or "category" (a list, or text joined by "|"). A table without them, or
+    none at all, leaves the ids.
+    """
+
+    def __init__(self, data: Dataset) -> None:
+        self._data = data
+        n = len(data.items) - 1
+        table = data.item_attributes()
+        columns = (
+            {} if table is None else {column.lower(): table[column] for column in table.columns}
+        )
+        titles = _first(columns, _TITLE_COLUMNS)
+        years = columns.get("year")
+        genres = _first(columns, _GENRE_COLUMNS)
+        self._titles: list[str | None] = (
+            [None] * n if titles is None else titles.cast(pl.Utf8, strict=False).to_list()
+        )
+        self._years: list[int | None] = (
+            [None] * n if years is None else years.cast(pl.Int32, strict=False).to_list()
+        )
+        self._genres: list[Any] = [None] * n if genres is None else genres.to_list()
+        self._ids = pl.Series(data.items.ids_array).cast(pl.Utf8)
+        self._users = pl.Series(data.users.ids_array).cast(pl.Utf8)
+        labels = pl.Series(self._titles, dtype=pl.Utf8)
+        self._searched = _folded(labels) if titles is not None else self._ids
+        self._by_popularity = np.argsort(-data.item_counts[1:], kind="stable")
+        self._profiles = data.user_table
+
+    def item(self, row: int) -> ItemCard:
+        """The card of an item row (from 1)."""
+        genres = self._genres[row - 1]
+        if isinstance(genres, str):
+            genres = genres.split("|")
+        return ItemCard(
+            self._ids[row - 1],
+            self._titles[row - 1],
+            self._years[row - 1],
+            [str(genre) for genre in genres or [] if genre],
+        )
+
+    def find_items(self, query: str, limit: int) -> list[ItemCard]:
+        """The most popular items whose title holds every word of the query, or whose id it is."""
+        words = _folded(pl.Series([query], dtype=pl.Utf8))[0].split()
+        found = np.ones(len(self._ids), np.bool_)
+        for word in words:
+            found &= self._searched.str.contains(word, literal=True).fill_null(False).to_numpy()
+        found |= (self._ids == query.strip()).to_numpy()
+        rows = self._by_popularity[found[self._by_popularity]][:limit]
+        return [self.item(row + 1) for row in rows.tolist()]
+
+    def find_users(self, query: str, limit: int) -> list[tuple[str, int]]:
+        """Users, as ids with user rows, whose id begins with the query, the shortest ids first."""
+        found = self._users.str.starts_with(query.strip()).to_numpy().nonzero()[0]
+        if len(found) > limit and query.strip():
+            lengths = self._users.str.len_chars().to_numpy()[found]
+            found = found[np.argsort(lengths, kind="stable")]
+        return [(self._users[row], row + 1) for row in found[:limit].tolist()]
+
+    def profiles(self, user_rows: Sequence[int]) -> list[dict[str, str]]:
+        """What the user table says of some user rows, as text by column."""
+        rows: NDArray[np.int32] = np.asarray(user_rows, np.int32)
+        frame = self._data.profiles(rows) if len(rows) else None
+        if frame is None:
+            return [{} for _ in user_rows]
+        return [
+            {column: str(value) for column, value in row.items() if value is not None}
+            for row in frame.iter_rows(named=True)
+        ]
+
+
+def _first(columns: dict[str, pl.Series], names: Sequence[str]) -> pl.Series | None:
+    return next((columns[name] for name in names if name in columns), None)
+
+
+def _folded(text: pl.Series) -> pl.Series:
+    """Lower case without accents, so that "amelie" finds "Amélie"."""
+    return text.str.normalize("NFKD").str.replace_all(r"\p{M}", "").str.to_lowercase()

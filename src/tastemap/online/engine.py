@@ -1,0 +1,162 @@
+"""The release being served and the event log, held together; and the swap to a newer release."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tastemap.errors import ReleaseError, TastemapError
+from tastemap.online.events import Event, EventLog, Recorded
+from tastemap.online.serving import (
+    ForHistory,
+    ForUser,
+    Question,
+    Serving,
+    SimilarTo,
+    Suggestion,
+)
+from tastemap.pipeline.pipeline import Pipeline
+from tastemap.release import Loaded, ReleaseStore, load_release
+from tastemap.retrieval.base import Retriever
+from tastemap.storage import read_manifest
+
+__all__ = ["Answer", "Engine"]
+
+log = logging.getLogger("tastemap.online")
+
+Answer = tuple[list[Suggestion], str]
+"""The items, and the version of the release that found them."""
+
+
+class Engine:
+    """Answers from one release, and swaps to the next while it works.
+
+    Events go to the log first and then over the histories of the release. A new release is loaded
+    beside the old one, gets the whole log laid over it, and takes its place between two batches of
+    events, so that no event is missed or counted twice.
+
+    Args:
+        release: a release store, a saved pipeline, or a saved model.
+        events: the event log, which stays the caller's to close.
+
+    Raises:
+        ReleaseError: there is no release, or it is damaged.
+    """
+
+    def __init__(self, release: Path, events: EventLog) -> None:
+        self._path = release
+        self.events = events
+        self._recording = threading.Lock()
+        self._refused: str | None = None
+        self._stop = threading.Event()
+        self._watcher: threading.Thread | None = None
+        self.problem: str | None = None
+        self.serving, _ = self._prepare(load_release(release))
+
+    def _prepare(self, loaded: Loaded) -> tuple[Serving, int]:
+        """A release ready to answer, with the offset of the log that it reflects."""
+        found = loaded.object
+        pipeline = Pipeline([found]) if isinstance(found, Retriever) else found
+        if not isinstance(pipeline, Pipeline):
+            raise ReleaseError(
+                f"{loaded.path} holds a {type(found).__name__}; only models and pipelines can be "
+                "served"
+            )
+        serving = Serving(pipeline, loaded.version)
+        # A release made from data that held part of the log already says how far.
+        seen = read_manifest(loaded.path).contents.get("event_log_offset", 0)
+        return serving, self._replay(serving, seen)
+
+    def _replay(self, serving: Serving, offset: int) -> int:
+        for last, events in self.events.since(offset):
+            serving.live.add(events)
+            offset = last
+        return offset
+
+    def answer(self, questions: Sequence[Question]) -> list[Answer | Exception]:
+        """Answers a batch of questions from one release."""
+        serving = self.serving
+        return [
+            answer if isinstance(answer, Exception) else (answer, serving.version)
+            for answer in serving.answer(questions)
+        ]
+
+    def record(self, batches: Sequence[Sequence[Event]]) -> list[Recorded | Exception]:
+        """Records batches of events; once this returns they are on the disk and in the answers.
+
+        The results are, for each batch, what became of it, or why all of it was refused:
+        UnknownItemError or IdConflictError.
+
+        Raises:
+            StateError: the log cannot be written; nothing was recorded.
+        """
+        results: list[Recorded | Exception] = [Recorded([], 0)] * len(batches)
+        with self._recording:
+            good = []
+            for place, batch in enumerate(batches):
+                try:
+                    self.serving.check(batch)
+                    good.append(place)
+                except TastemapError as error:
+                    results[place] = error
+            written = self.events.append([batches[place] for place in good])
+            for place, result in zip(good, written, strict=True):
+                results[place] = result
+                if isinstance(result, Recorded):
+                    self.serving.live.add(result.accepted)
+        return results
+
+    def warm_up(self) -> None:
+        """Compiles what the first questions need, so that they are answered as fast as later ones."""
+        item = str(self.serving.pipeline.items.ids([1])[0])
+        self.serving.answer([ForUser("\0", 1), ForHistory((item,), 1), SimilarTo(item, 1)])
+
+    def watch(self, seconds: float) -> None:
+        """Looks every few seconds, on a thread, whether the store serves another release."""
+
+        def look() -> None:
+            while not self._stop.wait(seconds):
+                self.follow()
+
+        self._watcher = threading.Thread(target=look, name="release-watch", daemon=True)
+        self._watcher.start()
+
+    def follow(self) -> None:
+        """Swaps to the release that the store serves, if it is another one.
+
+        One that cannot be loaded is refused: the old one goes on, and `problem` says why.
+        """
+        if not ReleaseStore.is_store(self._path):
+            return
+        version = None
+        try:
+            version = ReleaseStore(self._path).current_version()
+            if version == self._refused:
+                return
+            if version != self.serving.version:
+                began = time.perf_counter()
+                self._swap(load_release(self._path, version))
+                log.info("now serving %s (%.1f s)", version, time.perf_counter() - began)
+            self._refused = self.problem = None
+        except Exception as error:
+            # Whatever is wrong with the new release, the old one must go on.
+            self._refused = version
+            problem = f"kept release {self.serving.version}: {error}"
+            if problem != self.problem:
+                log.error("%s", problem, exc_info=not isinstance(error, TastemapError))
+            self.problem = problem
+
+    def _swap(self, loaded: Loaded) -> None:
+        serving, seen = self._prepare(loaded)
+        with self._recording:
+            self._replay(serving, seen)
+            self.serving = serving
+
+    def close(self) -> None:
+        """Ends the watching."""
+        self._stop.set()
+        if self._watcher is not None:
+            self._watcher.join(timeout=10)

@@ -1,0 +1,35 @@
+"""Why an item was recommended, in words for the person it was recommended to."""
+
+from __future__ import annotations
+
+__all__ = ["because_of", "popular_with", "similar_to"]
+
+_GENDERS = {
+    "f": "women",
+    "female": "women",
+    "w": "women",
+    "m": "men",
+    "male": "men",
+}
+
+
+def because_of(title: str, *, liked: bool) -> str:
+    """The reason of an item that a model found through one of the history."""
+    return f"Because you liked “{title}”" if liked else f"Because you know “{title}”"
+
+
+def similar_to(title: str) -> str:
+    """The reason of an item that is like another one."""
+    return f"Chosen by people who also chose “{title}”"
+
+
+def popular_with(source: str) -> str:
+    """The reason of an item that a source named "popularity" or "popularity:column=value" found."""
+    column, _, value = source.partition(":")[2].partition("=")
+    if not value:
+        return "Popular right now"
+    if column in ("gender", "sex"):
+        return f"Popular with {_GENDERS.get(value.lower(), value)}"
+    if column == "age":
+        return f"Popular with people aged {value}"
+    return f"Popular with people whose {column.replace('_', ' ')} is {value}"

@@ -1,0 +1,266 @@
+"""What the service takes and gives, as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from tastemap.online.events import Event
+from tastemap.online.serving import Suggestion
+
+__all__ = [
+    "MAX_K",
+    "Accepted",
+    "Answer",
+    "EventBatch",
+    "EventIn",
+    "ExternalId",
+    "Health",
+    "HistoryItem",
+    "HistoryList",
+    "Item",
+    "ItemList",
+    "LikeOut",
+    "Recommended",
+    "TasteIn",
+    "UserList",
+    "UserOut",
+]
+
+MAX_K = 1000
+MAX_ID = 256
+MAX_BATCH = 10_000
+# Clocks of senders run fast; but not by more than a day.
+_FUTURE = 86_400.0
+
+
+def _as_text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+ExternalId = Annotated[
+    str,
+    BeforeValidator(_as_text),
+    Field(min_length=1, max_length=MAX_ID),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1, "maxLength": MAX_ID},
+                {"type": "integer"},
+            ]
+        },
+        mode="validation",
+    ),
+]
+"""An id of a user, an item or an event: text, or a whole number, which means its decimal text."""
+
+
+def _as_seconds(value: object) -> float:
+    """Unix seconds of a number or of ISO 8601 text (UTC where it names no zone)."""
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+            if moment.tzinfo is None:
+                moment = moment.replace(tzinfo=UTC)
+            seconds = moment.timestamp()
+        except (ValueError, OverflowError):
+            raise ValueError("must be Unix seconds or ISO 8601 text") from None
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        seconds = float(value) if abs(value) < 1e300 else math.inf
+    else:
+        raise ValueError("must be Unix seconds or ISO 8601 text")
+    if not 0 <= seconds <= time.time() + _FUTURE:
+        raise ValueError(
+            "must be Unix seconds from 0 to now, not milliseconds, and not in the future"
+        )
+    return seconds
+
+
+Seconds = Annotated[
+    float,
+    BeforeValidator(_as_seconds),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}]}),
+]
+
+
+class EventIn(BaseModel):
+    """Something a user did."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    user: ExternalId
+    item: ExternalId
+    kind: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
+        None, description='what was done, "view" or whatever the release\'s data calls it'
+    )
+    time: Seconds | None = Field(
+        None, description="Unix seconds or ISO 8601 text; the moment of receipt by default"
+    )
+    value: Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False, strict=True)] | None = (
+        Field(None, description="a rating, or the weight of the kind of event; 1 by default")
+    )
+    id: ExternalId | None = Field(
+        None, description="your own id of the event; sent again, it is not recorded again"
+    )
+
+    def event(self, *, now: float, kind: str) -> Event:
+        """The event with its defaults filled in."""
+        return Event(
+            user=self.user,
+            item=self.item,
+            kind=kind if self.kind is None else self.kind,
+            time=now if self.time is None else self.time,
+            value=1.0 if self.value is None else self.value,
+            id=self.id,
+            digest=None if self.id is None else self._digest(),
+        )
+
+    def _digest(self) -> bytes:
+        # Over what was sent and not over the defaults, so that an event without a time that is
+        # sent again later is still the same event.
+        sent = json.dumps(self.model_dump(exclude_none=True), sort_keys=True)
+        return hashlib.sha256(sent.encode()).digest()[:16]
+
+
+EventBatch = Annotated[
+    list[EventIn],
+    BeforeValidator(lambda body: [body] if isinstance(body, dict) else body),
+    Field(max_length=MAX_BATCH),
+]
+"""One event, or a list of them."""
+
+
+class TasteIn(BaseModel):
+    """What somebody likes, and how many recommendations are wanted."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"history": ["50", "181"], "k": 10}]}
+    )
+
+    history: list[ExternalId] = Field(max_length=MAX_BATCH, description="item ids, oldest first")
+    k: int = Field(10, ge=1, le=MAX_K, strict=True)
+
+
+class Item(BaseModel):
+    """An item; what the release's item table does not hold is left out."""
+
+    item: str
+    title: str | None = None
+    year: int | None = None
+    genres: list[str] = []
+
+
+class Recommended(Item):
+    """An item of an answer."""
+
+    score: float = Field(description="higher is better; comparable within an answer and source")
+    source: str = Field(description="the model, or the kind of popularity, that found the item")
+    reason: str = Field(description="why it is here, for people")
+
+    @classmethod
+    def of(cls, suggestion: Suggestion) -> Recommended:
+        card = suggestion.card
+        return cls(
+            item=card.item,
+            title=card.title,
+            year=card.year,
+            genres=card.genres,
+            score=suggestion.score,
+            source=suggestion.source,
+            reason=suggestion.reason,
+        )
+
+
+class Answer(BaseModel):
+    """Recommendations, best first."""
+
+    items: list[Recommended]
+    release: str = Field(description="the version of the release that found them")
+
+
+class Accepted(BaseModel):
+    """What became of posted events; all of them are on the disk."""
+
+    accepted: int
+    duplicates: int = Field(description="events whose id had been recorded before")
+
+
+class ItemList(BaseModel):
+    """Items."""
+
+    items: list[Item]
+
+
+class HistoryItem(Item):
+    """An item of a user's history."""
+
+    kind: str
+    time: float
+    value: float
+
+
+class HistoryList(BaseModel):
+    """A user's history, newest first."""
+
+    user: str
+    known: bool = Field(description="whether the release or the log has events of the user")
+    count: int
+    profile: dict[str, str]
+    items: list[HistoryItem]
+
+
+class UserOut(BaseModel):
+    """A user of the release."""
+
+    user: str
+    events: int
+    profile: dict[str, str]
+
+
+class UserList(BaseModel):
+    """Users of the release."""
+
+    users: list[UserOut]
+
+
+class LikeOut(BaseModel):
+    """The kind and value to post for "I like this"."""
+
+    kind: str
+    value: float
+
+
+class Health(BaseModel):
+    """How the service is."""
+
+    status: str = Field(description='"ok", or "degraded" where there is a problem')
+    release: str
+    model: str
+    users: int
+    items: int
+    events_recorded: int = Field(description="the offset of the newest event of the log")
+    live_users: int = Field(description="users with events later than the release")
+    problem: str | None = None
+    like: LikeOut
+
+
+def errors_as_json(errors: list[dict[str, Any]]) -> bytes:
+    """The body of a refusal: `{"detail": [{"loc", "msg", "type"}]}`.
+
+    What was sent is not repeated, since it may be huge or not be JSON at all (NaN).
+    """
+    detail = [
+        {
+            "loc": [part if isinstance(part, int) else str(part)[:80] for part in error["loc"]],
+            "msg": str(error["msg"])[:500],
+            "type": error["type"],
+        }
+        for error in errors[:20]
+    ]
+    return json.dumps({"detail": detail}).encode()
