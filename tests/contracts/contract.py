@@ -43,23 +43,28 @@ class ModelContract:
     personal: ClassVar[bool] = True
     ndcg_band: ClassVar[tuple[float, float]]
 
-    def make(self, **more: Any) -> Retriever:
-        return model_class(self.model)(**{**self.settings, **more})
+    @classmethod
+    def make(cls, **more: Any) -> Retriever:
+        return model_class(cls.model)(**{**cls.settings, **more})
 
-    def small(self, **more: Any) -> Retriever:
-        return self.make(**{**self.small_settings, **more})
+    @classmethod
+    def small(cls, **more: Any) -> Retriever:
+        return cls.make(**{**cls.small_settings, **more})
 
     @pytest.fixture(scope="class")
-    def split(self, liked_movies: Dataset) -> Split:
+    @classmethod
+    def split(cls, liked_movies: Dataset) -> Split:
         return RandomPerUser(test=0.2, seed=0).split(liked_movies)
 
     @pytest.fixture(scope="class")
-    def fitted(self, split: Split) -> Retriever:
-        return self.make().fit(split.train)
+    @classmethod
+    def fitted(cls, split: Split) -> Retriever:
+        return cls.make().fit(split.train)
 
     @pytest.fixture(scope="class")
-    def by_heart(self) -> Retriever:
-        return self.small().fit(twenty_users())
+    @classmethod
+    def by_heart(cls) -> Retriever:
+        return cls.small().fit(twenty_users())
 
     def test_is_in_the_table_under_its_name(self) -> None:
         cls = model_class(self.model)
