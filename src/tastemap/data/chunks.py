@@ -6,7 +6,7 @@ columns; its values are still raw. Lines that cannot be read at all come along a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,7 +70,7 @@ def frame_chunks(frame: Any, names: ColumnNames, source: str = "frame") -> Itera
 
 
 def chunk_of(
-    arrays: dict[str, tuple[pa.Array, Sequence[tuple[int, str]]]],
+    arrays: Mapping[str, tuple[pa.Array, Sequence[tuple[int, str]]]],
     columns: dict[str, str],
     rows: NDArray[np.int64] | range,
     source: str,

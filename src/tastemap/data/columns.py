@@ -108,7 +108,8 @@ def _of_distinct(marked: NDArray[np.bool_], index: pa.Array) -> NDArray[np.bool_
     if not marked.any():
         return np.zeros(len(index), bool)
     positions = index.fill_null(0).to_numpy(zero_copy_only=False)
-    return marked[positions] & index.is_valid().to_numpy(zero_copy_only=False)
+    rows: NDArray[np.bool_] = marked[positions] & ~_nulls(index)
+    return rows
 
 
 # -- numbers and times ----------------------------------------------------------------------------
@@ -221,7 +222,8 @@ def _iso_seconds(text: pa.Array) -> NDArray[np.float64]:
             continue
     encoded = text.dictionary_encode()
     seconds = np.array([_iso_second(each) for each in encoded.dictionary.to_pylist()], np.float64)
-    return seconds[encoded.indices.to_numpy(zero_copy_only=False)]
+    of_each: NDArray[np.float64] = seconds[encoded.indices.to_numpy(zero_copy_only=False)]
+    return of_each
 
 
 def _iso_second(text: str) -> float:
@@ -233,7 +235,10 @@ def _iso_second(text: str) -> float:
 
 
 def _ticks(values: pa.Array) -> NDArray[np.float64]:
-    return values.cast(pa.int64()).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    ticks: NDArray[np.float64] = (
+        values.cast(pa.int64()).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    )
+    return ticks
 
 
 # -- Arrow types ----------------------------------------------------------------------------------

@@ -292,7 +292,6 @@ def _json_by_line(
 
 
 def _parquet_chunks(path: Path, names: ColumnNames) -> Iterator[Chunk]:
-    remedy = "The file is damaged or cut off: fetch or write it again"
     start = 0
     try:
         with pa.parquet.ParquetFile(path, pre_buffer=False) as file:
@@ -305,7 +304,9 @@ def _parquet_chunks(path: Path, names: ColumnNames) -> Iterator[Chunk]:
                 start += len(batch)
     except (pa.ArrowException, OSError) as error:
         message = str(error).partition("\n")[0]
-        where = {"row": start + 1} if start else {}
         raise DataError(
-            f"not a whole Parquet file ({message})", source=path, remedy=remedy, **where
+            f"not a whole Parquet file ({message})",
+            source=path,
+            row=start + 1 if start else None,
+            remedy="The file is damaged or cut off: fetch or write it again",
         ) from None

@@ -54,9 +54,9 @@ def half_step(
         float32 [n, d]; zeros for a row without observed pairs.
     """
     d = vectors.shape[1]
-    padding = -d % 4
+    padding = -d % 8
     if padding:
-        # The compiled loops go in steps of four; zero columns stay zero in the solution.
+        # The compiled loops go in steps of 4 and 8; zero columns stay zero in the solution.
         vectors = np.pad(vectors, ((0, 0), (0, padding)))
         gram = np.pad(gram, (0, padding))
     out = np.zeros((len(offsets) - 1, d + padding), np.float32)
@@ -78,23 +78,25 @@ def gram(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     Unlike a call of BLAS it adds in the same order for any number of threads.
     """
     n, d = vectors.shape
-    padded = np.pad(np.asarray(vectors, np.float32), ((0, -n % 4), (0, -d % 4)))
+    padded = np.pad(np.asarray(vectors, np.float32), ((0, -n % 4), (0, -d % 8)))
     parts = np.zeros((max(1, -(-len(padded) // _GRAM_BLOCK)), *(2 * padded.shape[1:])), np.float32)
     _gram_parts(padded, parts)
-    upper = np.triu(parts.sum(axis=0, dtype=np.float64))
-    return (upper + np.triu(upper, 1).T)[:d, :d].astype(np.float32)
+    upper = np.triu(parts.sum(axis=0, dtype=np.float64))[:d, :d]
+    full: NDArray[np.float32] = (upper + np.triu(upper, 1).T).astype(np.float32)
+    return full
 
 
 @nb.njit(fastmath=True, nogil=True, cache=True)
-def _add_outer(a: Any, panel: Any, start: Any, stop: Any, first: Any, sign: Any) -> None:
-    """a[i, j] += sign * sum_{start <= k < stop} panel[k, i] panel[k, j] for first <= i <= j.
+def _add_outer(a: Any, panel: Any, start: Any, stop: Any, first: Any, last: Any, sign: Any) -> None:
+    """a[i, j] += sign * sum_{start <= k < stop} panel[k, i] panel[k, j], first <= i < last, i <= j.
 
     Four rows of `a` and four of `panel` at a time: 16 multiplications for 8 loads and 4 stores is
     what brings it near the speed of a BLAS, without its threads. Some entries below the diagonal
     are written too; nothing reads them.
     """
-    for k in range(start, stop, 4):
-        for i in range(first, a.shape[1], 4):
+    # Rows of `a` outside: four of them stay in the first-level cache while the panel passes by.
+    for i in range(first, last, 4):
+        for k in range(start, stop, 4):
             f00, f01 = sign * panel[k, i], sign * panel[k, i + 1]
             f02, f03 = sign * panel[k, i + 2], sign * panel[k, i + 3]
             f10, f11 = sign * panel[k + 1, i], sign * panel[k + 1, i + 1]
@@ -103,8 +105,11 @@ def _add_outer(a: Any, panel: Any, start: Any, stop: Any, first: Any, sign: Any)
             f22, f23 = sign * panel[k + 2, i + 2], sign * panel[k + 2, i + 3]
             f30, f31 = sign * panel[k + 3, i], sign * panel[k + 3, i + 1]
             f32, f33 = sign * panel[k + 3, i + 2], sign * panel[k + 3, i + 3]
-            p0, p1, p2, p3 = panel[k, i:], panel[k + 1, i:], panel[k + 2, i:], panel[k + 3, i:]
-            a0, a1, a2, a3 = a[i, i:], a[i + 1, i:], a[i + 2, i:], a[i + 3, i:]
+            # Whole vectors of eight leave no remainder, the slow part where d is small.
+            left = i - i % 8
+            p0, p1 = panel[k, left:], panel[k + 1, left:]
+            p2, p3 = panel[k + 2, left:], panel[k + 3, left:]
+            a0, a1, a2, a3 = a[i, left:], a[i + 1, left:], a[i + 2, left:], a[i + 3, left:]
             # From 0 over slices: otherwise Numba checks for negative indices and cannot vectorise.
             for j in range(len(a0)):
                 q0, q1, q2, q3 = p0[j], p1[j], p2[j], p3[j]
@@ -116,23 +121,27 @@ def _add_outer(a: Any, panel: Any, start: Any, stop: Any, first: Any, sign: Any)
 
 @nb.njit(fastmath=True, nogil=True, cache=True)
 def _cholesky(a: Any) -> None:
-    """Overwrites the upper triangle of a [d, d] with U, a = U'U; d is a multiple of 4."""
+    """Overwrites the upper triangle of a [d, d] with U, a = U'U; d is a multiple of 8."""
     d = len(a)
-    # Rounding may bring a pivot of a nearly singular matrix to 0 or below.
-    lowest = np.float32(0)
+    largest = np.float32(0)
     for i in range(d):
-        lowest = max(lowest, np.float32(1e-6) * a[i, i])
+        largest = max(largest, a[i, i])
     for start in range(0, d, 4):
+        _add_outer(a, a, 0, start, start, start + 4, np.float32(-1))
         for k in range(start, start + 4):
             row = a[k, k:]
             for above in range(start, k):
                 factor, other = a[above, k], a[above, k:]
                 for j in range(len(row)):
                     row[j] -= factor * other[j]
-            scale = np.float32(1) / np.sqrt(max(row[0], lowest))
+            if row[0] < np.float32(1e-6) * largest:
+                # What is left of this direction is rounding error: leave it out of the solution.
+                row[0] = largest
+                for j in range(1, len(row)):
+                    row[j] = 0
+            scale = np.float32(1) / np.sqrt(row[0])
             for j in range(len(row)):
                 row[j] *= scale
-        _add_outer(a, a, start, start + 4, start + 4, np.float32(-1))
 
 
 @nb.njit(fastmath=True, nogil=True, cache=True)
@@ -150,44 +159,64 @@ def _solve(u: Any, b: Any) -> None:
         b[i] = (b[i] - total) / u[i, i]
 
 
-@nb.njit(fastmath=True, nogil=True, cache=True, parallel=True)
+@nb.njit(fastmath=True, nogil=True, cache=True)
+def _solve_rows(
+    first: Any,
+    last: Any,
+    offsets: Any,
+    columns: Any,
+    confidences: Any,
+    vectors: Any,
+    gram: Any,
+    ridge: Any,
+    out: Any,
+) -> None:
+    d = len(gram)
+    a = np.empty((d, d), np.float32)
+    panel = np.empty((_PANEL, d), np.float32)
+    for row in range(first, last):
+        if offsets[row] == offsets[row + 1]:
+            continue
+        for i in range(d):
+            for j in range(d):
+                a[i, j] = gram[i, j]
+            a[i, i] += ridge[row]
+        b = out[row]
+        for start in range(offsets[row], offsets[row + 1], _PANEL):
+            size = min(_PANEL, offsets[row + 1] - start)
+            for k in range(size):
+                confidence = confidences[start + k]
+                root = np.sqrt(confidence)
+                vector, target = vectors[columns[start + k]], panel[k]
+                for j in range(d):
+                    target[j] = root * vector[j]
+                    b[j] += confidence * vector[j]
+            full = (size + 3) // 4 * 4
+            for k in range(size, full):
+                for j in range(d):
+                    panel[k, j] = 0
+            _add_outer(a, panel, 0, full, 0, d, np.float32(1))
+        _cholesky(a)
+        _solve(a, b)
+
+
+@nb.njit(nogil=True, cache=True, parallel=True)
 def _half_step(
     offsets: Any, columns: Any, confidences: Any, vectors: Any, gram: Any, ridge: Any, out: Any
 ) -> None:
-    n, d = out.shape
+    n = len(out)
     for task in nb.prange((n + _ROWS_PER_TASK - 1) // _ROWS_PER_TASK):
-        a = np.empty((d, d), np.float32)
-        panel = np.empty((_PANEL, d), np.float32)
-        for row in range(task * _ROWS_PER_TASK, min(n, (task + 1) * _ROWS_PER_TASK)):
-            if offsets[row] == offsets[row + 1]:
-                continue
-            a[:] = gram
-            for i in range(d):
-                a[i, i] += ridge[row]
-            b = out[row]
-            for start in range(offsets[row], offsets[row + 1], _PANEL):
-                size = min(_PANEL, offsets[row + 1] - start)
-                for k in range(size):
-                    confidence = confidences[start + k]
-                    root = np.sqrt(confidence)
-                    vector, target = vectors[columns[start + k]], panel[k]
-                    for j in range(d):
-                        target[j] = root * vector[j]
-                        b[j] += confidence * vector[j]
-                full = (size + 3) // 4 * 4
-                panel[size:full] = 0
-                _add_outer(a, panel, 0, full, 0, np.float32(1))
-            _cholesky(a)
-            _solve(a, b)
+        first = task * _ROWS_PER_TASK
+        last = min(n, first + _ROWS_PER_TASK)
+        _solve_rows(first, last, offsets, columns, confidences, vectors, gram, ridge, out)
 
 
-@nb.njit(fastmath=True, nogil=True, cache=True, parallel=True)
+@nb.njit(nogil=True, cache=True, parallel=True)
 def _gram_parts(vectors: Any, parts: Any) -> None:
     for block in nb.prange(len(parts)):
         start = block * _GRAM_BLOCK
-        _add_outer(
-            parts[block], vectors, start, min(len(vectors), start + _GRAM_BLOCK), 0, np.float32(1)
-        )
+        stop = min(len(vectors), start + _GRAM_BLOCK)
+        _add_outer(parts[block], vectors, start, stop, 0, vectors.shape[1], np.float32(1))
 
 
 def half_step_torch(

@@ -39,10 +39,9 @@ def novelty(recommended: Lists, popularity: NDArray[Any], n_users: int, k: int) 
         ParameterError: n_users is below the popularity of an item.
     """
     popularity = np.asarray(popularity, np.float64)
-    if n_users < max(1.0, popularity.max(initial=0.0)):
-        raise ParameterError(
-            f"n_users is {n_users}, but an item has {popularity.max(initial=0.0):g} users"
-        )
+    most = popularity[1:].max(initial=1.0)
+    if n_users < most:
+        raise ParameterError(f"n_users is {n_users}, but an item has {most:g} users")
     return _mean_of_items(recommended, -np.log2(np.maximum(popularity, 1) / n_users), k)
 
 

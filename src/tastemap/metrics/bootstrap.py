@@ -71,7 +71,8 @@ def bootstrap_interval(
         means[start : start + size] = drawn_sums[:, :m] / np.where(divisor != 0, divisor, np.nan)
     tail = (1 - confidence) / 2
     # A rare resample may hold no user with a value; only where all do is there no interval.
-    low, high = np.full(m, np.nan), np.full(m, np.nan)
+    interval = np.full((2, m), np.nan)
     some = ~np.isnan(means).all(axis=0)
-    low[some], high[some] = np.nanquantile(means[:, some], [tail, 1 - tail], axis=0)
-    return low.reshape(shape), high.reshape(shape)
+    if some.any():
+        interval[:, some] = np.nanquantile(means[:, some], [tail, 1 - tail], axis=0)
+    return interval[0].reshape(shape), interval[1].reshape(shape)

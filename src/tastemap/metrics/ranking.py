@@ -54,8 +54,7 @@ def judge(
     n = len(recommended)
     offsets, relevant = check_ragged(n, offsets, relevant)
     rows = np.repeat(np.arange(n), np.diff(offsets))
-    # Sorting pairs of row and item as one number also tells repetitions.
-    pairs = np.unique(rows[relevant > 0] << 32 | relevant[relevant > 0])
+    pairs = distinct_pairs(rows[relevant > 0], relevant[relevant > 0])
     starts = np.searchsorted(pairs, np.arange(n + 1) << 32)
     hits = np.zeros(recommended.shape, np.bool_)
     _judge(recommended, starts, (pairs & 0xFFFFFFFF).astype(np.int32), hits)
@@ -90,7 +89,9 @@ def ndcg(hits: Bools, n_relevant: Ints, k: int) -> Floats:
     discounts = 1.0 / np.log2(np.arange(2, k + 2))
     ideal = np.concatenate([[np.nan], np.cumsum(discounts)])[np.minimum(n_relevant, k)]
     found = hits[:, :k]
-    return np.asarray(found @ discounts[: found.shape[1]] / ideal)
+    # Not a matrix product: its last bits would depend on the other users in the batch.
+    gains = (found * discounts[: found.shape[1]]).sum(axis=1)
+    return np.asarray(gains / ideal)
 
 
 def map(hits: Bools, n_relevant: Ints, k: int) -> Floats:
@@ -161,6 +162,13 @@ def win_rates(scores: NDArray[np.float32], offsets: Ints, relevant: NDArray[np.i
     rates = np.where(counted, 0.0, np.nan)
     rates[rising] = wins
     return rates / _or_nan(n_others)[rows]
+
+
+def distinct_pairs(rows: NDArray[Any], items: NDArray[Any]) -> Ints:
+    """Distinct pairs as one number each, rows << 32 | items, rising; int64."""
+    # Faster than np.unique, whose hashing does not pay where most values are distinct.
+    pairs: Ints = np.sort(rows.astype(np.int64) << 32 | items)
+    return pairs[np.diff(pairs, prepend=-1) != 0]
 
 
 def mean_by_row(values: Floats, offsets: Ints) -> Floats:

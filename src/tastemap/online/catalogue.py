@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from tastemap.data.dataset import Dataset
 __all__ = ["Catalogue", "ItemCard"]
 
 _TITLE_COLUMNS = ("title", "name")
+_ARTICLE = re.compile(r"^(.*), (The|An?)( \(\d{4}\))?$")
 _GENRE_COLUMNS = ("genres", "genre", "categories", "category")
 
 
@@ -29,8 +31,8 @@ class ItemCard:
 
     @property
     def label(self) -> str:
-        """The title, or else the id."""
-        return self.title or self.item
+        """The title as people say it ("The Matrix (1999)"), or else the id."""
+        return _ARTICLE.sub(r"\2 \1\3", self.title) if self.title else self.item
 
 
 class Catalogue:

@@ -110,7 +110,7 @@ class Engine:
         return results
 
     def warm_up(self) -> None:
-        """Compiles what the first questions need, so that they are answered as fast as later ones."""
+        """Compiles what the first questions need, so that nobody has to wait for it."""
         item = str(self.serving.pipeline.items.ids([1])[0])
         self.serving.answer([ForUser("\0", 1), ForHistory((item,), 1), SimilarTo(item, 1)])
 

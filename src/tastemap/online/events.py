@@ -115,7 +115,7 @@ class EventLog:
         except sqlite3.Error as error:
             os.close(self._lock)
             raise StateError(
-                f"the event log {self.path} cannot be used: {error}. Put back a copy of it, or move "
+                f"the event log {self.path} cannot be used: {error}. Put back a copy, or move "
                 "it away to begin an empty one"
             ) from error
         except StateError:

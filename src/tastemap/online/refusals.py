@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -48,7 +49,7 @@ def explain_refusals(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
-        return _refused(422, [dict(one) for one in error.errors()])
+        return _refused(422, error.errors())
 
     @app.exception_handler(Refusal)
     async def refused(_: Request, error: Refusal) -> Response:
@@ -66,7 +67,7 @@ def explain_refusals(app: FastAPI) -> None:
         return _refused(error.status_code, [detail], error.headers)
 
 
-def _refused(status: int, errors: list[dict[str, object]], headers: object = None) -> Response:
+def _refused(status: int, errors: Sequence[Mapping[str, Any]], headers: object = None) -> Response:
     return Response(
         errors_as_json(errors),
         status,

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import time
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -203,6 +204,7 @@ class HistoryItem(Item):
     kind: str
     time: float
     value: float
+    liked: bool = Field(description="whether the value says that the user likes the item")
 
 
 class HistoryList(BaseModel):
@@ -250,7 +252,7 @@ class Health(BaseModel):
     like: LikeOut
 
 
-def errors_as_json(errors: list[dict[str, Any]]) -> bytes:
+def errors_as_json(errors: Sequence[Mapping[str, Any]]) -> bytes:
     """The body of a refusal: `{"detail": [{"loc", "msg", "type"}]}`.
 
     What was sent is not repeated, since it may be huge or not be JSON at all (NaN).
@@ -258,7 +260,7 @@ def errors_as_json(errors: list[dict[str, Any]]) -> bytes:
     detail = [
         {
             "loc": [part if isinstance(part, int) else str(part)[:80] for part in error["loc"]],
-            "msg": str(error["msg"])[:500],
+            "msg": str(error["msg"]).removeprefix("Value error, ")[:500],
             "type": error["type"],
         }
         for error in errors[:20]

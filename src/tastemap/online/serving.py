@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -86,7 +86,7 @@ class Like:
     """The kind and value of an event that says "I like this", in the terms of the release's data.
 
     Attributes:
-        least: a value below this is no like; it is the data's first quartile.
+        least: a value below this is no like; it is the median of the data.
     """
 
     kind: str
@@ -114,9 +114,15 @@ class Serving:
     def like(self) -> Like:
         """How this release's data says that somebody likes something."""
         h = self.pipeline.histories
-        least, value = np.quantile(h.values, [0.25, 0.9]) if h.n_events else (1.0, 1.0)
+        least, value = np.quantile(h.values, [0.5, 0.9]) if h.n_events else (1.0, 1.0)
         strongest = h.kinds[int(h.values.argmax())] if h.n_events else 0
         return Like(self.pipeline.data.kind_names[strongest], float(value), float(least))
+
+    @property
+    def default_kind(self) -> str:
+        """The kind of an event that does not say its kind."""
+        kinds = self.pipeline.data.kind_names
+        return "view" if "view" in kinds else kinds[0]
 
     def require_items(self, items: Sequence[str]) -> NDArray[np.int32]:
         """Item rows of external ids.
@@ -136,18 +142,15 @@ class Serving:
 
     def answer(self, questions: Sequence[Question]) -> list[list[Suggestion] | Exception]:
         """Answers questions of all sorts, each sort as one batch."""
-        answers: list[list[Suggestion] | Exception] = [[] for _ in questions]
-        for sort, reply in (
-            (ForUser, self._for_users),
-            (ForHistory, self._for_histories),
-            (SimilarTo, self._similar),
-        ):
-            places = [i for i, question in enumerate(questions) if isinstance(question, sort)]
-            if places:
-                replies = reply([questions[place] for place in places])  # type: ignore[operator]
-                for place, given in zip(places, replies, strict=True):
-                    answers[place] = given
-        return answers
+        users = [question for question in questions if isinstance(question, ForUser)]
+        tastes = [question for question in questions if isinstance(question, ForHistory)]
+        items = [question for question in questions if isinstance(question, SimilarTo)]
+        replies: dict[type, Iterator[list[Suggestion] | Exception]] = {
+            ForUser: iter(self._for_users(users) if users else []),
+            ForHistory: iter(self._for_histories(tastes) if tastes else []),
+            SimilarTo: iter(self._similar(items) if items else []),
+        }
+        return [next(replies[type(question)]) for question in questions]
 
     def _for_users(self, asked: Sequence[ForUser]) -> list[list[Suggestion]]:
         rows, histories = self.live.histories([question.user for question in asked])

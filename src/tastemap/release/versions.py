@@ -112,14 +112,15 @@ def describe(path: Path, *, is_current: bool, was_published: bool) -> Release:
             was_published=was_published,
             problem=str(error),
         )
+    metrics = manifest.contents.get("metrics")
     return Release(
         version,
         path,
         created=manifest.created,
         kind=manifest.kind,
         models=_models(manifest),
-        metrics=manifest.contents.get("metrics", {}),
-        notes=manifest.contents.get("notes", ""),
+        metrics=metrics if isinstance(metrics, dict) else {},
+        notes=str(manifest.contents.get("notes", "")),
         bytes=manifest.bytes,
         is_current=is_current,
         was_published=was_published,
@@ -128,5 +129,7 @@ def describe(path: Path, *, is_current: bool, was_published: bool) -> Release:
 
 def _models(manifest: Manifest) -> tuple[str, ...]:
     """Names of the models that a manifest names: its own, and those of its components."""
-    parts = [manifest.contents, *manifest.contents.get("components", [])]
-    return tuple(part["model"] for part in parts if "model" in part)
+    components = manifest.contents.get("components")
+    parts = [manifest.contents, *(components if isinstance(components, list) else [])]
+    names = (part.get("model") for part in parts if isinstance(part, dict))
+    return tuple(name for name in names if isinstance(name, str))

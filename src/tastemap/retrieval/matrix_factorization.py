@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import asdict, fields
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from scipy import linalg
 
 from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Holdout, Queries
 from tastemap.hyperparameters import hyperparameter
-from tastemap.kernels import mf
-from tastemap.losses import bpr, mse
+from tastemap.kernels.mf_fold_in import bpr_fold_in, mse_fold_in
 from tastemap.metrics import judge, ndcg, rmse
-from tastemap.nn.biased_dot_product import BiasedDotProduct
 from tastemap.retrieval.base import VectorRetriever
-from tastemap.sampling.uniform import UniformSampler
+from tastemap.training.factorization import KernelTrainer, Settings, TorchTrainer
 from tastemap.training.loop import State, Training, train
 from tastemap.training.run import Run, describe
 
 __all__ = ["MatrixFactorization"]
 
-# Learning rate, regularization and epochs of each loss, where none are given.
-_DEFAULTS = {"mse": (0.04, 0.04, 15), "bpr": (0.1, 0.01, 100)}
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "mse": {"epochs": 15, "learning_rate": 0.04, "regularization": 0.04},
+    "bpr": {"epochs": 100, "learning_rate": 0.1, "regularization": 0.01},
+}
 
 
 class MatrixFactorization(VectorRetriever):
@@ -81,26 +79,24 @@ class MatrixFactorization(VectorRetriever):
     seed: int = hyperparameter(0, "of all random numbers", ge=0)
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
-        device = run.torch_device()
-        values = dataset.histories.values
+        device, values = run.torch_device(), dataset.histories.values
         mean = values.mean(dtype=np.float64) if self.loss == "mse" else 0.0
         self.ratings: NDArray[np.float32] = np.array([mean, values.min(), values.max()], np.float32)
-        trainer = (_Kernels if device == "cpu" else _Torch)(self, dataset, device)
+        settings = self._settings()
+        about = (settings, dataset.histories, len(dataset.items), float(self.ratings[0]))
+        trainer = KernelTrainer(*about) if device == "cpu" else TorchTrainer(*about, device)
 
         def validate() -> dict[str, float]:
             assert validation is not None
             self._set_vectors(trainer.state())
             return self._validate(validation)
 
-        rate, penalty, epochs = self.resolved()
         self.training: Training = train(
             trainer,
-            epochs=epochs,
+            epochs=settings.epochs,
             seed=self.seed,
             run=run,
-            about=describe(
-                self, dataset, epochs=epochs, learning_rate=rate, regularization=penalty
-            ),
+            about=describe(self, dataset, **asdict(settings)),
             validate=None if validation is None else validate,
             monitor=None if validation is None else ("rmse" if self.loss == "mse" else "ndcg@10"),
             higher_is_better=self.loss == "bpr",
@@ -108,13 +104,11 @@ class MatrixFactorization(VectorRetriever):
         )
         self._set_vectors(trainer.state())
 
-    def resolved(self) -> tuple[float, float, int]:
-        """Learning rate, regularization and epochs."""
-        rate, penalty, epochs = _DEFAULTS[self.loss]
-        return (
-            rate if self.learning_rate is None else self.learning_rate,
-            penalty if self.regularization is None else self.regularization,
-            epochs if self.epochs is None else self.epochs,
+    def _settings(self) -> Settings:
+        """The hyper-parameters of training, with the loss's own where none are given."""
+        settings = {field.name: getattr(self, field.name) for field in fields(Settings)}
+        return Settings(
+            **{k: _DEFAULTS[self.loss][k] if v is None else v for k, v in settings.items()}
         )
 
     def _set_vectors(self, state: State) -> None:
@@ -145,8 +139,10 @@ class MatrixFactorization(VectorRetriever):
         changed = np.flatnonzero(~unchanged)
         histories = queries.histories.take(changed)
         known = (histories.items > 0) & (histories.items < len(self.vectors))
-        fold_in = self._ridge if self.loss == "mse" else self._ascend
-        fold_in(histories.select(known), vectors, changed)
+        folded = self._fold_in(histories.select(known))
+        k = folded.shape[1] - 1
+        vectors[changed, :k] = folded[:, :k]
+        vectors[changed, -1] += folded[:, k]
         return vectors
 
     def _unchanged(self, queries: Queries) -> NDArray[np.bool_]:
@@ -158,46 +154,21 @@ class MatrixFactorization(VectorRetriever):
         a, b = asked.take(rows), trained.take(users[rows])
         differs = (a.items != b.items) | (a.values != b.values)
         same[rows[a.rows_of_events()[differs]]] = False
-        return same
+        return np.asarray(same)
 
-    def _ridge(
-        self, histories: Histories, vectors: NDArray[np.float32], rows: NDArray[np.int64]
-    ) -> None:
-        """Writes the minimum of the training loss over p_u and b_u, a row for each history.
-
-        With x_i = (q_i, 1) and n events it solves (Σ x_i x_iᵀ + n Λ) (p_u, b_u) = Σ (r_i - mean -
-        c_i) x_i, where Λ is diagonal with the penalties of the vectors and of the bias.
-        """
-        k, penalty = self.vectors.shape[1] - 2, self.resolved()[1]
-        # Not 0, since without penalties the matrix may be singular.
-        penalties = np.diag(np.maximum([penalty] * k + [self.bias_regularization], 1e-6))
-        for place in np.flatnonzero(histories.counts):
-            event = slice(histories.offsets[place], histories.offsets[place + 1])
-            items = histories.items[event]
-            x = self.vectors[items].astype(np.float64)
-            wanted = histories.values[event] - self.ratings[0] - x[:, k]
-            x = np.delete(x, k, axis=1)
-            found = linalg.solve(x.T @ x + len(x) * penalties, x.T @ wanted, assume_a="pos")
-            vectors[rows[place], :k] = found[:k]
-            vectors[rows[place], -1] += found[k]
-
-    def _ascend(
-        self, histories: Histories, vectors: NDArray[np.float32], rows: NDArray[np.int64]
-    ) -> None:
-        """Writes p_u for each history, found by steps of SGD as in training."""
-        k = self.vectors.shape[1] - 2
-        Q, c = np.ascontiguousarray(self.vectors[:, :k]), self.vectors[:, k].copy()
-        rate, penalty, epochs = (np.float32(v) for v in self.resolved())
-        vectors[rows, :k] = mf.bpr_fold_in(
-            histories.offsets,
-            histories.items,
-            Q,
-            c,
-            rate,
-            penalty,
-            int(epochs),
-            np.uint64(self.seed),
-        )
+    def _fold_in(self, h: Histories) -> NDArray[np.float32]:
+        """(p_u, b_u) of histories without unknown items, float32 [B, factors + 1]."""
+        s = self._settings()
+        Q, c = np.ascontiguousarray(self.vectors[:, :-2]), self.vectors[:, -2].copy()
+        if self.loss == "mse":
+            values = h.values - self.ratings[0]
+            # Not 0, since without penalties there may be more than one minimum.
+            penalties = max(s.regularization, 1e-6), max(s.bias_regularization, 1e-6)
+            found: NDArray[np.float32] = mse_fold_in(h.offsets, h.items, values, Q, c, *penalties)
+            return found
+        rate, penalty = np.float32(s.learning_rate), np.float32(s.regularization)
+        P = bpr_fold_in(h.offsets, h.items, Q, c, rate, penalty, s.epochs, np.uint64(s.seed))
+        return np.column_stack([P, np.zeros(len(P), np.float32)])
 
     def predict_pairs(
         self,
@@ -222,127 +193,3 @@ class MatrixFactorization(VectorRetriever):
         unit = np.divide(factors, lengths, out=np.zeros_like(factors), where=lengths > 0)
         cosine: NDArray[np.float32] = unit[items] @ unit.T
         return cosine
-
-
-# -- training ---------------------------------------------------------------------------------------
-
-
-class _Trainer:
-    """What training by kernels and by torch have in common: the tables, and the events."""
-
-    def __init__(self, model: MatrixFactorization, dataset: Dataset, device: str) -> None:
-        self.loss, self.seed, self.batch_size = model.loss, model.seed, model.batch_size
-        self.rate, self.penalty, self.epochs = model.resolved()
-        self.bias_penalty, self.device = model.bias_regularization, device
-        h = dataset.histories
-        known = h.items > 0
-        self.users, self.items = h.rows_of_events()[known], h.items[known]
-        self.values = h.values[known] - model.ratings[0]
-        self.n_users, self.n_items = len(h), len(dataset.items)
-        self.rng = np.random.default_rng([self.seed, 0])
-        self.tables = BiasedDotProduct(self.n_users, self.n_items, model.factors, self.rng)
-        # What has no event stays where it began, which for the unknown must be 0. In BPR all items
-        # have negatives.
-        views = self.tables.arrays()
-        views["P"][h.counts == 0] = 0
-        if self.loss == "mse":
-            views["Q"][dataset.item_counts == 0] = 0
-        self.tables.to(device)
-
-    def state(self) -> State:
-        return {name: array.copy() for name, array in self.tables.arrays().items()}
-
-    def restore(self, state: State) -> None:
-        with torch.no_grad():
-            for name, array in state.items():
-                weight = getattr(self.tables, name).weight
-                weight.copy_(torch.from_numpy(array).reshape(weight.shape))
-
-    def rate_of(self, epoch: int) -> float:
-        return self.rate * (1 - epoch / self.epochs)
-
-
-class _Kernels(_Trainer):
-    """Epochs of compiled SGD on views of the tables; one seed gives one result."""
-
-    def __init__(self, model: MatrixFactorization, dataset: Dataset, device: str) -> None:
-        super().__init__(model, dataset, device)
-        if self.loss == "mse":
-            self.strata = self._stratify(self.rng)
-        else:
-            self.chosen = dataset.histories.to_csr(self.n_items)
-
-    def _stratify(self, rng: np.random.Generator) -> mf.Strata:
-        return mf.stratify(self.users, self.items, self.values, self.n_users, self.n_items, rng)
-
-    def train_epoch(self, epoch: int, rng: np.random.Generator) -> dict[str, float]:
-        t = self.tables.arrays()
-        rate, penalty, bias_penalty = (
-            np.float32(x) for x in (self.rate_of(epoch), self.penalty, self.bias_penalty)
-        )
-        if self.loss == "mse":
-            s, order = self.strata, rng.permutation(mf.STRATA)
-            total = mf.mse_epoch(
-                s.users, s.items, s.values, s.offsets, order,
-                t["P"], t["Q"], t["b"], t["c"], rate, penalty, bias_penalty,
-            )  # fmt: skip
-            return {"train_rmse": math.sqrt(total / max(len(s.users), 1))}
-        s, order = self._stratify(rng), rng.permutation(mf.STRATA)
-        seed = rng.integers(1 << 63, dtype=np.uint64)
-        total, count = mf.bpr_epoch(
-            s.users, s.items, s.offsets, s.pool, s.pool_offsets, order,
-            self.chosen.indptr.astype(np.int64), self.chosen.indices, t["P"], t["Q"], t["c"],
-            rate, penalty, bias_penalty, seed,
-        )  # fmt: skip
-        return {"train_loss": total / max(count, 1)}
-
-
-class _Torch(_Trainer):
-    """Epochs of mini-batches on any device, with the loss and penalties of the kernels."""
-
-    def __init__(self, model: MatrixFactorization, dataset: Dataset, device: str) -> None:
-        super().__init__(model, dataset, device)
-        self.events = [
-            torch.from_numpy(column).to(device)
-            for column in (self.users.astype(np.int64), self.items.astype(np.int64), self.values)
-        ]
-        # Adagrad gives rare rows long steps and popular ones, which a batch holds many times,
-        # short ones; and it has sparse gradients.
-        self.optimizer = torch.optim.Adagrad(self.tables.parameters(), lr=self.rate)
-        if self.loss == "bpr":
-            self.sampler = UniformSampler(self.n_items, self.events[0], self.events[1])
-
-    def train_epoch(self, epoch: int, rng: np.random.Generator) -> dict[str, float]:
-        generator = torch.Generator(self.device).manual_seed(int(rng.integers(1 << 62)))
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate_of(epoch)
-        n = len(self.values)
-        order = torch.randperm(n, generator=generator, device=self.device)
-        total = torch.zeros((), device=self.device)
-        for batch in order.split(self.batch_size):
-            self.optimizer.zero_grad()
-            loss = self._loss(*(column[batch] for column in self.events), generator)
-            total += loss.detach() * len(batch)
-        mean = total.item() / max(n, 1)
-        return {"train_rmse": math.sqrt(mean)} if self.loss == "mse" else {"train_loss": mean}
-
-    def _loss(
-        self,
-        users: torch.Tensor,
-        items: torch.Tensor,
-        values: torch.Tensor,
-        generator: torch.Generator,
-    ) -> torch.Tensor:
-        """Takes a step and returns the loss, without penalties, before it."""
-        vectors, biases = self.tables.penalty(users, items)
-        if self.loss == "mse":
-            loss = mse(self.tables(users, items), values)
-        else:
-            negatives, _, mask = self.sampler.sample(users, 1, generator)
-            scores = self.tables(users[:, None], negatives)
-            loss = bpr(self.tables(users, items), scores, mask)
-            of_negatives = self.tables.penalty(users, negatives[:, 0])
-            vectors, biases = vectors + of_negatives[0], biases + of_negatives[1]
-        (loss + self.penalty * vectors + self.bias_penalty * biases).backward()
-        self.optimizer.step()
-        return loss

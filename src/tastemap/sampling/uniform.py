@@ -78,7 +78,8 @@ class UniformSampler:
         if len(self._pairs) == 0:
             return ids == 0
         at = torch.searchsorted(self._pairs, pairs).clamp(max=len(self._pairs) - 1)
-        return (self._pairs[at] == pairs) | (ids == 0)
+        chosen: torch.Tensor = (self._pairs[at] == pairs) | (ids == 0)
+        return chosen
 
     def _count(self, users: torch.Tensor) -> torch.Tensor:
         if len(self._counts) == 0:

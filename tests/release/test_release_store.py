@@ -8,6 +8,7 @@ import pytest
 import tastemap as tm
 from tastemap.errors import ReleaseError
 from tastemap.release.served import served_before
+from tastemap.storage import write_directory
 
 
 def versions(store):
@@ -123,6 +124,16 @@ def test_check_names_every_problem_and_list_shows_the_damaged(store, model):
     assert (shown.kind, shown.version, shown.is_current) == ("unknown", release.version, True)
     assert "edited or damaged" in shown.problem
     assert store.check() == [shown.problem]
+
+
+def test_a_foreign_manifest_can_be_listed(store, model):
+    store.publish(model)
+    odd = {"model": 3, "components": 4, "metrics": 5, "notes": 6}
+    foreign = store.path / "20990101T000000Z-00000000"
+    write_directory(foreign, kind="model", manifest=odd, tensors={}, tables={})
+    shown = store.list()[0]
+    assert (shown.models, shown.metrics, shown.notes, shown.was_published) == ((), {}, "6", False)
+    assert "another release than its name says" in store.check(shown.version)[0]
 
 
 def test_two_releases_whose_names_were_exchanged_are_noticed(store, model):

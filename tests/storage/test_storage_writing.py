@@ -92,7 +92,7 @@ def test_a_full_disk_leaves_the_old_one(tmp_path):
     write(tmp_path / "m", 1)
     script = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from tests.storage.test_writing import write\n"
+        "from tests.storage.test_storage_writing import write\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
         "write(Path(sys.argv[1]), 2, overwrite=True)\n"
@@ -109,7 +109,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_directory(tmp_path):
     write(tmp_path / "m", 0)
     script = (
         "import sys; from pathlib import Path\n"
-        "from tests.storage.test_writing import write\n"
+        "from tests.storage.test_storage_writing import write\n"
         "print('ready', flush=True)\n"
         "for number in range(1, 1_000_000): write(Path(sys.argv[1]), number, overwrite=True)\n"
     )

@@ -1,0 +1,94 @@
+"""`tastemap data`: data sets to learn from."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tastemap.cli.options import Json
+from tastemap.cli.output import note, print_json, print_table, results
+from tastemap.cli.reading import Opened, reads_data
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="List, fetch and describe data sets.")
+
+
+@app.command("list")
+def list_data(json: Json = False) -> None:
+    """List the data sets that can be fetched by name.
+
+    Example:
+
+    - `tastemap data list`
+    """
+    from tastemap.data import datasets
+
+    found = datasets.available()
+    if json:
+        print_json([each.to_dict() for each in found])
+        return
+    print_table(
+        ["name", "title", "events", "users", "items", "on this machine"],
+        [
+            [
+                each.name,
+                each.title,
+                f"{each.events:,}",
+                f"{each.users:,}",
+                f"{each.items:,}",
+                each.cached or "not yet",
+            ]
+            for each in found
+        ],
+        numbers=["events", "users", "items"],
+    )
+    for terms in dict.fromkeys(each.terms for each in found):
+        note(terms)
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="A name of `tastemap data list`.")],
+    force: Annotated[bool, typer.Option("--force", help="Fetch it again.")] = False,
+    json: Json = False,
+) -> None:
+    """Fetch a data set into the cache of this machine.
+
+    Example:
+
+    - `tastemap data fetch movielens-100k`
+    """
+    from tastemap.data import datasets
+
+    place = datasets.fetch(name, force=force)
+    if json:
+        print_json({"name": name, "path": str(place)})
+    else:
+        print(place)
+
+
+@app.command()
+@reads_data
+def describe(
+    data: Annotated[
+        str, typer.Argument(metavar="FILE_OR_NAME", help="A file, or a name of `data list`.")
+    ],
+    opened: Opened,
+    json: Json = False,
+) -> None:
+    """Say what is in a data set: how many, from when to when, how long the tail is.
+
+    Examples:
+
+    - `tastemap data describe movielens-100k`
+    - `tastemap data describe events.csv --user customer --item sku`
+    """
+    from tastemap.data.describe import describe as describe_data
+
+    found = describe_data(opened(), title=data)
+    if json:
+        print_json(found.to_dict())
+    else:
+        results().print(found)

@@ -1,0 +1,158 @@
+"""Options that several commands share, and what their texts mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+import typer
+
+if TYPE_CHECKING:
+    from tastemap.data.dataset import Dataset
+    from tastemap.data.splits import Split
+    from tastemap.retrieval.base import Retriever
+    from tastemap.training.run import Run
+
+__all__ = [
+    "DEFAULT_METRICS",
+    "Device",
+    "Json",
+    "K",
+    "Metrics",
+    "ModelNames",
+    "ReleaseDir",
+    "Settings",
+    "SplitName",
+    "Splitter",
+    "metrics_of",
+    "models_of",
+    "pairs",
+    "run_on",
+    "splitter",
+]
+
+DEFAULT_METRICS = "ndcg@10,recall@20,hit_rate@10,coverage@10"
+
+
+class Splitter(Protocol):
+    """What makes a split of a data set."""
+
+    def split(self, dataset: Dataset) -> Split: ...
+
+
+class SplitName(StrEnum):
+    """How events are held out for evaluation."""
+
+    global_time = "global-time"
+    leave_one_out = "leave-one-out"
+    random_per_user = "random-per-user"
+    none = "none"
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+K = Annotated[int, typer.Option("-k", min=1, max=10_000, help="How many items to answer with.")]
+ReleaseDir = Annotated[
+    Path,
+    typer.Option(
+        "--release", metavar="DIR", help="What `tastemap train --out DIR` or `.save(DIR)` made."
+    ),
+]
+ModelNames = Annotated[
+    list[str],
+    typer.Option("--model", metavar="NAME", help="A name of `tastemap models`; may be repeated."),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="A hyper-parameter, such as factors=64; of one of several models als.factors=64.",
+    ),
+]
+Device = Annotated[str, typer.Option(help="Where to train: auto, cpu, cuda, cuda:1, …")]
+Metrics = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME,NAME,…",
+        help="What to measure: ndcg, recall, precision, hit_rate, map, mrr, coverage, novelty, … "
+        "with the length of the list behind @, and auc, rmse, mae.",
+    ),
+]
+
+
+def pairs(texts: Sequence[str] | None, option: str) -> dict[str, str]:
+    """The `name=value` texts of an option that may be repeated."""
+    found: dict[str, str] = {}
+    for text in texts or []:
+        name, equals, value = text.partition("=")
+        if not name.strip() or not equals:
+            raise typer.BadParameter(f"write it as NAME=VALUE, not {text!r}", param_hint=option)
+        if name.strip() in found:
+            raise typer.BadParameter(f"{name.strip()!r} is given twice", param_hint=option)
+        found[name.strip()] = value.strip()
+    return found
+
+
+def models_of(names: Sequence[str], settings: Sequence[str] | None) -> list[Retriever]:
+    """The models asked for, with their hyper-parameters.
+
+    Raises:
+        ParameterError: an unknown model, an unknown hyper-parameter, or a value out of its range.
+    """
+    from tastemap.errors import ParameterError
+    from tastemap.retrieval.table import model_class
+
+    classes = {name.lower(): model_class(name) for name in names}
+    if len(classes) < len(names):
+        raise ParameterError(f"--model: a model is named twice in {', '.join(names)}")
+    of_model: dict[str, dict[str, str]] = {name: {} for name in classes}
+    for name, value in pairs(settings, "--set").items():
+        model, dot, field = name.partition(".")
+        if not dot and len(classes) == 1:
+            model, field = next(iter(classes)), name
+        if not field or model.lower() not in of_model:
+            choices = ", ".join(f"{each}.{field or name}={value}" for each in classes)
+            raise ParameterError(f"--set {name}={value}: say of which model, such as {choices}")
+        of_model[model.lower()][field] = value
+    return [classes[name].from_text(given) for name, given in of_model.items()]
+
+
+def run_on(device: str) -> Run:
+    """How models are trained on a device.
+
+    Raises:
+        ParameterError: this machine does not have it.
+    """
+    from tastemap.training.run import Run
+
+    run = Run(device=device)
+    if device != "auto":
+        # Now, rather than after the data are read.
+        run.torch_device()
+    return run
+
+
+def metrics_of(text: str) -> list[str]:
+    """The names of a comma-separated list of metrics, checked.
+
+    Raises:
+        ParameterError: one is not a metric.
+    """
+    from tastemap.metrics import Metric
+
+    names = [name for name in text.split(",") if name.strip()]
+    return [str(metric) for metric in Metric.parse_all(names)]
+
+
+def splitter(name: SplitName) -> Splitter | None:
+    """The splitter of a name, None for "none"."""
+    from tastemap.data import splits
+
+    made: dict[SplitName, Callable[[], Splitter]] = {
+        SplitName.global_time: splits.GlobalTime,
+        SplitName.leave_one_out: splits.LeaveOneOut,
+        SplitName.random_per_user: splits.RandomPerUser,
+    }
+    return made[name]() if name in made else None

@@ -1,0 +1,213 @@
+"""The service as a FastAPI application."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Depends, FastAPI, Query, Response
+from fastapi import Path as InPath
+from prometheus_client import generate_latest
+from starlette.convertors import Convertor, register_url_convertor
+
+import tastemap
+from tastemap.online.batching import Batcher
+from tastemap.online.browse import browsing
+from tastemap.online.engine import Answer as Found
+from tastemap.online.engine import Engine
+from tastemap.online.events import Event, EventLog, IdConflictError, Recorded
+from tastemap.online.metrics import Measured, Metrics
+from tastemap.online.page import add_page
+from tastemap.online.refusals import BodyLimit, Refusal, explain_refusals, require_json
+from tastemap.online.schemas import (
+    MAX_ID,
+    MAX_K,
+    Accepted,
+    Answer,
+    EventBatch,
+    Health,
+    LikeOut,
+    Recommended,
+    TasteIn,
+)
+from tastemap.online.serving import ForHistory, ForUser, Question, SimilarTo, UnknownItemError
+
+__all__ = ["create_app"]
+
+_BODY_LIMIT = 4 << 20
+_ABOUT = """Live recommendations over a release, and the log of what people do.
+
+Ids are text. A refused request names the field: `{"detail": [{"loc": ["body", 3, "item"], "msg":
+"unknown item: '9999'"}]}`."""
+
+
+class _AnyText(Convertor[str]):
+    """Ids in paths may hold anything, slashes and line ends too."""
+
+    regex = "(?s:.+)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("id", _AnyText())
+
+K = Annotated[int, Query(ge=1, le=MAX_K, description="how many items")]
+PathId = Annotated[str, InPath(max_length=MAX_ID)]
+
+
+def create_app(
+    release: Path, state: Path, *, page: Path | None = None, poll_seconds: float = 2.0
+) -> FastAPI:
+    """The service over one release and one event log.
+
+    Args:
+        release: a release store, whose newest release is followed; or a saved pipeline or model.
+        state: the folder of the event log, made where it is missing.
+        page: a folder with an `index.html` to show at "/"; None for no page.
+        poll_seconds: how often to look whether the store serves another release.
+
+    Raises:
+        ReleaseError: there is no release, or it is damaged.
+        StateError: the state folder cannot be used, or another server is using it.
+    """
+    log = EventLog(state)
+    try:
+        engine = Engine(release, log)
+    except BaseException:
+        log.close()
+        raise
+    metrics = Metrics(engine)
+
+    def answer(questions: list[Question]) -> list[Found | Exception]:
+        metrics.batch.observe(len(questions))
+        return engine.answer(questions)
+
+    answers: Batcher[Question, Found] = Batcher("answers", answer, limit=256)
+    records: Batcher[Sequence[Event], Recorded] = Batcher("events", engine.record, limit=256)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        engine.watch(poll_seconds)
+        yield
+        engine.close()
+        answers.close()
+        records.close()
+        log.close()
+
+    app = FastAPI(
+        title="tastemap",
+        version=tastemap.__version__,
+        description=_ABOUT,
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    engine.warm_up()
+    app.include_router(_recommending(answers, metrics))
+    app.include_router(_recording(engine, records, metrics))
+    app.include_router(_observing(engine, metrics))
+    app.include_router(browsing(engine))
+    add_page(app, page)
+    explain_refusals(app)
+    app.add_middleware(BodyLimit, limit=_BODY_LIMIT)
+    app.add_middleware(Measured, metrics=metrics)
+    return app
+
+
+def _recommending(answers: Batcher[Question, Found], metrics: Metrics) -> APIRouter:
+    router = APIRouter(tags=["recommendations"])
+
+    async def ask(question: Question) -> Answer:
+        found, version = await answers.ask(question)
+        for suggestion in found:
+            metrics.recommended.labels(suggestion.source).inc()
+        return Answer(items=[Recommended.of(one) for one in found], release=version)
+
+    @router.get("/users/{user:id}/recommendations", response_model_exclude_none=True)
+    async def recommend_to_user(user: PathId, k: K = 10) -> Answer:
+        """What next for a user. One never seen before gets what is popular."""
+        return await ask(ForUser(user, k))
+
+    @router.post(
+        "/recommendations",
+        response_model_exclude_none=True,
+        dependencies=[Depends(require_json)],
+    )
+    async def recommend_to_taste(taste: TasteIn) -> Answer:
+        """What next for somebody who likes these items."""
+        try:
+            return await ask(ForHistory(tuple(taste.history), taste.k))
+        except UnknownItemError as error:
+            raise _unknown(error, "body", "history", error.index) from None
+
+    @router.get("/items/{item:id}/similar", response_model_exclude_none=True)
+    async def similar_items(item: PathId, k: K = 10) -> Answer:
+        """The items most like one."""
+        try:
+            return await ask(SimilarTo(item, k))
+        except UnknownItemError as error:
+            raise _unknown(error, "path", "item") from None
+
+    return router
+
+
+def _recording(
+    engine: Engine, records: Batcher[Sequence[Event], Recorded], metrics: Metrics
+) -> APIRouter:
+    router = APIRouter(tags=["events"])
+
+    @router.post("/events", dependencies=[Depends(require_json)])
+    async def record_events(events: Annotated[EventBatch, Body()]) -> Accepted:
+        """Records one event or a list, durably before the answer; the user's next recommendations
+        reflect it. A list with one bad event is refused whole."""
+        now, kind = time.time(), engine.serving.default_kind
+        batch = [event.event(now=now, kind=kind) for event in events]
+        try:
+            recorded = await records.ask(batch)
+        except UnknownItemError as error:
+            raise _unknown(error, "body", error.index, "item") from None
+        except IdConflictError as error:
+            raise Refusal(409, ["body", error.index, "id"], str(error), "id_conflict") from None
+        metrics.events.labels("accepted").inc(len(recorded.accepted))
+        metrics.events.labels("duplicate").inc(recorded.duplicates)
+        return Accepted(accepted=len(recorded.accepted), duplicates=recorded.duplicates)
+
+    return router
+
+
+def _observing(engine: Engine, metrics: Metrics) -> APIRouter:
+    router = APIRouter(tags=["operation"])
+
+    @router.get("/health")
+    def health() -> Health:
+        """Which release is served, and whether anything is wrong."""
+        serving = engine.serving
+        like = serving.like
+        return Health(
+            status="ok" if engine.problem is None else "degraded",
+            release=serving.version,
+            model=serving.pipeline.name,
+            users=len(serving.pipeline.users) - 1,
+            items=len(serving.pipeline.items) - 1,
+            events_recorded=engine.events.last_offset,
+            live_users=serving.live.n_users,
+            problem=engine.problem,
+            like=LikeOut(kind=like.kind, value=like.value),
+        )
+
+    @router.get("/metrics", response_class=Response)
+    def prometheus() -> Response:
+        """Counters in the text format of Prometheus."""
+        return Response(generate_latest(metrics.registry), media_type="text/plain; version=0.0.4")
+
+    return router
+
+
+def _unknown(error: UnknownItemError, *loc: str | int) -> Refusal:
+    return Refusal(404, loc, str(error), "unknown_item")

@@ -1,0 +1,102 @@
+"""What the service counts, for Prometheus."""
+
+from __future__ import annotations
+
+import time
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tastemap.online.engine import Engine
+
+__all__ = ["Measured", "Metrics"]
+
+_METHODS = {"GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+
+class Metrics:
+    """The counters of one app, in a registry of their own, so that apps do not share them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self.requests = Counter(
+            "tastemap_requests",
+            "Requests answered.",
+            ["method", "route", "status"],
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "tastemap_request_seconds",
+            "From the arrival of a request to the end of its answer.",
+            ["route"],
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+            registry=self.registry,
+        )
+        self.recommended = Counter(
+            "tastemap_recommended_items",
+            "Items in answers, by the source that found them.",
+            ["source"],
+            registry=self.registry,
+        )
+        self.events = Counter(
+            "tastemap_events",
+            "Events acknowledged: accepted, or duplicate.",
+            ["result"],
+            registry=self.registry,
+        )
+        self.batch = Histogram(
+            "tastemap_batch_questions",
+            "Questions answered together.",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
+            registry=self.registry,
+        )
+        self._gauge(
+            "tastemap_live_users", "Users with events later than the release."
+        ).set_function(lambda: engine.serving.live.n_users)
+        self._gauge("tastemap_log_offset", "The newest event of the log.").set_function(
+            lambda: engine.events.last_offset
+        )
+        self._gauge(
+            "tastemap_release_problem", "1 where the newest release was refused."
+        ).set_function(lambda: engine.problem is not None)
+
+    def _gauge(self, name: str, about: str) -> Gauge:
+        return Gauge(name, about, registry=self.registry)
+
+
+class Measured:
+    """ASGI middleware that counts and times requests by route, not by path: paths hold ids."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        status = 500
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted)
+        finally:
+            route = getattr(scope.get("route"), "path", "other")
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self.metrics.requests.labels(method, route, str(status)).inc()
+            self.metrics.seconds.labels(route).observe(time.perf_counter() - began)
