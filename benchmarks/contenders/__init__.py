@@ -8,7 +8,8 @@ from typing import Any
 class Contender:
     """One model of one package.
 
-    `script` lies in the folder of `package`; `note` says where the hyper-parameters come from.
+    `script` lies in the folder of `package`. `tuned` goes over `parameters` on the data set of that
+    name; `note` says where the hyper-parameters come from.
     """
 
     name: str
@@ -17,6 +18,11 @@ class Contender:
     script: str
     parameters: dict[str, Any] = field(default_factory=dict)
     note: str = ""
+    tuned: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def settings(self, dataset: str) -> dict[str, Any]:
+        """The hyper-parameters on a data set."""
+        return {**self.parameters, **self.tuned.get(dataset, {})}
 
     @property
     def ours(self) -> bool:
@@ -31,6 +37,8 @@ def _ours(name: str, title: str, script: str, model: str, **parameters: Any) -> 
     )  # fmt: skip
 
 
+_TUNED = "tuned on a validation part"
+
 TOP_N = (
     _ours("popularity", "Popularity", "topn.py", "Popularity"),
     _ours("item-knn", "ItemKNN", "topn.py", "ItemKNN"),
@@ -40,28 +48,49 @@ TOP_N = (
     Contender(
         "implicit-als", "implicit ALS", "implicit", "als.py",
         {"factors": 64, "regularization": 10.0, "alpha": 1.0, "iterations": 15},
-        "64 factors, regularization 10, alpha 1, 15 iterations",
+        "settings of an earlier comparison",
     ),
     Contender(
-        "irspack-ials", "irspack iALS", "irspack", "topn.py",
-        {"model": "IALSRecommender"},
-        "",
+        "irspack-ials", "irspack iALS", "irspack", "topn.py", {"model": "IALSRecommender"}, _TUNED,
+        {
+            "movielens-100k": {"n_components": 256, "alpha0": 0.0413, "reg": 0.0291},
+            "movielens-1m": {"n_components": 64, "alpha0": 0.1, "reg": 0.003},
+        },
     ),
     Contender(
-        "irspack-slim", "irspack SLIM", "irspack", "topn.py",
-        {"model": "SLIMRecommender"},
-        "",
+        "irspack-slim", "irspack SLIM", "irspack", "topn.py", {"model": "SLIMRecommender"}, _TUNED,
+        {
+            "movielens-100k": {"alpha": 0.0874, "l1_ratio": 0.0121},
+            "movielens-1m": {"alpha": 0.0406, "l1_ratio": 0.00315},
+        },
     ),
     Contender(
-        "rectools-ease", "RecTools EASE", "rectools", "ease.py", {"regularization": 500.0},
-        "defaults",
+        "rectools-ease", "RecTools EASE", "rectools", "ease.py", {}, _TUNED,
+        {
+            "movielens-100k": {"regularization": 396.0},
+            "movielens-1m": {"regularization": 1320.0},
+        },
     ),
 )  # fmt: skip
 
 RATINGS = (
     _ours("mf", "MatrixFactorization", "ratings.py", "MatrixFactorization"),
-    Contender("cornac-mf", "Cornac MF", "cornac", "mf.py", {}, ""),
+    Contender(
+        "cornac-mf", "Cornac MF", "cornac", "mf.py", {}, _TUNED,
+        {
+            "movielens-100k": {
+                "k": 128, "learning_rate": 0.00762, "lambda_reg": 0.0608, "max_iter": 60,
+            },
+        },
+    ),
+    Contender(
+        "cornac-mf-default", "Cornac MF, as it comes", "cornac", "mf.py",
+        {"k": 10, "learning_rate": 0.01, "lambda_reg": 0.02, "max_iter": 20}, "defaults",
+    ),
     Contender("surprise-svd", "Surprise SVD", "surprise", "svd.py", {}, "defaults"),
-)
+)  # fmt: skip
 
-ALL = {contender.name: contender for contender in (*TOP_N, *RATINGS)}
+# Of the same length as implicit's, for the comparison of speed.
+_ALS_64 = _ours("als-64", "ALS", "topn.py", "ALS", factors=64)
+
+ALL = {contender.name: contender for contender in (*TOP_N, *RATINGS, _ALS_64)}

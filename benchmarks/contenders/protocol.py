@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +88,10 @@ def write_rate(folder: Path, **arrays: np.ndarray) -> None:
     np.savez(folder / "train.npz", **arrays)
 
 
-def main(answer: Callable[[Any, Clock], np.ndarray], *packages: str) -> None:
+def main(answer: Callable[[Any, Clock], np.ndarray], **versions: str) -> None:
     """Answer the task of the command line and write `answer.npy` and `report.json`.
 
-    `packages` are the distributions whose versions are reported.
+    `versions` are those of the packages that a result names.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
@@ -110,7 +109,7 @@ def main(answer: Callable[[Any, Clock], np.ndarray], *packages: str) -> None:
     report = {
         "seconds": clock.seconds,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "versions": {name: version(name) for name in (*packages, "numpy")},
+        "versions": {**versions, "numpy": np.__version__},
         "threads": THREADS,
     }
     (said.out / "report.json").write_text(json.dumps(report))

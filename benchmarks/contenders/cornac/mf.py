@@ -7,9 +7,7 @@ from benchmarks.contenders.protocol import THREADS, Clock, Rate, main
 
 
 def answer(task: Rate, clock: Clock) -> np.ndarray:
-    events = list(
-        zip(task.users.tolist(), task.items.tolist(), task.values.tolist(), strict=True)
-    )
+    events = list(zip(task.users.tolist(), task.items.tolist(), task.values.tolist(), strict=True))
     with clock("prepare"):
         train = cornac.data.Dataset.from_uir(events)
     np.random.seed(task.seed)
@@ -37,4 +35,4 @@ def _rows(rows: dict[int, int], ids: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main(answer, "cornac")
+    main(answer, cornac=cornac.__version__)

@@ -1,5 +1,6 @@
 """ALS of `implicit` (Hu, Koren, Volinsky with conjugate gradients)."""
 
+import implicit
 import numpy as np
 from implicit.cpu.als import AlternatingLeastSquares
 from scipy import sparse
@@ -8,9 +9,7 @@ from benchmarks.contenders.protocol import THREADS, Clock, TopN, main
 
 
 def answer(task: TopN, clock: Clock) -> np.ndarray:
-    model = AlternatingLeastSquares(
-        **task.parameters, random_state=task.seed, num_threads=THREADS
-    )
+    model = AlternatingLeastSquares(**task.parameters, random_state=task.seed, num_threads=THREADS)
     train: sparse.csr_matrix = task.train
     with clock("fit"):
         model.fit(train, show_progress=False)
@@ -22,4 +21,4 @@ def answer(task: TopN, clock: Clock) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main(answer, "implicit")
+    main(answer, implicit=implicit.__version__)

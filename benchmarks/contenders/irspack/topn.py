@@ -29,4 +29,4 @@ def answer(task: TopN, clock: Clock) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main(answer, "irspack")
+    main(answer, irspack=irspack.__version__)

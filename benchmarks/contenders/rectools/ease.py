@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import rectools
 from rectools import Columns
 from rectools.dataset import Dataset
 from rectools.models import EASEModel
@@ -35,4 +36,4 @@ def answer(task: TopN, clock: Clock) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main(answer, "rectools")
+    main(answer, RecTools=rectools.__version__)

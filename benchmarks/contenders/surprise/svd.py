@@ -23,4 +23,4 @@ def answer(task: Rate, clock: Clock) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main(answer, "scikit-surprise")
+    main(answer, surprise=surprise.__version__)

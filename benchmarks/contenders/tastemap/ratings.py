@@ -2,8 +2,8 @@
 
 import numpy as np
 import polars as pl
-import tastemap as tm
 
+import tastemap as tm
 from benchmarks.contenders.protocol import Clock, Rate, main
 
 
@@ -22,4 +22,4 @@ def answer(task: Rate, clock: Clock) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main(answer, "tastemap")
+    main(answer, tastemap=tm.__version__)

@@ -2,8 +2,8 @@
 
 import numpy as np
 import polars as pl
-import tastemap as tm
 
+import tastemap as tm
 from benchmarks.contenders.protocol import Clock, TopN, main
 
 
@@ -28,4 +28,4 @@ def answer(task: TopN, clock: Clock) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main(answer, "tastemap")
+    main(answer, tastemap=tm.__version__)

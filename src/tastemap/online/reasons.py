@@ -29,7 +29,7 @@ def popular_with(source: str) -> str:
     if not value:
         return "Popular right now"
     if column in ("gender", "sex"):
-        return f"Popular with {_GENDERS.get(value.lower(), value)}"
+        return f"Popular with {_GENDERS.get(value.lower(), f'{value} people')}"
     if column == "age":
         return f"Popular with people aged {value}"
     return f"Popular with people whose {column.replace('_', ' ')} is {value}"

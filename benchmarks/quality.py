@@ -1,0 +1,66 @@
+"""How good: everybody on the same splits, with several seeds."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from rich.progress import track
+
+from benchmarks import data, runner, splits, tasks
+from benchmarks.contenders import Contender
+from benchmarks.tasks import Task
+
+
+def top_n(dataset: str, contenders: Sequence[Contender], seeds: Sequence[int]) -> dict[str, Any]:
+    """A new split for each seed, which is also the models' seed."""
+    ratings = data.load(dataset)
+    drawn = ((seed, tasks.lists(splits.top_n(ratings, seed))) for seed in seeds)
+    return _compare(dataset, contenders, drawn, len(seeds))
+
+
+def ratings(dataset: str, contenders: Sequence[Contender], seeds: Sequence[int]) -> dict[str, Any]:
+    """One split, which is fixed by convention; the seeds are the models'."""
+    split = splits.rating_tenth(data.load(dataset))
+    drawn = ((seed, tasks.ratings(split)) for seed in seeds)
+    return _compare(dataset, contenders, drawn, len(seeds))
+
+
+def _compare(
+    dataset: str,
+    contenders: Sequence[Contender],
+    drawn: Iterable[tuple[int, AbstractContextManager[Task]]],
+    n: int,
+) -> dict[str, Any]:
+    hashes: dict[int, str] = {}
+    entries = {c.name: {**describe(c, dataset), "runs": []} for c in contenders}
+    for seed, task, contender in track(_pairs(drawn, contenders), "", n * len(contenders)):
+        hashes[seed] = task.split_hash
+        outcome = runner.run(contender, task.folder, seed, dataset)
+        entry = entries[contender.name]
+        entry["versions"] = outcome.versions
+        judged = task.judge(outcome.answer)
+        run = {"seed": seed, **judged, "seconds": outcome.seconds}
+        entry["runs"].append({**run, "peak_mb": round(outcome.peak_mb)})
+        shown = [f"{name} {value:.4f}" for name, value in judged.items()]
+        shown += [f"{name} {value:.2f} s" for name, value in outcome.seconds.items()]
+        print(f"{contender.name}, seed {seed}: {', '.join(shown)}", flush=True)
+    return {"splits": hashes, "contenders": entries}
+
+
+def _pairs(
+    drawn: Iterable[tuple[int, AbstractContextManager[Task]]], contenders: Sequence[Contender]
+) -> Iterator[tuple[int, Task, Contender]]:
+    for seed, opened in drawn:
+        with opened as task:
+            for contender in contenders:
+                yield seed, task, contender
+
+
+def describe(contender: Contender, dataset: str) -> dict[str, Any]:
+    """What a result says of a contender."""
+    return {
+        "title": contender.title,
+        "ours": contender.ours,
+        "parameters": contender.settings(dataset),
+        "note": contender.note,
+    }

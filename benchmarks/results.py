@@ -1,0 +1,64 @@
+"""Results on disk: a JSON file for each suite and data set, written whole by each run."""
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.runner import THREADS
+
+FOLDER = Path(__file__).parent / "results"
+
+
+def write(suite: str, dataset: str, result: dict[str, Any], folder: Path = FOLDER) -> Path:
+    """Writes a suite's result with what is needed to judge it, and says where."""
+    about = {
+        "suite": suite,
+        "dataset": dataset,
+        "command": " ".join(["python -m benchmarks.run", *sys.argv[1:]]),
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": machine(),
+        "threads": THREADS,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{suite}-{dataset}.json"
+    path.write_text(json.dumps(_rounded({**about, **result}), indent=1) + "\n")
+    return path
+
+
+def read(folder: Path = FOLDER) -> dict[tuple[str, str], dict[str, Any]]:
+    """All results, by suite and data set."""
+    found = (json.loads(path.read_text()) for path in sorted(folder.glob("*.json")))
+    return {(result["suite"], result["dataset"]): result for result in found}
+
+
+def machine() -> str:
+    """The machine in words."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    names = {line.partition(":")[2].strip() for line in _processor_lines()}
+    processor = " and ".join(sorted(names)) or platform.machine()
+    return (
+        f"{os.cpu_count()} cores ({processor}), {memory:.0f} GiB, {platform.system()}, "
+        f"Python {platform.python_version()}"
+    )
+
+
+def _processor_lines() -> Iterator[str]:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        yield from (line for line in info.read_text().splitlines() if line.startswith("model name"))
+
+
+def _rounded(value: Any) -> Any:
+    """Five significant digits are enough, and keep the files small."""
+    if isinstance(value, float):
+        return float(f"{value:.5g}")
+    if isinstance(value, dict):
+        return {str(key): _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return value

@@ -1,0 +1,113 @@
+"""The command: runs a suite, or writes the tables of `docs/benchmarks.md`.
+
+python -m benchmarks.run topn
+python -m benchmarks.run topn --dataset movielens-1m --contender irspack-slim --out /tmp/trial
+python -m benchmarks.run als-speed --rounds 9
+python -m benchmarks.run write-docs
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks import data, quality, report, results, speed
+from benchmarks.contenders import RATINGS, TOP_N, Contender
+
+app = typer.Typer(
+    help="Tastemap and its rivals side by side: one split, one evaluator, each contender in a "
+    "process and (for rivals) an environment of its own, made on first use. Without a command: "
+    "all suites, then the page.",
+    invoke_without_command=True,
+    add_completion=False,
+)
+
+Datasets = Annotated[
+    list[str], typer.Option("--dataset", help=f"One of {', '.join(data.NAMES)}; may be repeated.")
+]
+Contenders = Annotated[
+    list[str],
+    typer.Option("--contender", help="Run only this one; may be repeated. Default: all."),
+]
+Seeds = Annotated[int, typer.Option(help="How many seeds, counted from 0.")]
+Rounds = Annotated[int, typer.Option(help="How often each takes its turn.")]
+Out = Annotated[Path, typer.Option(help="The folder that the result is written to.")]
+
+
+@app.callback()
+def everything(context: typer.Context) -> None:
+    """Runs all suites and writes the page, where no command is given."""
+    if context.invoked_subcommand is None:
+        for suite in (topn, ratings, als_speed, ease_speed, mf_speed, write_docs):
+            suite()
+
+
+@app.command()
+def topn(
+    dataset: Datasets = list(data.NAMES),  # noqa: B006
+    contender: Contenders = [],  # noqa: B006
+    seeds: Seeds = 3,
+    out: Out = results.FOLDER,
+) -> None:
+    """Lists from implicit feedback: Recall@20, NDCG@10, NDCG@100."""
+    for name in dataset:
+        result = quality.top_n(name, _chosen(TOP_N, contender), range(seeds))
+        _say(results.write("topn", name, result, out))
+
+
+@app.command()
+def ratings(
+    dataset: Datasets = list(data.NAMES),  # noqa: B006
+    contender: Contenders = [],  # noqa: B006
+    seeds: Seeds = 3,
+    out: Out = results.FOLDER,
+) -> None:
+    """Predicted ratings: RMSE and MAE."""
+    for name in dataset:
+        result = quality.ratings(name, _chosen(RATINGS, contender), range(seeds))
+        _say(results.write("ratings", name, result, out))
+
+
+@app.command()
+def als_speed(rounds: Rounds = 7, out: Out = results.FOLDER) -> None:
+    """Seconds to the NDCG@100 of implicit's ALS, on movielens-1m."""
+    _say(results.write("als-speed", "movielens-1m", speed.als("movielens-1m", rounds), out))
+
+
+@app.command()
+def ease_speed(rounds: Rounds = 5, out: Out = results.FOLDER) -> None:
+    """Seconds to recommend to all users with EASE, against RecTools, on movielens-1m."""
+    _say(results.write("ease-speed", "movielens-1m", speed.ease("movielens-1m", rounds), out))
+
+
+@app.command()
+def mf_speed(rounds: Rounds = 7, out: Out = results.FOLDER) -> None:
+    """Seconds to the RMSE of Cornac's MF, on movielens-1m."""
+    _say(results.write("mf-speed", "movielens-1m", speed.mf("movielens-1m", rounds), out))
+
+
+@app.command()
+def write_docs(
+    folder: Annotated[Path, typer.Option(help="Where the results lie.")] = results.FOLDER,
+    page: Annotated[Path, typer.Option(help="The page to write.")] = report.PAGE,
+) -> None:
+    """Writes docs/benchmarks.md from the results."""
+    page.write_text(report.render(results.read(folder)))
+    _say(page)
+
+
+def _chosen(contenders: Sequence[Contender], names: Sequence[str]) -> list[Contender]:
+    known = {contender.name: contender for contender in contenders}
+    for name in names:
+        if name not in known:
+            raise typer.BadParameter(f"no contender {name!r}; there are {', '.join(known)}")
+    return [known[name] for name in names] if names else list(contenders)
+
+
+def _say(path: Path) -> None:
+    typer.echo(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,88 @@
+"""How fast: we and a rival turn about, each in a fresh process, so that a busy machine is busy for
+both; the ratio of each turn is what counts."""
+
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks import data, runner, splits, tasks
+from benchmarks.contenders import ALL, Contender
+from benchmarks.quality import describe
+from benchmarks.tasks import Task
+
+
+def als(dataset: str, rounds: int) -> dict[str, Any]:
+    """Seconds of `fit` to the NDCG@100 that implicit's ALS reaches."""
+    ours, theirs = ALL["tastemap-als-64"], ALL["implicit-als"]
+    with tasks.lists(splits.top_n(data.load(dataset), seed=0)) as task:
+        target = _judged(theirs, task, dataset)["ndcg@100"]
+        iterations = _least(
+            lambda n: _judged(ours, task, dataset, iterations=n)["ndcg@100"] >= target
+        )
+        race = _race(ours, theirs, task, dataset, "fit", rounds, iterations=iterations)
+        return {"splits": {0: task.split_hash}, "phase": "fit", "races": [race]}
+
+
+def ease(dataset: str, rounds: int) -> dict[str, Any]:
+    """Seconds of `recommend`: the ten best unseen items of all users, as a frame of ids."""
+    ours, theirs = ALL["tastemap-ease"], ALL["rectools-ease"]
+    with tasks.lists(splits.top_n(data.load(dataset), seed=0), k=10) as task:
+        race = _race(ours, theirs, task, dataset, "recommend", rounds)
+        return {"splits": {0: task.split_hash}, "phase": "recommend", "races": [race]}
+
+
+def mf(dataset: str, rounds: int) -> dict[str, Any]:
+    """Seconds of `fit` to the RMSE that Cornac's MF reaches: as it comes, and tuned."""
+    ours = ALL["tastemap-mf"]
+    races = []
+    with tasks.ratings(splits.rating_tenth(data.load(dataset))) as task:
+        for theirs in (ALL["cornac-mf-default"], ALL["cornac-mf"]):
+            target = _judged(theirs, task, dataset)["rmse"]
+            epochs = _least(lambda n, t=target: _judged(ours, task, dataset, epochs=n)["rmse"] <= t)
+            race = _race(ours, theirs, task, dataset, "fit", rounds, epochs=epochs)
+            passes = {"ours": epochs, "theirs": theirs.settings(dataset)["max_iter"]}
+            steps = {side: task.n_train * n for side, n in passes.items()}
+            races.append({**race, "ratings": steps})
+        return {"splits": {0: task.split_hash}, "phase": "fit", "races": races}
+
+
+def _judged(contender: Contender, task: Task, dataset: str, **parameters: Any) -> dict[str, float]:
+    return task.judge(runner.run(contender, task.folder, 0, dataset, **parameters).answer)
+
+
+def _least(enough: Callable[[int], bool], most: int = 40) -> int:
+    """The smallest number of passes that is enough."""
+    for n in range(1, most + 1):
+        if enough(n):
+            return n
+    raise RuntimeError(f"the rival's result is not reached in {most} passes")
+
+
+def _race(
+    ours: Contender,
+    theirs: Contender,
+    task: Task,
+    dataset: str,
+    phase: str,
+    rounds: int,
+    **parameters: Any,
+) -> dict[str, Any]:
+    """Both in turn, `rounds` times, first one and then the other first; `parameters` are ours."""
+    entries = {c.name: {**describe(c, dataset), "runs": []} for c in (ours, theirs)}
+    entries[ours.name]["parameters"] |= parameters
+    ratios = []
+    for number in range(rounds):
+        seconds = {}
+        for contender in (ours, theirs) if number % 2 else (theirs, ours):
+            given = parameters if contender is ours else {}
+            outcome = runner.run(contender, task.folder, number, dataset, **given)
+            seconds[contender.name] = outcome.seconds[phase]
+            entries[contender.name]["versions"] = outcome.versions
+            run = {"seed": number, "seconds": outcome.seconds}
+            # Only lists of the evaluator's own depth and ratings can be judged.
+            if phase == "fit":
+                run |= task.judge(outcome.answer)
+            entries[contender.name]["runs"].append(run)
+        ratios.append(seconds[theirs.name] / seconds[ours.name])
+        shown = ", ".join(f"{name} {value:.3f} s" for name, value in seconds.items())
+        print(f"turn {number}: {shown}, ratio {ratios[-1]:.2f}", flush=True)
+    return {"contenders": entries, "ratios": ratios}

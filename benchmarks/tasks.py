@@ -1,0 +1,62 @@
+"""A task in a folder, with what judges an answer to it."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import evaluator
+from benchmarks.contenders import protocol
+from benchmarks.splits import RatingSplit, TopNSplit
+
+Judge = Callable[[np.ndarray], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """`folder` holds what every contender reads, `judge` what no contender sees."""
+
+    folder: Path
+    judge: Judge
+    split_hash: str
+    n_train: int
+
+
+@contextmanager
+def lists(split: TopNSplit, k: int = evaluator.DEPTH) -> Iterator[Task]:
+    """Rank what each user has not seen. Only lists of the evaluator's own depth can be judged."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        protocol.write_top_n(folder, split.train, k)
+        yield Task(
+            folder,
+            lambda answer: evaluator.judge_lists(answer, split.train, split.test),
+            split.hash,
+            split.train.nnz,
+        )
+
+
+@contextmanager
+def ratings(split: RatingSplit) -> Iterator[Task]:
+    """Predict the ratings of the test part."""
+    r = split.ratings
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        protocol.write_rate(
+            folder,
+            users=r.users[split.train],
+            items=r.items[split.train],
+            values=r.values[split.train],
+            test_users=r.users[split.test],
+            test_items=r.items[split.test],
+        )
+        truth = r.values[split.test]
+        yield Task(
+            folder,
+            lambda answer: evaluator.judge_ratings(answer, truth),
+            split.hash,
+            len(split.train),
+        )

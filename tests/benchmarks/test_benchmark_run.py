@@ -1,0 +1,58 @@
+"""A run from end to end with our own models, which need no environment of their own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks import report, results
+from benchmarks.contenders import ALL
+from benchmarks.environments import CONTENDERS
+from benchmarks.run import app
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("results")
+    options = ["--dataset", "movielens-100k", "--seeds", "1", "--out", str(out)]
+    chosen = ["--contender", "tastemap-popularity", "--contender", "tastemap-item-knn"]
+    done = CliRunner().invoke(app, ["topn", *options, *chosen])
+    assert done.exit_code == 0, done.output
+    return out
+
+
+def test_popularity_is_where_it_must_be_and_neighbours_are_better(folder: Path) -> None:
+    result = json.loads((folder / "topn-movielens-100k.json").read_text())
+    figures = {
+        name: [run["ndcg@10"] for run in entry["runs"]]
+        for name, entry in result["contenders"].items()
+    }
+    assert all(0.13 < value < 0.18 for value in figures["tastemap-popularity"])
+    assert min(figures["tastemap-item-knn"]) > max(figures["tastemap-popularity"]) + 0.05
+
+
+def test_the_page_holds_what_was_measured(folder: Path) -> None:
+    page = report.render(results.read(folder))
+    result = json.loads((folder / "topn-movielens-100k.json").read_text())
+    assert "| tastemap ItemKNN | **" in page
+    assert all(digest in page for digest in result["splits"].values())
+    assert result["machine"] in page
+
+
+def test_an_unknown_contender_is_named_with_those_that_exist() -> None:
+    done = CliRunner().invoke(app, ["topn", "--contender", "nobody"])
+    assert done.exit_code == 2
+    assert "nobody" in done.output and "implicit-als" in done.output
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_every_contender_has_its_script_and_every_rival_exact_pins(name: str) -> None:
+    contender = ALL[name]
+    place = CONTENDERS / contender.package
+    assert (place / contender.script).is_file()
+    if not contender.ours:
+        pins = (place / "requirements.txt").read_text().split()
+        assert pins and all(pin.count("==") == 1 for pin in pins)

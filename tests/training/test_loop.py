@@ -1,0 +1,203 @@
+"""The loop on a trainable whose course is known beforehand."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tomllib
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tastemap.errors import MissingExtraError, ParameterError
+from tastemap.training.loop import State, train
+from tastemap.training.run import Run
+
+QUIET = Run(device="cpu", progress=False)
+
+
+class Counting:
+    """Counts epochs; its validation metric follows a script."""
+
+    def __init__(self, script: list[float] | None = None, fails_in: int | None = None) -> None:
+        self.done, self.script, self.fails_in = 0, script or [], fails_in
+        self.draws: list[float] = []
+        self.error: BaseException = KeyboardInterrupt()
+
+    def train_epoch(self, epoch: int, rng: np.random.Generator) -> Mapping[str, float]:
+        assert epoch == self.done
+        if epoch == self.fails_in:
+            raise self.error
+        self.done += 1
+        self.draws.append(rng.random())
+        return {"train_loss": 1 / self.done}
+
+    def state(self) -> State:
+        return {"done": np.array(self.done)}
+
+    def restore(self, state: State) -> None:
+        self.done = int(state["done"])
+
+    def validate(self) -> dict[str, float]:
+        return {"score": self.script[self.done - 1]}
+
+
+def test_without_validation_all_epochs_run_and_the_last_is_kept() -> None:
+    trainable = Counting()
+    training = train(trainable, epochs=4, seed=0, run=QUIET)
+    assert (training.stopped, training.best_epoch, trainable.done) == ("finished", 4, 4)
+    assert [m["train_loss"] for m in training.history] == [1, 1 / 2, 1 / 3, 1 / 4]
+    assert [m["epoch"] for m in training.history] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_patience_stops_and_the_best_state_comes_back(sign: int) -> None:
+    trainable = Counting([sign * x for x in (0.1, 0.3, 0.2, 0.2, 0.9)])
+    training = train(
+        trainable, epochs=5, seed=0, run=QUIET, validate=trainable.validate, monitor="score",
+        higher_is_better=sign > 0, patience=2,
+    )  # fmt: skip
+    assert (training.stopped, training.best_epoch) == ("patience", 2)
+    assert len(training.history) == 4
+    assert trainable.done == 2
+
+
+def test_the_best_state_comes_back_at_the_end_too() -> None:
+    trainable = Counting([0.1, 0.5, 0.4])
+    training = train(
+        trainable, epochs=3, seed=0, run=QUIET, validate=trainable.validate, monitor="score"
+    )
+    assert (training.stopped, training.best_epoch, trainable.done) == ("finished", 2, 2)
+
+
+def test_ctrl_c_keeps_the_best_so_far() -> None:
+    trainable = Counting([0.5, 0.1, 0.2, 0.3], fails_in=3)
+    training = train(
+        trainable, epochs=9, seed=0, run=QUIET, validate=trainable.validate, monitor="score"
+    )
+    assert (training.stopped, training.best_epoch, trainable.done) == ("interrupted", 1, 1)
+    trainable = Counting(fails_in=3)
+    training = train(trainable, epochs=9, seed=0, run=QUIET)
+    assert (training.stopped, training.best_epoch, trainable.done) == ("interrupted", 3, 3)
+
+
+def test_ctrl_c_in_the_first_epoch_leaves_nothing_to_keep() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(Counting(fails_in=0), epochs=9, seed=0, run=QUIET)
+
+
+def test_the_time_budget_ends_training_after_an_epoch() -> None:
+    trainable = Counting()
+    training = train(trainable, epochs=9, seed=0, run=Run(progress=False, time_budget=1e-9))
+    assert (training.stopped, training.best_epoch, trainable.done) == ("time budget", 1, 1)
+
+
+def test_a_seed_gives_the_same_random_numbers_an_own_stream_for_every_epoch() -> None:
+    first, second, other = Counting(), Counting(), Counting()
+    for trainable, seed in ((first, 1), (second, 1), (other, 2)):
+        train(trainable, epochs=3, seed=seed, run=QUIET)
+    assert first.draws == second.draws
+    assert len({*first.draws, *other.draws}) == 6
+
+
+def test_divergence_is_an_error_that_says_what_to_do() -> None:
+    class Diverging(Counting):
+        def train_epoch(self, epoch: int, rng: np.random.Generator) -> Mapping[str, float]:
+            return {"train_loss": float("nan") if epoch else 1.0}
+
+    with pytest.raises(ParameterError, match=r"epoch 2 .* lower learning_rate"):
+        train(Diverging(), epochs=3, seed=0, run=QUIET)
+
+
+def test_validation_needs_a_monitor() -> None:
+    with pytest.raises(ParameterError, match="monitor"):
+        train(Counting(), epochs=1, seed=0, run=QUIET, validate=dict)
+
+
+def test_the_run_folder(tmp_path: Path) -> None:
+    trainable = Counting([0.1, 0.5, 0.4])
+    folder = tmp_path / "runs" / "first"
+    about = {"hyperparameters": {"factors": 8, "epochs": None}, "data": {"fingerprint": "abc"}}
+    for _ in range(2):
+        trainable.done = 0
+        train(
+            trainable, epochs=3, seed=0, run=Run(folder, progress=False), about=about,
+            validate=trainable.validate, monitor="score",
+        )  # fmt: skip
+    written = tomllib.loads((folder / "run.toml").read_text())
+    assert written["hyperparameters"] == {"factors": 8, "epochs": "none"}
+    assert written["data"] == {"fingerprint": "abc"}
+    assert written["run"]["status"] == "finished"
+    assert written["run"]["best_epoch"] == 2
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert [line["score"] for line in lines] == [0.1, 0.5, 0.4]
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_run_folder_says_how_it_failed(tmp_path: Path) -> None:
+    trainable = Counting(fails_in=1)
+    trainable.error = MemoryError()
+    with pytest.raises(MemoryError):
+        train(trainable, epochs=3, seed=0, run=Run(tmp_path, progress=False))
+    written = tomllib.loads((tmp_path / "run.toml").read_text())
+    assert written["run"]["status"] == "failed: MemoryError"
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
+
+
+def test_progress_is_shown_when_asked_for(capfd: pytest.CaptureFixture[str]) -> None:
+    train(Counting(), epochs=3, seed=0, run=Run(progress=True))
+    shown = capfd.readouterr()
+    assert "3/3" in shown.err and "train_loss" in shown.err
+    train(Counting(), epochs=3, seed=0, run=QUIET)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_bad_runs_are_named() -> None:
+    with pytest.raises(ParameterError, match="time_budget"):
+        Run(time_budget=0)
+    with pytest.raises(ParameterError, match="tracker"):
+        Run(tracker="abacus")  # type: ignore[arg-type]
+    with pytest.raises(ParameterError, match="device"):
+        Run(device="abacus").torch_device()
+    with pytest.raises(ParameterError, match="no device 'cuda:99'"):
+        Run(device="cuda:99").torch_device()
+    assert Run(device="cpu").torch_device() == "cpu"
+
+
+def test_a_tracker_that_is_not_installed_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'tastemap\[mlflow\]'") as caught:
+        train(Counting(), epochs=1, seed=0, run=Run(tracker="mlflow", progress=False))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("already_open", [False, True])
+def test_mlflow_gets_settings_metrics_and_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, already_open: bool
+) -> None:
+    calls: list[tuple[Any, ...]] = []
+
+    class Recording(types.ModuleType):
+        def __getattr__(self, name: str) -> Any:
+            def call(*args: Any, **kwargs: Any) -> Any:
+                calls.append((name, *args, kwargs))
+                return already_open or None if name == "active_run" else None
+
+            return call
+
+    monkeypatch.setitem(sys.modules, "mlflow", Recording("mlflow"))
+    run = Run(tmp_path, tracker="mlflow", progress=False)
+    train(Counting(), epochs=2, seed=0, run=run, about={"hyperparameters": {"factors": 8}})
+    names = [call[0] for call in calls]
+    assert names.count("log_metrics") == 2
+    params = next(call[1] for call in calls if call[0] == "log_params")
+    assert params["hyperparameters.factors"] == 8
+    assert [call[-1]["step"] for call in calls if call[0] == "log_metrics"] == [1, 2]
+    assert ("log_artifacts", str(tmp_path), {}) in calls
+    # A run that the caller has opened stays open.
+    assert ("start_run" in names, "end_run" in names) == (not already_open, not already_open)
