@@ -119,8 +119,13 @@ def problems_of_tastemap(words: list[str], *, exactly: bool) -> list[str]:
         pass  # --help and --version end here
     except Exception as error:
         # What typer raises for wrong usage has no public name.
-        return [f"`{path}`: {getattr(error, 'message', error)}"]
+        return [f"`{path}`: {_message(error)}"]
     return []
+
+
+def _message(error: Exception) -> str:
+    format_message = getattr(error, "format_message", None)
+    return str(format_message() if format_message else error)
 
 
 # -- Python ---------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ serve(Path(sys.argv[1]), Path(sys.argv[2]), port=0, page=PAGE)
 
 
 class Served:
-    """A server process on a free port; `with Served(release, state) as served: served.http.get(…)`."""
+    """A server process on a free port: `with Served(release, state) as served: served.http…`."""
 
     def __init__(self, release: Path, state: Path) -> None:
         self.process = subprocess.Popen(

@@ -54,9 +54,11 @@ def open_page(browser: Browser, size: str, scheme: str = "light") -> Iterator[Pa
     page.on(
         "console",
         # A refused request is written there by the browser itself; the page handles it.
-        lambda message: message.type in ("error", "warning")
-        and "Failed to load resource" not in message.text
-        and complaints.append(message.text),
+        lambda message: (
+            message.type in ("error", "warning")
+            and "Failed to load resource" not in message.text
+            and complaints.append(message.text)
+        ),
     )
     outside: list[str] = []
     page.on("request", lambda request: outside.append(request.url))

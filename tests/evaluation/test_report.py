@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -86,7 +87,7 @@ def test_text_says_what_was_measured(knn: Report) -> None:
 
 @pytest.mark.parametrize("width", [40, 200])
 def test_tables_render_at_any_width(knn: Report, popular: Report, width: int) -> None:
-    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=width, record=True, file=io.StringIO())
     console.print(knn, compare([knn, popular]))
     assert "ndcg@10" in console.export_text()
 
@@ -116,6 +117,7 @@ def test_reports_on_different_queries_are_not_compared(knn: Report, popular: Rep
         ({"fingerprint": "0" * 16}, "split"),
         ({"part": "validation"}, "part"),
         ({"exclude_seen": False}, "exclude_seen"),
+        ({"min_value": 4.0}, "min_value"),
         ({"model": "popularity"}, "two reports are of 'popularity'"),
     ):
         with pytest.raises(ParameterError, match=message):

@@ -54,9 +54,7 @@ def test_a_failing_batch_fails_its_own_askers_only() -> None:
 
     async def main() -> None:
         batcher = Batcher("test", divide, limit=1)
-        results = await asyncio.gather(
-            batcher.ask(0), batcher.ask(2), return_exceptions=True
-        )
+        results = await asyncio.gather(batcher.ask(0), batcher.ask(2), return_exceptions=True)
         assert isinstance(results[0], ZeroDivisionError)
         assert results[1] == 0.5
         batcher.close()

@@ -71,13 +71,3 @@ def test_kill_9_loses_no_acknowledged_event(release: Path, tmp_path: Path) -> No
             assert served.http.post("/events", json=event).status_code == 200
             again = served.http.get(f"/users/writer {writer}/history").json()
             assert again["count"] == number + 1
-
-
-def test_a_stopped_server_starts_again_where_it_was(release: Path, tmp_path: Path) -> None:
-    with Served(release, tmp_path) as served:
-        served.http.post("/events", json=[{"user": "u", "item": i} for i in ("50", "181")])
-        before = served.http.get("/users/u/recommendations").json()
-    assert served.process.returncode == 0
-    with Served(release, tmp_path) as served:
-        assert served.http.get("/users/u/recommendations").json() == before
-        assert served.http.get("/health").json()["events_recorded"] == 2

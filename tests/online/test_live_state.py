@@ -20,9 +20,7 @@ FRAME = pl.DataFrame(
         "rating": [1.0, 2.0, 3.0, 4.0, 5.0],
     }
 )
-DATA = tm.Dataset.from_frame(
-    FRAME, user="user", item="item", time="timestamp", value="rating"
-)
+DATA = tm.Dataset.from_frame(FRAME, user="user", item="item", time="timestamp", value="rating")
 
 events = st.lists(
     st.builds(

@@ -53,9 +53,7 @@ def test_the_reason_names_an_item_of_the_history(served: Served) -> None:
     assert len(reasons) > 1
 
 
-def test_a_strangers_history_is_answered_personally(
-    served: Served, pipeline: tm.Pipeline
-) -> None:
+def test_a_strangers_history_is_answered_personally(served: Served, pipeline: tm.Pipeline) -> None:
     for history in (["50", "181"], ["1", "95", "71"]):
         answer = served.http.post("/recommendations", json={"history": history, "k": 12}).json()
         assert ids(answer) == pipeline.recommend(histories=[history], k=12)["item"].to_list()

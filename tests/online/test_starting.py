@@ -43,11 +43,23 @@ def test_a_bare_model_without_titles_is_served(bare: Path, tmp_path: Path) -> No
 
 
 def test_only_one_server_holds_a_state_folder(bare: Path, tmp_path: Path) -> None:
-    with TestClient(create_app(bare, tmp_path / "state")):
-        with pytest.raises(StateError, match="another server"):
-            create_app(bare, tmp_path / "state")
+    with (
+        TestClient(create_app(bare, tmp_path / "state")),
+        pytest.raises(StateError, match="another server"),
+    ):
+        create_app(bare, tmp_path / "state")
     with TestClient(create_app(bare, tmp_path / "state")) as http:
         assert http.get("/health").status_code == 200
+
+
+def test_a_server_starts_again_where_it_was(bare: Path, tmp_path: Path) -> None:
+    with TestClient(create_app(bare, tmp_path / "state")) as http:
+        http.post("/events", json=[{"user": "u", "item": item, "time": 5} for item in (10, 20)])
+        before = http.get("/users/u/history").json()
+        assert before["count"] == 2
+    with TestClient(create_app(bare, tmp_path / "state")) as http:
+        assert http.get("/users/u/history").json() == before
+        assert http.get("/health").json()["events_recorded"] == 2
 
 
 def test_no_release_is_said_and_the_state_is_let_go(bare: Path, tmp_path: Path) -> None:
@@ -58,9 +70,11 @@ def test_no_release_is_said_and_the_state_is_let_go(bare: Path, tmp_path: Path) 
 
 
 def test_a_taken_port_is_said(bare: Path, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        with pytest.raises(ServerError, match="is taken.*--port"):
-            serve(bare, tmp_path / "state", port=taken.getsockname()[1])
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(ServerError, match=r"is taken.*--port"),
+    ):
+        serve(bare, tmp_path / "state", port=taken.getsockname()[1])
 
 
 @pytest.mark.parametrize(("host", "port"), [("203.0.113.1", 0), ("no such host", 0)])

@@ -186,3 +186,4 @@ def test_no_request_is_dropped(store: tm.ReleaseStore, tmp_path: Path) -> None:
             asker.join()
         assert not failures
         assert seen == {first, second}
+    assert served.process.returncode == 0  # after Ctrl-C

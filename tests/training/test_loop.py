@@ -121,11 +121,14 @@ def test_validation_needs_a_monitor() -> None:
 def test_the_run_folder(tmp_path: Path) -> None:
     trainable = Counting([0.1, 0.5, 0.4])
     folder = tmp_path / "runs" / "first"
-    about = {"hyperparameters": {"factors": 8, "epochs": None}, "data": {"fingerprint": "abc"}}
+    about: dict[str, Any] = {
+        "hyperparameters": {"factors": 8, "epochs": None},
+        "data": {"fingerprint": "abc"},
+    }
     for _ in range(2):
         trainable.done = 0
         train(
-            trainable, epochs=3, seed=0, run=Run(folder, progress=False), about=about,
+            trainable, epochs=3, seed=0, run=Run(folder, progress=False), about=lambda: about,
             validate=trainable.validate, monitor="score",
         )  # fmt: skip
     written = tomllib.loads((folder / "run.toml").read_text())
@@ -192,7 +195,7 @@ def test_mlflow_gets_settings_metrics_and_files(
 
     monkeypatch.setitem(sys.modules, "mlflow", Recording("mlflow"))
     run = Run(tmp_path, tracker="mlflow", progress=False)
-    train(Counting(), epochs=2, seed=0, run=run, about={"hyperparameters": {"factors": 8}})
+    train(Counting(), epochs=2, seed=0, run=run, about=lambda: {"hyperparameters": {"factors": 8}})
     names = [call[0] for call in calls]
     assert names.count("log_metrics") == 2
     params = next(call[1] for call in calls if call[0] == "log_params")

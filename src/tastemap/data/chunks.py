@@ -6,20 +6,30 @@ columns; its values are still raw. Lines that cannot be read at all come along a
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import IO, Any, cast
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tastemap.data.columns import from_python
+from tastemap.data.arrow_types import from_python
 from tastemap.data.names import ColumnNames
 from tastemap.errors import DataError
 
-__all__ = ["CHUNK_ROWS", "BrokenRow", "Chunk", "chunk_of", "frame_chunks", "frame_columns"]
+__all__ = [
+    "CHUNK_ROWS",
+    "BrokenRow",
+    "Chunk",
+    "chunk_of",
+    "frame_chunks",
+    "frame_columns",
+    "open_bytes",
+]
 
 CHUNK_ROWS = 1 << 20
 
@@ -54,6 +64,11 @@ class Chunk:
     from_text: bool = False
 
 
+def open_bytes(path: Path) -> IO[bytes]:
+    """A file's bytes, unpacked where its name ends in .gz."""
+    return cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+
+
 def frame_chunks(frame: Any, names: ColumnNames, source: str = "frame") -> Iterator[Chunk]:
     """The rows of a pandas, Polars or Arrow frame, whose rows count from 1.
 
@@ -80,7 +95,8 @@ def chunk_of(
     table = pa.table({role: values for role, (values, _) in arrays.items()})
     odd = {
         place: BrokenRow(
-            rows[place], text, f"column {columns[role]!r} holds a list or mapping, not one value",
+            int(rows[place]), text,
+            f"column {columns[role]!r} holds a list or mapping, not one value",
             "Give one value a row",
         )
         for role, (_, entries) in arrays.items()

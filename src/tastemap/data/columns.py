@@ -6,10 +6,8 @@ Everything here looks at a whole column at once. A bad value is not raised but d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,12 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tastemap.errors import DataError
+from tastemap.data.arrow_types import decoded, is_number, is_text, nulls, plain, wrong_type
 
-__all__ = ["Flaw", "from_python", "parse_ids", "parse_kinds", "parse_times", "parse_values"]
+__all__ = ["Flaw", "parse_ids", "parse_kinds", "parse_times", "parse_values"]
 
 LATEST = datetime(2200, 1, 1, tzinfo=UTC).timestamp()
 """Times beyond this (Unix seconds) are taken for a mistake of unit."""
+
+_EARLY = datetime(1980, 1, 1, tzinfo=UTC).timestamp()
 
 _ISO_REMEDY = "Give Unix seconds or ISO 8601 text, such as 2024-01-31T12:00:00Z"
 
@@ -49,7 +49,7 @@ def parse_ids(values: pa.Array, column: str) -> tuple[pa.DictionaryArray, list[F
     Raises:
         DataError: the column is of another type altogether.
     """
-    values = _plain(values)
+    values = plain(values)
     flaws: list[Flaw] = []
     if pa.types.is_null(values.type):
         values = values.cast(pa.large_string())
@@ -60,13 +60,13 @@ def parse_ids(values: pa.Array, column: str) -> tuple[pa.DictionaryArray, list[F
         flaws += _flaw(broken, column, "the id is not a whole number", "Ids are text or integers")
         usable = np.where(broken | np.isnan(numbers), 0, numbers).astype(np.int64)
         values = pa.array(usable, mask=np.isnan(numbers) | broken)
-    is_text = _is_text(values.type)
-    if not (is_text or pa.types.is_integer(values.type)):
-        raise _wrong_type(values, column, "ids must be strings or integers")
+    textual = is_text(values.type)
+    if not (textual or pa.types.is_integer(values.type)):
+        raise wrong_type(values, column, "ids must be strings or integers")
     encoded = values.dictionary_encode()
     index, distinct = encoded.indices, encoded.dictionary
-    if is_text:
-        distinct, broken_text = _decoded(distinct)
+    if textual:
+        distinct, broken_text = decoded(distinct)
         flaws += _flaw(
             _of_distinct(broken_text, index), column, "the id is not valid UTF-8",
             "Save the file as UTF-8",
@@ -75,7 +75,8 @@ def parse_ids(values: pa.Array, column: str) -> tuple[pa.DictionaryArray, list[F
         empty = _of_distinct(blank.fill_null(False).to_numpy(zero_copy_only=False), index)
         flaws += _flaw(empty, column, "the id is empty", "Give every event a user and an item")
     elif pa.types.is_uint64(distinct.type):
-        too_large = pc.greater(distinct, 2**63 - 1).to_numpy(zero_copy_only=False)
+        largest = pa.scalar(2**63 - 1, pa.uint64())
+        too_large = pc.greater(distinct, largest).to_numpy(zero_copy_only=False)
         flaws += _flaw(
             _of_distinct(too_large, index), column, "the integer id does not fit 64 bits",
             "Write such ids as text",
@@ -87,7 +88,7 @@ def parse_ids(values: pa.Array, column: str) -> tuple[pa.DictionaryArray, list[F
         for flaw in flaws:
             missing &= ~flaw.rows
         flaws += _flaw(missing, column, "the id is missing", "Give every event a user and an item")
-    target = pa.large_string() if is_text else pa.int64()
+    target = pa.large_string() if textual else pa.int64()
     return pa.DictionaryArray.from_arrays(index, distinct.cast(target)), flaws
 
 
@@ -108,7 +109,7 @@ def _of_distinct(marked: NDArray[np.bool_], index: pa.Array) -> NDArray[np.bool_
     if not marked.any():
         return np.zeros(len(index), bool)
     positions = index.fill_null(0).to_numpy(zero_copy_only=False)
-    rows: NDArray[np.bool_] = marked[positions] & ~_nulls(index)
+    rows: NDArray[np.bool_] = marked[positions] & ~nulls(index)
     return rows
 
 
@@ -121,20 +122,20 @@ def parse_values(values: pa.Array, column: str) -> tuple[NDArray[np.float32], li
     Raises:
         DataError: the column is of another type altogether.
     """
-    values = _plain(values)
-    missing = _nulls(values)
+    values = plain(values)
+    missing = nulls(values)
     remedy = "Give a finite number, or leave the row out"
     if pa.types.is_boolean(values.type):
         values = values.cast(pa.int8())
-    if _is_text(values.type):
-        text, broken = _decoded(values)
+    if is_text(values.type):
+        text, broken = decoded(values)
         numbers, not_numeric = _numbers(text)
         unreadable = broken | not_numeric
-    elif pa.types.is_null(values.type) or _is_number(values.type):
+    elif pa.types.is_null(values.type) or is_number(values.type):
         numbers = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         unreadable = np.zeros(len(numbers), bool)
     else:
-        raise _wrong_type(values, column, "values must be numbers")
+        raise wrong_type(values, column, "values must be numbers")
     with np.errstate(over="ignore"):
         result = numbers.astype(np.float32)
     infinite = ~np.isfinite(result) & ~missing & ~unreadable
@@ -153,11 +154,11 @@ def parse_times(values: pa.Array, column: str) -> tuple[NDArray[np.float64], lis
     Raises:
         DataError: the column is of another type altogether.
     """
-    values = _plain(values)
-    missing = _nulls(values)
+    values = plain(values)
+    missing = nulls(values)
     unreadable = np.zeros(len(values), bool)
-    if _is_text(values.type):
-        text, broken = _decoded(values)
+    if is_text(values.type):
+        text, broken = decoded(values)
         seconds, not_numeric = _numbers(text)
         if not_numeric.any():
             dates = text.filter(pa.array(not_numeric))
@@ -169,10 +170,10 @@ def parse_times(values: pa.Array, column: str) -> tuple[NDArray[np.float64], lis
         seconds = _ticks(values) / scale
     elif pa.types.is_date(values.type):
         seconds = _ticks(values.cast(pa.timestamp("s")))
-    elif pa.types.is_null(values.type) or _is_number(values.type):
+    elif pa.types.is_null(values.type) or is_number(values.type):
         seconds = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     else:
-        raise _wrong_type(values, column, "times must be Unix seconds, ISO 8601 text or timestamps")
+        raise wrong_type(values, column, "times must be Unix seconds, ISO 8601 text or timestamps")
     known = ~missing & ~unreadable
     flaws = [
         *_flaw(missing, column, "the time is missing", _ISO_REMEDY),
@@ -192,7 +193,7 @@ def _out_of_range(
         late = known & (seconds > LATEST) & np.isfinite(seconds)
     flaws = _flaw(early, column, "the time is negative, which is before 1970", _ISO_REMEDY)
     for unit, scale in (("milliseconds", 1e3), ("microseconds", 1e6), ("nanoseconds", 1e9)):
-        of_unit = late & (seconds / scale <= LATEST)
+        of_unit = late & (seconds / scale <= LATEST) & (seconds / scale >= _EARLY)
         flaws += _flaw(
             of_unit, column, f"the time looks like {unit}; times are Unix seconds",
             f"Divide the column by {scale:,.0f} first",
@@ -239,99 +240,6 @@ def _ticks(values: pa.Array) -> NDArray[np.float64]:
         values.cast(pa.int64()).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     )
     return ticks
-
-
-# -- Arrow types ----------------------------------------------------------------------------------
-
-
-def _plain(values: pa.Array) -> pa.Array:
-    """The values without dictionary encoding or chunks, views as plain strings."""
-    if isinstance(values, pa.ChunkedArray):
-        values = values.combine_chunks()
-    if pa.types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
-    if pa.types.is_string_view(values.type):
-        values = values.cast(pa.large_string())
-    return values
-
-
-def _decoded(values: pa.Array) -> tuple[pa.Array, NDArray[np.bool_]]:
-    """Text of bytes, with null where it is not UTF-8, and where that is."""
-    broken = np.zeros(len(values), bool)
-    if not (pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type)):
-        return values, broken
-    try:
-        return values.cast(pa.string()), broken
-    except pa.ArrowInvalid:
-        texts = [None if raw is None else _utf8(raw) for raw in values.to_pylist()]
-        result = pa.array(texts, pa.large_string())
-        return result, _nulls(result) & ~_nulls(values)
-
-
-def _utf8(raw: bytes) -> str | None:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return None
-
-
-def from_python(values: Sequence[Any]) -> tuple[pa.Array, list[tuple[int, str]]]:
-    """A column of Python objects, and (place, text) of those that are lists or mappings.
-
-    Numbers among text become text, so that 7 and "7" are one id.
-    """
-    odd = [
-        (place, str(value))
-        for place, value in enumerate(values)
-        if isinstance(value, (list, dict, tuple, set))
-    ]
-    scalars = list(values)
-    for place, _ in odd:
-        scalars[place] = None
-    if not any(isinstance(value, bool) for value in scalars):
-        try:
-            return pa.array(scalars, from_pandas=True), odd
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-            pass
-    missing = [value is None or value != value for value in scalars]
-    texts = [
-        None if gone else _as_text(value) for gone, value in zip(missing, scalars, strict=True)
-    ]
-    return pa.array(texts, pa.large_string()), odd
-
-
-def _as_text(value: Any) -> str:
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
-
-
-def _nulls(values: pa.Array) -> NDArray[np.bool_]:
-    # NaN in a float column is pandas' word for a missing value, but not ours: only nulls count.
-    if values.null_count == 0:
-        return np.zeros(len(values), bool)
-    nulls: NDArray[np.bool_] = values.is_null().to_numpy(zero_copy_only=False)
-    return nulls
-
-
-def _is_text(type_: pa.DataType) -> bool:
-    return type_ in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
-
-
-def _is_number(type_: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_)
-    )
-
-
-def _wrong_type(values: pa.Array, column: str, problem: str) -> DataError:
-    first = pc.index(values.is_valid(), True).as_py()
-    return DataError(
-        f"{problem}, and the column holds {values.type}",
-        column=column,
-        value=str(values[first].as_py()) if first >= 0 else None,
-        remedy="Convert the column, or map another one",
-    )
 
 
 def _flaw(rows: NDArray[np.bool_], column: str, problem: str, remedy: str) -> list[Flaw]:

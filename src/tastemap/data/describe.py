@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from tastemap.data.dataset import Dataset
 
@@ -54,7 +55,9 @@ class Description:
         return asdict(self)
 
     def __rich__(self) -> RenderableType:
-        facts = Table(title=self.title or None, show_header=False, title_justify="left")
+        facts = Table(
+            title=Text(self.title) if self.title else None, show_header=False, title_justify="left"
+        )
         facts.add_column(style="bold")
         facts.add_column()
         for label, text in (
@@ -69,7 +72,7 @@ class Description:
             ("item attributes", ", ".join(self.item_attributes) or "none"),
             ("user attributes", ", ".join(self.user_attributes) or "none"),
         ):  # fmt: skip
-            facts.add_row(label, text)
+            facts.add_row(label, Text(text))
         lengths = Table(title="Events a user", title_justify="left")
         for quantile in self.history_lengths:
             lengths.add_column(quantile, justify="right")

@@ -19,24 +19,22 @@ class IdColumn:
     def __init__(self) -> None:
         self._indices: list[NDArray[np.int32]] = []
         self._dictionaries: list[pa.Array] = []
-        self._from_text = True
+        self._untyped: list[bool] = []
 
-    def add(self, encoded: pa.DictionaryArray, from_text: bool) -> None:
+    def add(self, encoded: pa.DictionaryArray, untyped: bool) -> None:
+        """Adds a chunk; `untyped` text may stand for integers, as in CSV."""
         self._indices.append(encoded.indices.to_numpy(zero_copy_only=False))
         self._dictionaries.append(encoded.dictionary)
-        self._from_text &= from_text
+        self._untyped.append(untyped)
 
     def __len__(self) -> int:
         return sum(len(indices) for indices in self._indices)
 
     def finish(self) -> tuple[Vocabulary, NDArray[np.int32]]:
         """All ids, and the rows int32 [m] of all events."""
-        dictionaries = self._dictionaries
-        if len({dictionary.type for dictionary in dictionaries}) > 1:
-            dictionaries = [dictionary.cast(pa.large_string()) for dictionary in dictionaries]
         # The chunks' distinct ids, in order, hold each id first where it first appeared; so
         # encoding them once more gives the vocabulary and where each chunk's ids lie in it.
-        merged = pa.concat_arrays(dictionaries).dictionary_encode()
+        merged = pa.concat_arrays(self._of_one_type()).dictionary_encode()
         places = merged.indices.to_numpy(zero_copy_only=False).astype(np.int32) + np.int32(1)
         rows = np.empty(len(self), np.int32)
         start = begin = 0
@@ -46,21 +44,34 @@ class IdColumn:
             stop = start + len(indices)
             np.take(places[begin : begin + len(dictionary)], indices, out=rows[start:stop])
             start, begin = stop, begin + len(dictionary)
-        ids = _integers(merged.dictionary) if self._from_text else merged.dictionary
-        return Vocabulary(ids), rows
+        return Vocabulary(merged.dictionary), rows
+
+    def _of_one_type(self) -> list[pa.Array]:
+        """The chunks' ids, all integers where untyped text can be read so, else all text."""
+        untyped = [d for d, free in zip(self._dictionaries, self._untyped, strict=True) if free]
+        pattern = _integer_pattern(untyped)
+        dictionaries = [
+            _to_integers(dictionary, pattern) if free and pattern else dictionary
+            for dictionary, free in zip(self._dictionaries, self._untyped, strict=True)
+        ]
+        if len({dictionary.type for dictionary in dictionaries}) > 1:
+            return [dictionary.cast(pa.large_string()) for dictionary in self._dictionaries]
+        return dictionaries
 
 
-def _integers(ids: pa.Array) -> pa.Array:
-    """Text that is all integers, written plainly (or all as 7.0), as integers; else as it is."""
-    if pa.types.is_integer(ids.type):
-        return ids
-    for pattern, trimmed in ((r"^(0|-?[1-9]\d*)$", ids), (r"^(0|-?[1-9]\d*)\.0$", None)):
-        if pc.all(pc.match_substring_regex(ids, pattern)).as_py():
-            try:
-                return (trimmed or pc.utf8_slice_codeunits(ids, 0, -2)).cast(pa.int64())
-            except pa.ArrowInvalid:
-                return ids
-    return ids
+_PLAIN, _FLOAT = r"^(0|-?[1-9]\d{0,17})$", r"^(0|-?[1-9]\d{0,17})\.0$"
+
+
+def _integer_pattern(chunks: list[pa.Array]) -> str | None:
+    """How all these texts write integers: plainly, or all as 7.0; None where one does not."""
+    for pattern in (_PLAIN, _FLOAT):
+        if all(pc.all(pc.match_substring_regex(chunk, pattern)).as_py() for chunk in chunks):
+            return pattern
+    return None
+
+
+def _to_integers(ids: pa.Array, pattern: str) -> pa.Array:
+    return (ids if pattern == _PLAIN else pc.utf8_slice_codeunits(ids, 0, -2)).cast(pa.int64())
 
 
 def typed_text(column: pl.Series) -> pl.Series:

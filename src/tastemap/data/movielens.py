@@ -170,7 +170,7 @@ def _recbole(archive: zipfile.ZipFile, name: str, rename: Mapping[str, str]) -> 
 def _table(data: bytes, separator: str, columns: tuple[str, ...] | None) -> pl.DataFrame:
     """All text, and no quoting: titles hold quotes."""
     return pl.read_csv(
-        io.BytesIO(data.replace(b"\r\n", b"\n")),
+        io.BytesIO(data.replace(b"\r\n", b"\n").rstrip(b"\n")),
         separator=separator,
         has_header=columns is None,
         new_columns=columns,

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from tastemap.data.chunks import frame_columns
 from tastemap.data.columns import parse_ids
-from tastemap.data.encoding import IdColumn
 from tastemap.data.names import recognise
 from tastemap.data.vocabulary import Vocabulary
 from tastemap.errors import DataError
@@ -64,17 +63,20 @@ def shared_rows(
     columns: Sequence[pl.Series | None],
 ) -> tuple[Vocabulary, list[NDArray[np.int32]]]:
     """One vocabulary of several columns of ids, in order of first appearance, and their rows."""
-    together = IdColumn()
-    lengths = []
+    arrays = []
     for column in columns:
-        lengths.append(0 if column is None else len(column))
-        if column is not None and len(column):
-            encoded, flaws = parse_ids(column.to_arrow(), "id")
-            for flaw in flaws:
-                raise DataError(flaw.problem, column="catalogue", row=int(np.argmax(flaw.rows)) + 1)
-            together.add(encoded, from_text=False)
-    vocabulary, rows = together.finish()
-    return vocabulary, np.split(rows, np.cumsum(lengths)[:-1])
+        ids = pa.array([], pa.int64()) if column is None else column.to_arrow()
+        encoded, flaws = parse_ids(ids, "id")
+        for flaw in flaws:
+            row = int(np.argmax(flaw.rows)) + 1
+            raise DataError(flaw.problem, source="catalogue", row=row, remedy=flaw.remedy)
+        arrays.append(encoded.dictionary_decode())
+    if len({array.type for array in arrays if len(array)}) > 1:
+        arrays = [array.cast(pa.large_string()) for array in arrays]
+    joined = pa.concat_arrays([array for array in arrays if len(array)]).dictionary_encode()
+    rows = joined.indices.to_numpy(zero_copy_only=False).astype(np.int32) + np.int32(1)
+    ends = np.cumsum([len(array) for array in arrays])
+    return Vocabulary(joined.dictionary), np.split(rows, ends[:-1])
 
 
 def ordered_lists(

@@ -130,6 +130,7 @@ def compare(reports: Iterable[Report]) -> Comparison:
             ("split", report.fingerprint, first.fingerprint),
             ("number of users", report.n_users, first.n_users),
             ("exclude_seen", report.exclude_seen, first.exclude_seen),
+            ("min_value", report.min_value, first.min_value),
         ):
             if mine != theirs:
                 raise ParameterError(

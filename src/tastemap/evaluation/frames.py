@@ -153,6 +153,7 @@ def evaluate_frame(
         split="recommendations and truth given as frames",
         fingerprint=_fingerprint(wanted),
         exclude_seen=None,
+        min_value=min_value,
     )
 
 

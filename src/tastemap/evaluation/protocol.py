@@ -101,6 +101,7 @@ def evaluate(
         split=described,
         fingerprint=fingerprint,
         exclude_seen=exclude_seen,
+        min_value=min_value,
         started=started,
     )
 

@@ -41,6 +41,7 @@ class Report:
         split: how the data were split, in words.
         fingerprint: of the split; figures of two reports compare only where it is the same.
         exclude_seen: whether items of the history were left out; None where lists came ready-made.
+        min_value: true events of a lower value were not taken as relevant; None where all were.
         seconds: wall time of scoring and judging.
     """
 
@@ -56,6 +57,7 @@ class Report:
     split: str
     fingerprint: str
     exclude_seen: bool | None
+    min_value: float | None
     seconds: float
 
     def __getitem__(self, metric: str | Metric) -> float:
@@ -103,6 +105,7 @@ class Report:
             "split": self.split,
             "fingerprint": self.fingerprint,
             "exclude_seen": self.exclude_seen,
+            "min_value": self.min_value,
             "seconds": round(self.seconds, 3),
         }
 
@@ -121,9 +124,15 @@ class Report:
         )
         table.add_column("metric", no_wrap=True)
         table.add_column("value", justify="right", style="bold")
-        table.add_column(f"{self.confidence:.0%} interval", justify="right", style="dim")
-        # A segment of nobody says nothing.
-        segments = [row for row in self.segments.to_dicts() if row["users"]]
+        table.add_column(
+            f"{self.confidence:.0%} interval", justify="right", style="dim", no_wrap=True
+        )
+        # A segment of nobody says nothing, and the one in the middle little.
+        segments = [
+            row
+            for row in self.segments.to_dicts()
+            if row["users"] and row["segment"] != "regular users"
+        ]
         for segment in segments:
             table.add_column(str(segment["segment"]), justify="right")
         for name, value in self.metrics.items():
@@ -138,8 +147,11 @@ class Report:
             f"{row['segment']}: {row['definition']} ({row['users']:,} users)" for row in segments
         ]
         seen = {True: "seen items left out; ", False: "seen items may come back; ", None: ""}
-        notes.append(f"{self.split}")
-        notes.append(f"{seen[self.exclude_seen]}split {self.fingerprint}; {self.seconds:.2f} s")
+        liked = "" if self.min_value is None else f"relevant from value {self.min_value:g} on; "
+        notes.append(self.split)
+        notes.append(
+            f"{seen[self.exclude_seen]}{liked}split {self.fingerprint}; {self.seconds:.2f} s"
+        )
         return Group(table, *(Text(f"  {note}", style="dim") for note in notes))
 
     def __str__(self) -> str:

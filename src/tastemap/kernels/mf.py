@@ -25,8 +25,8 @@ __all__ = [
     "stratify",
 ]
 
-# More than the cores of most machines; a block's rows of both tables then fit a core's L2 cache.
-STRATA = 16
+# At most so many threads work at once; more strata would mean more waiting for the last thread.
+STRATA = 8
 
 # How often a negative is drawn anew that the user has chosen, before the event is left out.
 ATTEMPTS = 8

@@ -168,7 +168,8 @@ def distinct_pairs(rows: NDArray[Any], items: NDArray[Any]) -> Ints:
     """Distinct pairs as one number each, rows << 32 | items, rising; int64."""
     # Faster than np.unique, whose hashing does not pay where most values are distinct.
     pairs: Ints = np.sort(rows.astype(np.int64) << 32 | items)
-    return pairs[np.diff(pairs, prepend=-1) != 0]
+    distinct: Ints = pairs[np.diff(pairs, prepend=-1) != 0]
+    return distinct
 
 
 def mean_by_row(values: Floats, offsets: Ints) -> Floats:

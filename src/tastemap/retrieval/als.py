@@ -16,7 +16,7 @@ from tastemap.data.queries import Holdout, Queries
 from tastemap.hyperparameters import hyperparameter
 from tastemap.kernels.als import gram, half_step, half_step_torch
 from tastemap.retrieval.base import VectorRetriever
-from tastemap.training.run import Run
+from tastemap.training.run import Run, describe
 
 __all__ = ["ALS"]
 
@@ -73,24 +73,26 @@ class ALS(VectorRetriever):
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
         users = dataset.histories.to_csr(len(dataset.items), values=self.use_values)
         np.maximum(users.data, 0.0, out=users.data)
-        mean = float(users.data.mean()) or 1.0
+        mean = float(users.data.sum() / max(users.nnz, 1)) or 1.0
         users.data /= np.float32(mean)
         items = csr_array(users.T)
         user_counts, item_counts = np.diff(users.indptr), np.diff(items.indptr)
         n_users, n_items = float((user_counts > 0).sum()), float((item_counts > 0).sum())
-        user_ridge, item_ridge = (
-            self._ridge(user_counts, n_items),
-            self._ridge(item_counts, n_users),
-        )
-
+        user_ridge = self._ridge(user_counts, n_items)
+        item_ridge = self._ridge(item_counts, n_users)
         step = _half_step(run.torch_device())
-        deadline = np.inf if run.time_budget is None else time.monotonic() + run.time_budget
+        start = time.monotonic()
         y = self._start(item_counts)
-        for _ in range(self.iterations):
-            x = step(users, y, self._gram(y), user_ridge)
-            y = step(items, x, self._gram(x), item_ridge)
-            if time.monotonic() > deadline:
-                break
+        with run.recorder(lambda: describe(self, dataset), self.iterations) as recorder:
+            for iteration in range(1, self.iterations + 1):
+                x = step(users, y, self._gram(y), user_ridge)
+                y = step(items, x, self._gram(x), item_ridge)
+                seconds = time.monotonic() - start
+                recorder.epoch({"epoch": iteration, "seconds": seconds})
+                if run.time_budget is not None and seconds >= run.time_budget:
+                    break
+            done = iteration == self.iterations
+            recorder.finish("finished" if done else "time budget", iteration)
         self.item_factors: NDArray[np.float32] = y
         self.item_gram: NDArray[np.float32] = self._gram(y)
         self.fitted_scale: NDArray[np.float64] = np.array([n_items, mean])

@@ -22,7 +22,7 @@ from tastemap.training.run import Run, describe
 __all__ = ["MatrixFactorization"]
 
 _DEFAULTS: dict[str, dict[str, Any]] = {
-    "mse": {"epochs": 15, "learning_rate": 0.04, "regularization": 0.04},
+    "mse": {"epochs": 12, "learning_rate": 0.05, "regularization": 0.04},
     "bpr": {"epochs": 100, "learning_rate": 0.1, "regularization": 0.01},
 }
 
@@ -61,10 +61,10 @@ class MatrixFactorization(VectorRetriever):
     )
     factors: int = hyperparameter(64, "length of the vectors, without biases", ge=1, log=True)
     epochs: int | None = hyperparameter(
-        None, "passes over the events; none for 15 (mse) or 100 (bpr)", ge=1, log=True
+        None, "passes over the events; none for 12 (mse) or 100 (bpr)", ge=1, log=True
     )
     learning_rate: float | None = hyperparameter(
-        None, "first step size, falling to 0; none for 0.04 (mse) or 0.1 (bpr)", gt=0, log=True
+        None, "first step size, falling to 0; none for 0.05 (mse) or 0.1 (bpr)", gt=0, log=True
     )
     regularization: float | None = hyperparameter(
         None, "penalty on the vectors; none for 0.04 (mse) or 0.01 (bpr)", ge=0, log=True
@@ -83,8 +83,8 @@ class MatrixFactorization(VectorRetriever):
         mean = values.mean(dtype=np.float64) if self.loss == "mse" else 0.0
         self.ratings: NDArray[np.float32] = np.array([mean, values.min(), values.max()], np.float32)
         settings = self._settings()
-        about = (settings, dataset.histories, len(dataset.items), float(self.ratings[0]))
-        trainer = KernelTrainer(*about) if device == "cpu" else TorchTrainer(*about, device)
+        task = (settings, dataset.histories, len(dataset.items), float(self.ratings[0]))
+        trainer = KernelTrainer(*task) if device == "cpu" else TorchTrainer(*task, device)
 
         def validate() -> dict[str, float]:
             assert validation is not None
@@ -96,7 +96,7 @@ class MatrixFactorization(VectorRetriever):
             epochs=settings.epochs,
             seed=self.seed,
             run=run,
-            about=describe(self, dataset, **asdict(settings)),
+            about=lambda: describe(self, dataset, **asdict(settings)),
             validate=None if validation is None else validate,
             monitor=None if validation is None else ("rmse" if self.loss == "mse" else "ndcg@10"),
             higher_is_better=self.loss == "bpr",

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tastemap.errors import ParameterError
-from tastemap.training.run import Run
+from tastemap.training.run import About, Run
 
 __all__ = ["State", "Trainable", "Training", "train"]
 
@@ -56,7 +56,7 @@ def train(
     epochs: int,
     seed: int,
     run: Run | None = None,
-    about: Mapping[str, Any] | None = None,
+    about: About | None = None,
     validate: Callable[[], Mapping[str, float]] | None = None,
     monitor: str | None = None,
     higher_is_better: bool = True,
@@ -74,7 +74,7 @@ def train(
         epochs: at most so many.
         seed: of the random numbers that `train_epoch` gets, its own stream for every epoch.
         run: progress bar, run folder, time budget, tracker.
-        about: nested settings that the run folder and the tracker keep.
+        about: nested settings that the run folder and the tracker keep, or what gives them.
         validate: measures the current state after every epoch.
         monitor: the name of the metric of `validate` to go by; required with it.
         higher_is_better: whether more of it is better.

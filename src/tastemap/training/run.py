@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,10 @@ from tastemap.errors import ParameterError
 from tastemap.hyperparameters import Hyperparameters
 from tastemap.training.tracking import Tracker, open_tracker
 
-__all__ = ["Recorder", "Run", "describe"]
+__all__ = ["About", "Recorder", "Run", "describe"]
+
+About = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
+"""Nested settings to keep, or what gives them: asked for only where they are kept."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,8 @@ class Run:
         return str(device)
 
     @contextmanager
-    def recorder(self, about: Mapping[str, Any], epochs: int) -> Iterator[Recorder]:
-        """What writes one training down; `about` is kept as tables of `run.toml`."""
+    def recorder(self, about: About, epochs: int) -> Iterator[Recorder]:
+        """What writes one training down; `about` are the tables to keep in `run.toml`."""
         recorder = Recorder(self, about, epochs)
         try:
             yield recorder
@@ -105,10 +108,13 @@ def describe(model: Hyperparameters, dataset: Dataset, **resolved: Any) -> dict[
 class Recorder:
     """Writes one training to the progress bar, the run folder and the tracker."""
 
-    def __init__(self, run: Run, about: Mapping[str, Any], epochs: int) -> None:
-        self._about: dict[str, Any] = {**about, "run": {"device": run.device, "epochs": epochs}}
+    def __init__(self, run: Run, about: About, epochs: int) -> None:
         self._tracker: Tracker | None = None if run.tracker is None else open_tracker(run.tracker)
         self._folder = None if run.folder is None else Path(run.folder)
+        self._about: dict[str, Any] = {"run": {"device": run.device, "epochs": epochs}}
+        if self._folder is not None or self._tracker is not None:
+            # Only then, since the fingerprint of the data costs a pass over them.
+            self._about = {**(about() if callable(about) else about), **self._about}
         self._history: list[Mapping[str, float]] = []
         if self._folder is not None:
             self._folder.mkdir(parents=True, exist_ok=True)

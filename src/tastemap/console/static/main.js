@@ -18,6 +18,7 @@ const state = {
   k: STEP,
   service: null, // what /health said
   popular: [],
+  anyUser: null, // whom to show before anybody is chosen
   fresh: new Set(), // items liked here just now
   pending: null,
 };
@@ -56,7 +57,7 @@ async function readAddress() {
     const found = await Promise.allSettled(ids.map((id) => known.get(id) ?? api.item(id)));
     Object.assign(state, { mode, picks: found.filter((one) => one.status === "fulfilled").map((one) => one.value) });
   } else {
-    const user = mode === "user" && rest ? decoded(rest) : ((await api.findUsers("")).users[0]?.user ?? null);
+    const user = mode === "user" && rest ? decoded(rest) : state.anyUser;
     Object.assign(state, { mode: user === null ? "picks" : "user", user });
   }
 }
@@ -229,6 +230,7 @@ function chooseUser(user) {
 
 new Combobox(search, byId("options"), findChoices);
 byId("mode-user").addEventListener("click", () => {
+  state.user ??= state.anyUser;
   if (state.user !== null) go({ mode: "user" });
 });
 byId("mode-picks").addEventListener("click", () => go({ mode: "picks" }));
@@ -244,7 +246,10 @@ async function begin() {
   cards.replaceChildren(...skeletons(12));
   try {
     state.service ??= await api.health();
-    if (!state.popular.length) state.popular = (await api.findItems("")).items;
+    if (!state.popular.length) {
+      const [{ items }, { users }] = await Promise.all([api.findItems(""), api.findUsers("")]);
+      Object.assign(state, { popular: items, anyUser: users[0]?.user ?? null });
+    }
     byId("release").textContent = `${state.service.model} · ${state.service.release}`;
     await readAddress();
   } catch (error) {
