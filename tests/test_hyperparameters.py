@@ -9,16 +9,16 @@ from tastemap.hyperparameters import Hyperparameters, hyperparameter
 
 
 class Model(Hyperparameters):
-    factors: int = hyperparameter(8, "length of the vectors", ge=1, le=64)
-    rate: float = hyperparameter(0.1, "step", gt=0, lt=1, log=True)
-    loss: Literal["mse", "bpr"] = hyperparameter("mse", "objective")
-    window: float | None = hyperparameter(None, "days")
-    biased: bool = hyperparameter(True, "with biases")
-    label: str = hyperparameter("x", "a text")
+    factors: int = hyperparameter(default=8, help="length of the vectors", ge=1, le=64)
+    rate: float = hyperparameter(default=0.1, help="step", gt=0, lt=1, log=True)
+    loss: Literal["mse", "bpr"] = hyperparameter(default="mse", help="objective")
+    window: float | None = hyperparameter(default=None, help="days")
+    biased: bool = hyperparameter(default=True, help="with biases")
+    label: str = hyperparameter(default="x", help="a text")
 
 
 class Child(Model):
-    depth: int = hyperparameter(2, "layers", ge=0)
+    depth: int = hyperparameter(default=2, help="layers", ge=0)
 
 
 def test_defaults_and_values() -> None:

@@ -92,7 +92,11 @@ RATINGS = (
     Contender(
         "surprise-svd", "Surprise SVD", "surprise", "svd.py", {},
         "tuned on a validation part on movielens-100k, defaults on movielens-1m",
-        {"movielens-100k": {"n_factors": 200, "lr_all": 0.00647, "reg_all": 0.0835, "n_epochs": 60}},
+        {
+            "movielens-100k": {
+                "n_factors": 200, "lr_all": 0.00647, "reg_all": 0.0835, "n_epochs": 60,
+            },
+        },
     ),
 )  # fmt: skip
 

@@ -27,6 +27,8 @@ _LAZY: dict[str, str] = {
     "Popularity": "tastemap.retrieval.popularity:Popularity",
     "Run": "tastemap.training.run:Run",
     "Pipeline": "tastemap.pipeline.pipeline:Pipeline",
+    "Report": "tastemap.evaluation:Report",
+    "compare": "tastemap.evaluation:compare",
     "evaluate": "tastemap.evaluation:evaluate",
     "evaluate_frame": "tastemap.evaluation:evaluate_frame",
     "load": "tastemap.release:load",
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     from tastemap.data.queries import Holdout as Holdout
     from tastemap.data.queries import Queries as Queries
     from tastemap.data.vocabulary import Vocabulary as Vocabulary
+    from tastemap.evaluation import Report as Report
+    from tastemap.evaluation import compare as compare
     from tastemap.evaluation import evaluate as evaluate
     from tastemap.evaluation import evaluate_frame as evaluate_frame
     from tastemap.pipeline.pipeline import Pipeline as Pipeline

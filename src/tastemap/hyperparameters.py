@@ -115,9 +115,9 @@ class _Declaration:
 
 
 def hyperparameter(
+    *,
     default: Any,
     help: str,
-    *,
     ge: float | None = None,
     gt: float | None = None,
     le: float | None = None,
@@ -132,7 +132,7 @@ def hyperparameter(
 class Hyperparameters:
     """Base of what has hyper-parameters.
 
-    A subclass declares `name: type = hyperparameter(default, "what it does", ge=0)`; the types
+    A subclass declares `name: type = hyperparameter(default=1, help="what it does")`; the types
     are int, float, bool, str, Literal of strings, and any of them `| None`. What a model learns is
     annotated where `fit` assigns it, not in the class body.
 

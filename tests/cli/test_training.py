@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -101,6 +104,24 @@ def test_nothing_is_trained_for_a_place_that_cannot_be(
     assert "is not a release store" in ran.err
     assert "Training" not in ran.err
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_ctrl_c_ends_training_and_publishes_nothing(movies: tm.Dataset, tmp_path: Path) -> None:
+    arguments = ["--data", "movielens-100k", "--model", "als", "--set", "iterations=1000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tastemap", "train", *arguments, "--out", str(tmp_path)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "Evaluating popularity" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said == "\nInterrupted.\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_evaluate_shows_models_side_by_side(tastemap: Command, shop: Path) -> None:

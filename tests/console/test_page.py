@@ -161,6 +161,7 @@ def test_an_error_is_said_and_can_be_tried_again(page: Page, served: Served) -> 
     page.get_by_role("button", name="My picks").click()
     alert = page.get_by_role("alert")
     expect(alert).to_contain_text("does not answer")
+    expect(page.get_by_role("button", name="Show more")).to_be_hidden()
     page.unroute("**/recommendations*")
     alert.get_by_role("button", name="Try again").click()
     page.wait_for_selector(CARDS)

@@ -267,6 +267,7 @@ def test_every_line_is_used_or_rejected_under_its_own_number(drawn: list[tuple[s
     wanted = [row for row, (_, kind) in enumerate(drawn, 1) if kind not in (None, "blank")]
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(csv_files, "_BLOCK_BYTES", 64)
+        patch.setattr(csv_files, "CHUNK_ROWS", 7)
         path = Path(folder, "log.csv")
         path.write_text("user,item,time\n" + "".join(f"{line}\n" for line, _ in drawn))
         with warnings.catch_warnings():

@@ -72,6 +72,9 @@ def test_places_left_empty_are_filled(joined: tm.Pipeline, liked_movies: tm.Data
     assert answers.counts.tolist() == [100]
     assert len(set(answers.items.tolist())) == 100
     assert row[0] not in answers.items
+    sources = answers.source_series().to_list()
+    assert sources[0] == "itemknn"
+    assert sources[2:] == ["popularity"] * 98
 
 
 def test_among_holds_for_the_fallback_too(joined: tm.Pipeline) -> None:

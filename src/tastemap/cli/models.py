@@ -36,11 +36,8 @@ def models(
             print_json([_described(cls) for cls in classes])
         else:
             print_table(
-                ["name", "class", "ratings", "paper"],
-                [
-                    [cls.name, cls.__name__, "yes" if cls.predicts_ratings else "", cls.paper]
-                    for cls in classes
-                ],
+                ["name", "class", "paper"],
+                [[cls.name, cls.__name__, cls.paper] for cls in classes],
             )
         return
     cls = model_class(name)
@@ -72,7 +69,6 @@ def _described(cls: type[Retriever]) -> dict[str, Any]:
         "name": cls.name,
         "class": cls.__name__,
         "paper": cls.paper,
-        "predicts_ratings": cls.predicts_ratings,
         "hyperparameters": [
             {
                 "name": p.name,

@@ -204,7 +204,11 @@ def _out_of_range(
 
 def _numbers(text: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Numbers of text, float64 [n] (NaN where there is none), and where text is not a number."""
-    series = pl.Series(pl.from_arrow(text))
+    try:
+        plainly: NDArray[np.float64] = text.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        return plainly, np.zeros(len(text), bool)
+    except pa.ArrowInvalid:  # some text is not: Polars says which
+        series = pl.Series(pl.from_arrow(text))
     numbers = series.cast(pl.Float64, strict=False)
     if numbers.null_count() > series.null_count():
         numbers = series.str.strip_chars().cast(pl.Float64, strict=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -14,13 +14,14 @@ import pyarrow as pa
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from tastemap.data.chunks import BrokenRow, Chunk, open_bytes
+from tastemap.data.chunks import CHUNK_ROWS, BrokenRow, Chunk, open_bytes
 from tastemap.data.names import ColumnNames
 from tastemap.errors import DataError
 
 __all__ = ["csv_chunks"]
 
-_BLOCK_BYTES = 16 << 20
+# Arrow reads up to 32 blocks ahead of what is taken from it.
+_BLOCK_BYTES = 2 << 20
 
 
 def csv_chunks(path: Path, names: ColumnNames, separator: str) -> Iterator[Chunk]:
@@ -59,11 +60,11 @@ def csv_chunks(path: Path, names: ColumnNames, separator: str) -> Iterator[Chunk
         with open_bytes(path) as raw:
             stream = _QuoteCounter(raw)
             with pa.csv.open_csv(stream, read, parse, convert) as reader:
-                for batch in reader:
-                    table = pa.table({role: batch.column(name) for role, name in columns.items()})
+                for raw_table in _gathered(reader):
+                    table = pa.table({role: raw_table[name] for role, name in columns.items()})
                     skipped = np.array([row.row for row in ragged], np.int64)
-                    rows = _numbers_without(skipped, done, len(batch))
-                    done += len(batch)
+                    rows = _numbers_without(skipped, done, len(table))
+                    done += len(table)
                     new = [row for row in ragged[reported:] if len(rows) and row.row < rows[-1]]
                     reported += len(new)
                     empty = _all_null(table)
@@ -79,6 +80,20 @@ def csv_chunks(path: Path, names: ColumnNames, separator: str) -> Iterator[Chunk
     if ragged[reported:]:
         none = pa.table({role: pa.array([], pa.binary()) for role in columns})
         yield Chunk(none, columns, range(0), str(path), ragged[reported:], from_text=True)
+
+
+def _gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Small batches put together, since each chunk has distinct ids of its own to keep."""
+    waiting: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        waiting.append(batch)
+        count += len(batch)
+        if count >= CHUNK_ROWS:
+            yield pa.Table.from_batches(waiting).combine_chunks()
+            waiting, count = [], 0
+    if count:
+        yield pa.Table.from_batches(waiting).combine_chunks()
 
 
 def _numbers_without(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -10,25 +12,56 @@ from numpy.typing import NDArray
 
 from tastemap.data.vocabulary import Vocabulary
 
-__all__ = ["IdColumn", "typed_text"]
+__all__ = ["GrowingColumn", "IdColumn", "typed_text"]
+
+
+class GrowingColumn:
+    """An array that chunks are appended to.
+
+    It grows in place (the system moves pages, not bytes), so that neither the chunks nor a second
+    copy of the whole stay in memory, as they would until a list of chunks were joined.
+    """
+
+    def __init__(self, dtype: Any) -> None:
+        self._array: NDArray[Any] = np.empty(0, dtype)
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def append(self, values: NDArray[Any]) -> None:
+        """Copies values [n] behind those that are there."""
+        stop = self._length + len(values)
+        if stop > len(self._array):
+            self._array.resize(max(stop, len(self._array) * 3 // 2), refcheck=False)
+        self._array[self._length : stop] = values
+        self._length = stop
+
+    def finish(self) -> NDArray[Any]:
+        """The array, whose memory is now the caller's alone."""
+        self._array.resize(self._length, refcheck=False)
+        array, self._array = self._array, np.empty(0, self._array.dtype)
+        return array
 
 
 class IdColumn:
     """An id column that arrives in chunks; ids get rows in order of first appearance."""
 
     def __init__(self) -> None:
-        self._indices: list[NDArray[np.int32]] = []
+        self._indices = GrowingColumn(np.int32)
+        self._lengths: list[int] = []
         self._dictionaries: list[pa.Array] = []
         self._untyped: list[bool] = []
 
     def add(self, encoded: pa.DictionaryArray, untyped: bool) -> None:
         """Adds a chunk; `untyped` text may stand for integers, as in CSV."""
         self._indices.append(encoded.indices.to_numpy(zero_copy_only=False))
+        self._lengths.append(len(encoded))
         self._dictionaries.append(encoded.dictionary)
         self._untyped.append(untyped)
 
     def __len__(self) -> int:
-        return sum(len(indices) for indices in self._indices)
+        return len(self._indices)
 
     def finish(self) -> tuple[Vocabulary, NDArray[np.int32]]:
         """All ids, and the rows int32 [m] of all events."""
@@ -36,14 +69,12 @@ class IdColumn:
         # encoding them once more gives the vocabulary and where each chunk's ids lie in it.
         merged = pa.concat_arrays(self._of_one_type()).dictionary_encode()
         places = merged.indices.to_numpy(zero_copy_only=False).astype(np.int32) + np.int32(1)
-        rows = np.empty(len(self), np.int32)
+        rows: NDArray[np.int32] = self._indices.finish()
         start = begin = 0
-        self._indices.reverse()
-        for dictionary in self._dictionaries:
-            indices = self._indices.pop()
-            stop = start + len(indices)
-            np.take(places[begin : begin + len(dictionary)], indices, out=rows[start:stop])
-            start, begin = stop, begin + len(dictionary)
+        for length, dictionary in zip(self._lengths, self._dictionaries, strict=True):
+            part = rows[start : start + length]
+            part[:] = places[begin : begin + len(dictionary)][part]
+            start, begin = start + length, begin + len(dictionary)
         return Vocabulary(merged.dictionary), rows
 
     def _of_one_type(self) -> list[pa.Array]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tastemap.data.chunks import Chunk, frame_chunks
 from tastemap.data.columns import Flaw, parse_ids, parse_kinds, parse_times, parse_values
-from tastemap.data.encoding import IdColumn, typed_text
+from tastemap.data.encoding import GrowingColumn, IdColumn, typed_text
 from tastemap.data.files import file_chunks
 from tastemap.data.names import ROLES, ColumnNames
 from tastemap.data.rejects import RejectedRowsWarning, RejectFile
@@ -111,8 +111,7 @@ def load_events(
             of which only some have a time, value or kind.
     """
     users, items, kinds = IdColumn(), IdColumn(), IdColumn()
-    times: list[NDArray[np.float64]] = []
-    values: list[NDArray[np.float32]] = []
+    times, values = GrowingColumn(np.float64), GrowingColumn(np.float32)
     context: list[pl.DataFrame] = []
     first: Chunk | None = None
     for chunk in chunks:
@@ -135,6 +134,9 @@ def load_events(
         extra = [name for name in chunk.columns if name not in ROLES]
         if extra:
             context.append(pl.DataFrame(pl.from_arrow(good.select(extra))))
+        # What the raw chunks took is given back, or it would stay with Arrow's allocator.
+        del parsed, good
+        pa.default_memory_pool().release_unused()
     if first is None or len(users) == 0:
         rejected = rejects.count if rejects is not None else 0
         raise DataError(
@@ -142,8 +144,6 @@ def load_events(
             source=source,
             remedy=f"See {rejects.path}" if rejects is not None and rejected else None,
         )
-    # Arrow's allocator keeps what the raw chunks took, a third of the whole, for the next reader.
-    pa.default_memory_pool().release_unused()
     user_vocabulary, user_rows = users.finish()
     item_vocabulary, item_rows = items.finish()
     kind_names, kind_codes = _finish_kinds(kinds, source)
@@ -152,8 +152,8 @@ def load_events(
         item_vocabulary,
         user_rows,
         item_rows,
-        _joined(times),
-        _joined(values),
+        times.finish() if len(times) else None,
+        values.finish() if len(values) else None,
         kind_codes,
         kind_names,
         _joined_context(context, first.from_text),
@@ -291,14 +291,6 @@ def _finish_kinds(kinds: IdColumn, source: str) -> tuple[tuple[str, ...], NDArra
             remedy="Map the right column as kind",
         )
     return tuple(names), (rows - 1).astype(np.uint8)
-
-
-def _joined(parts: list[NDArray[Any]]) -> Any:
-    if not parts:
-        return None
-    joined = np.concatenate(parts)
-    parts.clear()
-    return joined
 
 
 def _joined_context(parts: list[pl.DataFrame], from_text: bool) -> pl.DataFrame | None:

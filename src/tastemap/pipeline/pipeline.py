@@ -116,6 +116,8 @@ class Pipeline(Recommender):
         for source, proposal in enumerate(proposals):
             # Source 1 of a model is its own popularity; the fallback knows the profile too.
             kept = proposal.sources == 0
+            if self.retrievers[source].zero_is_no_evidence:
+                kept &= proposal.scores > 0
             rows = np.repeat(np.arange(len(queries)), proposal.counts)
             rank = np.arange(len(rows)) - np.repeat(proposal.offsets[:-1], proposal.counts) + 1
             fused = len(self.retrievers) > 1

@@ -53,22 +53,36 @@ class ALS(VectorRetriever):
     )
     learned: ClassVar[tuple[str, ...]] = ("item_factors", "item_gram", "fitted_scale")
 
-    factors: int = hyperparameter(128, "length of the vectors", ge=1, le=2048, log=True)
-    regularization: float = hyperparameter(0.35, "λ, the L2 penalty", gt=0, log=True)
+    factors: int = hyperparameter(
+        default=128, help="length of the vectors", ge=1, le=2048, log=True
+    )
+    regularization: float = hyperparameter(default=0.35, help="λ, the L2 penalty", gt=0, log=True)
     unobserved_weight: float = hyperparameter(
-        0.1, "α₀, what a pair that was not observed weighs against an observed one", gt=0, log=True
+        default=0.1,
+        help="α₀, what a pair that was not observed weighs against an observed one",
+        gt=0,
+        log=True,
     )
     frequency_exponent: float = hyperparameter(
-        0.5, "ν, how far users and items with many events are regularised more", ge=0, le=1
+        default=0.5,
+        help="ν, how far users and items with many events are regularised more",
+        ge=0,
+        le=1,
     )
-    iterations: int = hyperparameter(10, "rounds of solving users and items", ge=1, le=1000)
+    iterations: int = hyperparameter(
+        default=10, help="rounds of solving users and items", ge=1, le=1000
+    )
     init_scale: float = hyperparameter(
-        0.1, "standard deviation of the length of an item's first, random vector", gt=0, log=True
+        default=0.1,
+        help="standard deviation of the length of an item's first, random vector",
+        gt=0,
+        log=True,
     )
     use_values: bool = hyperparameter(
-        False, "weigh observed pairs by their values (summed for repeated events) over their mean"
+        default=False,
+        help="weigh observed pairs by their values (summed for repeated events) over their mean",
     )
-    seed: int = hyperparameter(0, "of the random start", ge=0)
+    seed: int = hyperparameter(default=0, help="of the random start", ge=0)
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
         users = dataset.histories.to_csr(len(dataset.items), values=self.use_values)

@@ -40,7 +40,8 @@ class Retriever(Hyperparameters, Recommender):
     """Where the model was published."""
     learned: ClassVar[tuple[str, ...]] = ()
     """Attributes (numpy arrays) that are saved and loaded."""
-    predicts_ratings: ClassVar[bool] = False
+    zero_is_no_evidence: ClassVar[bool] = False
+    """Whether a score of 0 says that nothing of the history speaks for an item."""
 
     def fit(
         self, dataset: Dataset, *, validation: Holdout | None = None, run: Run | None = None

@@ -40,9 +40,12 @@ class EASE(Retriever):
     paper: ClassVar[str] = "Steck 2019, Embarrassingly Shallow Autoencoders for Sparse Data (WWW)"
     learned: ClassVar[tuple[str, ...]] = ("item_weights",)
 
-    regularization: float = hyperparameter(500.0, "L2 penalty on the weights", gt=0, log=True)
+    regularization: float = hyperparameter(
+        default=500.0, help="L2 penalty on the weights", gt=0, log=True
+    )
     use_values: bool = hyperparameter(
-        False, "reproduce the events' values (summed for repeated events) instead of ones"
+        default=False,
+        help="reproduce the events' values (summed for repeated events) instead of ones",
     )
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:

@@ -46,15 +46,21 @@ class ItemKNN(Retriever):
         "neighbor_weights",
     )
 
+    zero_is_no_evidence: ClassVar[bool] = True
+
     weighting: Literal["cosine", "tfidf", "bm25"] = hyperparameter(
-        "bm25", "how a user's vote for an item is weighted"
+        default="bm25", help="how a user's vote for an item is weighted"
     )
     neighbors: int = hyperparameter(
-        200, "neighbours kept for each item", ge=1, le=100_000, log=True
+        default=200, help="neighbours kept for each item", ge=1, le=100_000, log=True
     )
-    shrinkage: float = hyperparameter(10.0, "shrinks similarities that few users support", ge=0)
-    bm25_k1: float = hyperparameter(1.2, "BM25: saturation of repeated events", ge=0)
-    bm25_b: float = hyperparameter(0.75, "BM25: how far popular items are played down", ge=0, le=1)
+    shrinkage: float = hyperparameter(
+        default=10.0, help="shrinks similarities that few users support", ge=0
+    )
+    bm25_k1: float = hyperparameter(default=1.2, help="BM25: saturation of repeated events", ge=0)
+    bm25_b: float = hyperparameter(
+        default=0.75, help="BM25: how far popular items are played down", ge=0, le=1
+    )
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
         counts = dataset.histories.to_csr(len(dataset.items))

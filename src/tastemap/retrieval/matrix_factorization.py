@@ -57,26 +57,37 @@ class MatrixFactorization(VectorRetriever):
     learned: ClassVar[tuple[str, ...]] = ("user_vectors", "vectors", "ratings")
 
     loss: Literal["mse", "bpr"] = hyperparameter(
-        "mse", "what is minimised: the error of ratings, or of the order of chosen items and others"
+        default="mse",
+        help="what is minimised: the error of ratings, or of the order of chosen items and others",
     )
-    factors: int = hyperparameter(64, "length of the vectors, without biases", ge=1, log=True)
+    factors: int = hyperparameter(
+        default=64, help="length of the vectors, without biases", ge=1, log=True
+    )
     epochs: int | None = hyperparameter(
-        None, "passes over the events; none for 12 (mse) or 100 (bpr)", ge=1, log=True
+        default=None, help="passes over the events; none for 12 (mse) or 100 (bpr)", ge=1, log=True
     )
     learning_rate: float | None = hyperparameter(
-        None, "first step size, falling to 0; none for 0.05 (mse) or 0.1 (bpr)", gt=0, log=True
+        default=None,
+        help="first step size, falling to 0; none for 0.05 (mse) or 0.1 (bpr)",
+        gt=0,
+        log=True,
     )
     regularization: float | None = hyperparameter(
-        None, "penalty on the vectors; none for 0.04 (mse) or 0.01 (bpr)", ge=0, log=True
+        default=None,
+        help="penalty on the vectors; none for 0.04 (mse) or 0.01 (bpr)",
+        ge=0,
+        log=True,
     )
-    bias_regularization: float = hyperparameter(0.01, "penalty on the biases", ge=0, log=True)
+    bias_regularization: float = hyperparameter(
+        default=0.01, help="penalty on the biases", ge=0, log=True
+    )
     patience: int = hyperparameter(
-        5, "with validation: stop after so many epochs without a better one", ge=1
+        default=5, help="with validation: stop after so many epochs without a better one", ge=1
     )
     batch_size: int = hyperparameter(
-        4096, "events in a step where torch trains, that is on a GPU", ge=1, log=True
+        default=4096, help="events in a step where torch trains, that is on a GPU", ge=1, log=True
     )
-    seed: int = hyperparameter(0, "of all random numbers", ge=0)
+    seed: int = hyperparameter(default=0, help="of all random numbers", ge=0)
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
         device, values = run.torch_device(), dataset.histories.values

@@ -35,10 +35,16 @@ class Popularity(Retriever):
     learned: ClassVar[tuple[str, ...]] = ("weights",)
 
     window_days: float | None = hyperparameter(
-        None, "count only the events of the last so many days; none for all", gt=0, log=True
+        default=None,
+        help="count only the events of the last so many days; none for all",
+        gt=0,
+        log=True,
     )
     half_life_days: float | None = hyperparameter(
-        None, "after so many days an event counts half; none for no decay", gt=0, log=True
+        default=None,
+        help="after so many days an event counts half; none for no decay",
+        gt=0,
+        log=True,
     )
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:

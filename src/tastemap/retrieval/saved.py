@@ -75,7 +75,7 @@ def load_dataset(stored: Stored) -> Dataset:
     fits = (
         len(histories) == len(users)
         and histories.offsets[-1] == len(histories.items)
-        and (histories.n_events == 0 or 0 <= histories.items.min())
+        and (histories.n_events == 0 or histories.items.min() >= 0)
         and (histories.n_events == 0 or histories.items.max() < len(items))
     )
     if not fits:

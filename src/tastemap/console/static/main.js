@@ -112,6 +112,7 @@ function showAnswer(answer) {
   cards.replaceChildren(...answer.items.map((item) => card(item, { likeLabel: label, onlike, onopen })));
   const personal = answer.items.filter((item) => !item.source.startsWith("popularity")).length;
   const n = answer.items.length;
+  byId("release").textContent = `${state.service.model} · ${answer.release}`;
   byId("subheading").textContent = n === 0
     ? "Nothing is left to recommend."
     : personal === n
@@ -146,6 +147,7 @@ async function show({ quiet = false } = {}) {
   } catch (error) {
     if (pending.signal.aborted) return;
     cards.replaceChildren();
+    byId("more").hidden = true;
     byId("subheading").textContent = "";
     byId("notice").replaceChildren(errorNotice(error.message, () => show()));
   }
@@ -250,7 +252,6 @@ async function begin() {
       const [{ items }, { users }] = await Promise.all([api.findItems(""), api.findUsers("")]);
       Object.assign(state, { popular: items, anyUser: users[0]?.user ?? null });
     }
-    byId("release").textContent = `${state.service.model} · ${state.service.release}`;
     await readAddress();
   } catch (error) {
     cards.replaceChildren();
