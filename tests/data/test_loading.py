@@ -334,3 +334,28 @@ def test_json_lines_may_lack_fields_and_mix_types(tmp_path: Path) -> None:
     dataset = tm.Dataset.from_files(path)
     assert dataset.items.ids_array.to_pylist() == ["a", "7"]
     assert dataset.histories.values.tolist() == [2.0, 3.5]
+
+
+def test_values_that_say_like_and_usual() -> None:
+    frame = pl.DataFrame(
+        {
+            "user": ["u"] * 10,
+            "item": [f"i{i}" for i in range(10)],
+            "kind": ["view"] * 6 + ["buy"] * 4,
+            "rating": [1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 5.0, 5.0, 5.0, 4.0],
+        }
+    )
+    data = tm.Dataset.from_frame(frame)
+    assert data.liking_value == 5.0
+    assert (data.usual_value("view"), data.usual_value("buy")) == (1.0, 5.0)
+    assert data.usual_value("no such kind") == 2.0
+
+
+def test_a_user_of_the_table_alone_is_known_by_profile() -> None:
+    events = pl.DataFrame({"user": ["a", "b"], "item": ["x", "y"]})
+    people = pl.DataFrame({"user": ["c", "a"], "city": ["Perm", "Omsk"]})
+    data = tm.Dataset.from_frame(events, users=people)
+    assert data.users.rows(["a", "b", "c"]).tolist() == [1, 2, 3]
+    profile = data.queries(data.users.rows(["c", "b"])).profile
+    assert profile is not None
+    assert profile["city"].to_list() == ["Perm", None]

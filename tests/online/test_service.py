@@ -210,3 +210,28 @@ def test_scores_are_numbers(served: Served) -> None:
     for path in ("/users/1/recommendations?k=1000", "/items/1/similar?k=1000"):
         answer = served.http.get(path).json()
         assert all(math.isfinite(item["score"]) for item in answer["items"])
+
+
+def test_a_profile_narrows_what_a_stranger_gets(served: Served) -> None:
+    asked = {"history": [], "profile": {"gender": "F"}, "k": 5}
+    answer = served.http.post("/recommendations", json=asked).json()
+    assert {item["source"] for item in answer["items"]} == {"popularity:gender=F"}
+    assert {item["reason"] for item in answer["items"]} == {"Popular with women"}
+    for profile, field in (({"shoe_size": 42}, "shoe_size"), ({"age": "old"}, "age")):
+        refused = served.http.post("/recommendations", json={**asked, "profile": profile})
+        assert refused.status_code == 422
+        assert refused.json()["detail"][0]["loc"] == ["body", "profile", field]
+    # A history says more than a profile.
+    answer = served.http.post("/recommendations", json={**asked, "history": ["50"]}).json()
+    assert {item["source"] for item in answer["items"]} == {"ease"}
+
+
+def test_an_event_without_a_value_counts_as_usual(served: Served) -> None:
+    user = someone()
+    served.http.post("/events", json={"user": user, "item": "50"})
+    served.http.post("/events", json={"user": user, "item": "181", "kind": "never heard of"})
+    values = {
+        item["item"]: item["value"]
+        for item in served.http.get(f"/users/{user}/history").json()["items"]
+    }
+    assert values == {"50": 4.0, "181": 4.0}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import tomllib
-import types
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -183,24 +182,31 @@ def test_a_tracker_that_is_not_installed_names_the_extra(monkeypatch: pytest.Mon
 def test_mlflow_gets_settings_metrics_and_files(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, already_open: bool
 ) -> None:
-    calls: list[tuple[Any, ...]] = []
+    # The real one, with the store that needs no database.
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    import mlflow
 
-    class Recording(types.ModuleType):
-        def __getattr__(self, name: str) -> Any:
-            def call(*args: Any, **kwargs: Any) -> Any:
-                calls.append((name, *args, kwargs))
-                return already_open or None if name == "active_run" else None
+    mlflow.set_tracking_uri((tmp_path / "tracked").as_uri())
+    run = Run(tmp_path / "run", tracker="mlflow", progress=False)
 
-            return call
+    def trained() -> None:
+        about = {"hyperparameters": {"factors": 8}}
+        train(Counting(), epochs=2, seed=0, run=run, about=lambda: about)
 
-    monkeypatch.setitem(sys.modules, "mlflow", Recording("mlflow"))
-    run = Run(tmp_path, tracker="mlflow", progress=False)
-    train(Counting(), epochs=2, seed=0, run=run, about=lambda: {"hyperparameters": {"factors": 8}})
-    names = [call[0] for call in calls]
-    assert names.count("log_metrics") == 2
-    params = next(call[1] for call in calls if call[0] == "log_params")
-    assert params["hyperparameters.factors"] == 8
-    assert [call[-1]["step"] for call in calls if call[0] == "log_metrics"] == [1, 2]
-    assert ("log_artifacts", str(tmp_path), {}) in calls
-    # A run that the caller has opened stays open.
-    assert ("start_run" in names, "end_run" in names) == (not already_open, not already_open)
+    if already_open:
+        with mlflow.start_run(run_name="mine") as mine:
+            trained()
+            # A run that the caller has opened stays open.
+            assert mlflow.active_run().info.run_id == mine.info.run_id
+    else:
+        trained()
+    assert mlflow.active_run() is None
+    (tracked,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    assert tracked.info.status == "FINISHED"
+    assert tracked.data.params["hyperparameters.factors"] == "8"
+    client = mlflow.MlflowClient()
+    name = next(name for name in tracked.data.metrics if name != "seconds")
+    history = client.get_metric_history(tracked.info.run_id, name)
+    assert [point.step for point in history] == [1, 2]
+    files = {file.path for file in client.list_artifacts(tracked.info.run_id)}
+    assert {"metrics.jsonl", "run.toml"} <= files

@@ -30,7 +30,7 @@ class Dataset:
     """Interactions, item table, user table, and the vocabularies of both.
 
     Attributes:
-        users: vocabulary of users; row 0 is the unknown user.
+        users: vocabulary of users, of those of the user table too; row 0 is the unknown user.
         items: vocabulary of items; row 0 is the unknown item.
         histories: the events of each user row (row 0 has none), sorted by (time, input order).
         kind_names: what the codes of `histories.kinds` mean.
@@ -155,6 +155,51 @@ class Dataset:
     def profiles(self, user_rows: NDArray[Any]) -> pl.DataFrame | None:
         """The user table's rows for some user rows (nulls for those it does not hold)."""
         return _aligned(self.user_table, "user", self.users, user_rows)
+
+    def profile_of(self, attributes: Mapping[str, Any]) -> pl.DataFrame:
+        """A stranger's profile, one row with the user table's columns; null where nothing is said.
+
+        Raises:
+            DataError: the user table has no such column, or the value is not of its type.
+        """
+        table = pl.DataFrame() if self.user_table is None else self.user_table.drop("user").clear()
+        for name, value in attributes.items():
+            if name not in table.columns:
+                known = ", ".join(table.columns) or "none"
+                raise DataError(
+                    f"the user table has no such attribute (it has: {known})", column=name
+                )
+            try:
+                pl.Series([value], dtype=table.schema[name], strict=True)
+            except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
+                raise DataError(
+                    f"must be of type {table.schema[name]}", column=name, value=value
+                ) from None
+        row = {name: [attributes.get(name)] for name in table.columns}
+        return pl.DataFrame(row, schema=table.schema)
+
+    @cached_property
+    def liking_value(self) -> float:
+        """The value of an event that says "I like this": the 90th percentile of all values.
+
+        It is what an item counts in a history that is given as ids alone, where a model of ratings
+        would take the usual value of 1 for the worst rating.
+        """
+        values = self.histories.values
+        return float(np.quantile(values, 0.9)) if len(values) else 1.0
+
+    @cached_property
+    def _usual_values(self) -> dict[str, float]:
+        h = self.histories
+        of_kind = {name: h.values[h.kinds == code] for code, name in enumerate(self.kind_names)}
+        return {name: float(np.median(values)) for name, values in of_kind.items() if len(values)}
+
+    def usual_value(self, kind: str) -> float:
+        """The median value of the events of a kind, or of all events where there is none of it."""
+        if kind in self._usual_values:
+            return self._usual_values[kind]
+        values = self.histories.values
+        return float(np.median(values)) if len(values) else 1.0
 
     def item_attributes(self) -> pl.DataFrame | None:
         """The item table aligned with the vocabulary: row i is about item row i+1."""
@@ -292,8 +337,15 @@ class Dataset:
 
     @classmethod
     def _of_events(cls, events: Events, items: Any, users: Any) -> Dataset:
+        user_table = side_table(users, "user", events.users)
+        # Who has a profile but no events yet is known too, and is answered by the profile.
+        known = (
+            events.users
+            if user_table is None
+            else events.users.extend(user_table["user"].to_arrow())
+        )
         return cls.from_events(
-            events.users,
+            known,
             events.items,
             events.user_rows,
             events.item_rows,
@@ -303,7 +355,7 @@ class Dataset:
             kind_names=events.kind_names,
             context=events.context,
             item_table=side_table(items, "item", events.items),
-            user_table=side_table(users, "user", events.users),
+            user_table=user_table,
             n_rejected=events.n_rejected,
         )
 

@@ -43,9 +43,10 @@ class Histories:
         items: Sequence[Sequence[int] | NDArray[Any]] | NDArray[Any],
         *,
         times: Sequence[Sequence[float]] | None = None,
-        values: Sequence[Sequence[float]] | None = None,
+        values: Sequence[Sequence[float]] | float = 1.0,
     ) -> Histories:
-        """Histories of item rows, in order of time. Times default to 0, values to 1."""
+        """Histories of item rows, in order of time, with values of their own or one for all.
+        Times default to 0."""
         counts = np.fromiter((len(row) for row in items), np.int64, len(items))
         offsets = offsets_of(counts)
         total = int(offsets[-1])
@@ -62,7 +63,9 @@ class Histories:
             offsets,
             flat(items, np.int32, 0),
             flat(times, np.float64, 0.0),
-            flat(values, np.float32, 1.0),
+            np.full(total, values, np.float32)
+            if isinstance(values, (int, float))
+            else flat(values, np.float32, 1.0),
             np.zeros(total, np.uint8),
         )
 

@@ -14,6 +14,7 @@ from prometheus_client import generate_latest
 from starlette.convertors import Convertor, register_url_convertor
 
 import tastemap
+from tastemap.errors import DataError
 from tastemap.online.batching import Batcher
 from tastemap.online.browse import browsing
 from tastemap.online.engine import Answer as Found
@@ -142,9 +143,12 @@ def _recommending(answers: Batcher[Question, Found], metrics: Metrics) -> APIRou
     async def recommend_to_taste(taste: TasteIn) -> Answer:
         """What next for somebody who likes these items."""
         try:
-            return await ask(ForHistory(tuple(taste.history), taste.k))
+            return await ask(ForHistory(tuple(taste.history), taste.k, taste.profile))
         except UnknownItemError as error:
             raise _unknown(error, "body", "history", error.index) from None
+        except DataError as error:
+            place = ["body", "profile", error.column or ""]
+            raise Refusal(422, place, error.problem, "bad_attribute") from None
 
     @router.get("/items/{item:id}/similar", response_model_exclude_none=True)
     async def similar_items(item: PathId, k: K = 10) -> Answer:
@@ -167,7 +171,8 @@ def _recording(
         """Records one event or a list, durably before the answer; the user's next recommendations
         reflect it. A list with one bad event is refused whole."""
         now, kind = time.time(), engine.serving.default_kind
-        batch = [event.event(now=now, kind=kind) for event in events]
+        usual = engine.serving.pipeline.data.usual_value
+        batch = [event.event(now=now, kind=kind, usual=usual) for event in events]
         try:
             recorded = await records.ask(batch)
         except UnknownItemError as error:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -104,20 +104,25 @@ class EventIn(BaseModel):
         None, description="Unix seconds or ISO 8601 text; the moment of receipt by default"
     )
     value: Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False, strict=True)] | None = (
-        Field(None, description="a rating, or the weight of the kind of event; 1 by default")
+        Field(
+            None,
+            description="a rating, or the weight of the kind of event; by default what is usual "
+            "for the kind in the release's data",
+        )
     )
     id: ExternalId | None = Field(
         None, description="your own id of the event; sent again, it is not recorded again"
     )
 
-    def event(self, *, now: float, kind: str) -> Event:
-        """The event with its defaults filled in."""
+    def event(self, *, now: float, kind: str, usual: Callable[[str], float]) -> Event:
+        """The event with its defaults filled in; `usual` gives the usual value of a kind."""
+        kind = kind if self.kind is None else self.kind
         return Event(
             user=self.user,
             item=self.item,
-            kind=kind if self.kind is None else self.kind,
+            kind=kind,
             time=now if self.time is None else self.time,
-            value=1.0 if self.value is None else self.value,
+            value=usual(kind) if self.value is None else self.value,
             id=self.id,
             digest=None if self.id is None else self._digest(),
         )
@@ -137,14 +142,22 @@ EventBatch = Annotated[
 """One event, or a list of them."""
 
 
+Attribute = Annotated[str, Field(max_length=256)]
+
+
 class TasteIn(BaseModel):
-    """What somebody likes, and how many recommendations are wanted."""
+    """What somebody likes, who they are, and how many recommendations are wanted."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"history": ["50", "181"], "k": 10}]}
     )
 
     history: list[ExternalId] = Field(max_length=MAX_BATCH, description="item ids, oldest first")
+    profile: dict[Attribute, Attribute | int | float | bool | None] = Field(
+        {},
+        max_length=100,
+        description="attributes as the user table has them; they count where the history is empty",
+    )
     k: int = Field(10, ge=1, le=MAX_K, strict=True)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
-from tastemap.errors import UnknownIdError
+from tastemap.errors import DataError, UnknownIdError
 from tastemap.online.catalogue import Catalogue, ItemCard
 from tastemap.online.events import Event
 from tastemap.online.live import LiveState
@@ -54,10 +55,11 @@ class ForUser:
 
 @dataclass(frozen=True, slots=True)
 class ForHistory:
-    """What next for somebody who likes these items?"""
+    """What next for somebody who likes these items, and of whom this much is known?"""
 
     history: tuple[str, ...]
     k: int
+    profile: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +115,11 @@ class Serving:
     @cached_property
     def like(self) -> Like:
         """How this release's data says that somebody likes something."""
-        h = self.pipeline.histories
-        least, value = np.quantile(h.values, [0.5, 0.9]) if h.n_events else (1.0, 1.0)
+        data = self.pipeline.data
+        h = data.histories
+        least = float(np.median(h.values)) if h.n_events else 1.0
         strongest = h.kinds[int(h.values.argmax())] if h.n_events else 0
-        return Like(self.pipeline.data.kind_names[strongest], float(value), float(least))
+        return Like(data.kind_names[strongest], data.liking_value, least)
 
     @property
     def default_kind(self) -> str:
@@ -161,15 +164,22 @@ class Serving:
     def _for_histories(self, asked: Sequence[ForHistory]) -> list[list[Suggestion] | Exception]:
         answers: list[list[Suggestion] | Exception] = []
         histories: list[NDArray[np.int32]] = []
+        profiles: list[pl.DataFrame] = []
         for question in asked:
             try:
+                profile = self.pipeline.data.profile_of(question.profile)
                 histories.append(self.require_items(question.history))
+                profiles.append(profile)
                 answers.append([])
-            except UnknownItemError as error:
+            except (UnknownItemError, DataError) as error:
                 answers.append(error)
         known = [place for place, answer in enumerate(answers) if not isinstance(answer, Exception)]
         if known:
-            queries = Queries.of(Histories.from_lists(histories))
+            given = pl.concat(profiles)
+            queries = Queries.of(
+                Histories.from_lists(histories, values=self.like.value),
+                profile=given if given.width else None,
+            )
             liked = np.ones(queries.histories.n_events, np.bool_)
             replies = self._recommended(queries, liked, [asked[place].k for place in known])
             for place, reply in zip(known, replies, strict=True):

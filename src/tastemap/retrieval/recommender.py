@@ -171,7 +171,8 @@ class Recommender(ABC):
 
         Args:
             users: ids; an unknown one is answered like a stranger without a history.
-            histories: for each stranger the ids of the items they liked, oldest first.
+            histories: for each stranger the ids of the items they liked, oldest first; each counts
+                as an event of the data's `liking_value`.
             queries: prepared queries. Just one of the three is given.
             k: items for each, 1 to 10,000.
             exclude_seen: leave out what is in the history already.
@@ -203,7 +204,7 @@ class Recommender(ABC):
                 rows_of_items(self.items, history, "histories")
                 for history in _listed(histories, "histories")
             ]
-            queries = Queries.of(Histories.from_lists(rows))
+            queries = Queries.of(Histories.from_lists(rows, values=self.data.liking_value))
             whose = pl.Series(np.arange(len(rows)))
         else:
             assert queries is not None
