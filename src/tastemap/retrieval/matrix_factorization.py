@@ -15,7 +15,7 @@ from tastemap.hyperparameters import hyperparameter
 from tastemap.kernels.mf_fold_in import bpr_fold_in, mse_fold_in
 from tastemap.metrics import judge, ndcg, rmse
 from tastemap.retrieval.base import VectorRetriever
-from tastemap.training.factorization import KernelTrainer, Settings, TorchTrainer
+from tastemap.retrieval.matrix_factorization_training import KernelTrainer, Settings, TorchTrainer
 from tastemap.training.loop import State, Training, train
 from tastemap.training.run import Run, describe
 
