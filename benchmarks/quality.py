@@ -62,5 +62,4 @@ def describe(contender: Contender, dataset: str) -> dict[str, Any]:
         "title": contender.title,
         "ours": contender.ours,
         "parameters": contender.settings(dataset),
-        "note": contender.note,
     }

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.contenders import ALL
+
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
 Result = dict[str, Any]
@@ -30,9 +32,10 @@ faster, the tables say so: the best figure of each column is bold, whoever has i
   compilation and no loading of libraries is counted, for nobody.
 - **Two threads** for everybody, `OMP_WAIT_POLICY=PASSIVE`. For `implicit` BLAS has one thread, as
   it asks for. Surprise knows only one.
-- **Hyper-parameters.** Tastemap runs with its defaults, the same on every data set. Rivals run as
-  is said below each table; "tuned" means random search on a validation part of the training data,
-  for each data set by itself (`python -m benchmarks.tune`).
+- **Hyper-parameters.** Tastemap runs with its defaults, the same on every data set; those of ALS
+  and MatrixFactorization were chosen on validation parts of these two. Rivals run as is said below
+  each table. Their searches (`python -m benchmarks.tune`) are short, and shorter on movielens-1m:
+  a longer one may find better settings for them.
 - **The machine is shared**, so seconds vary from run to run by a factor of two and more. Where
   speed is compared, the two take turns, and the ratio of each turn is taken.
 """
@@ -55,7 +58,7 @@ def _top_n(found: list[Result]) -> str:
         "What users rated 4 or better, of users with at least 5 such ratings; a random fifth of",
         "each user's is the test (`round(n / 5)`), drawn anew for each seed. The whole catalogue",
         "is ranked without what the user has in the training part; recall is divided by all test",
-        "items of a user. Mean ± standard deviation over the seeds; seconds are means.",
+        "items of a user. Mean ± standard deviation over the seeds; seconds are medians.",
     ]
     columns = {"recall@20": "Recall@20", "ndcg@10": "NDCG@10", "ndcg@100": "NDCG@100"}
     for result in found:
@@ -68,7 +71,8 @@ def _ratings(found: list[Result]) -> str:
         "## Ratings",
         "",
         "The test part is the first tenth of `numpy.random.RandomState(42).permutation(n)` over",
-        "the rows of the file; the seeds are the models'. Mean ± standard deviation over them.",
+        "the rows of the file; the seeds are the models'. Mean ± standard deviation over them;",
+        "seconds are medians.",
     ]
     for result in found:
         lines += _quality(result, {"rmse": "RMSE", "mae": "MAE"}, min, ("fit", "predict"))
@@ -93,7 +97,7 @@ def _quality(
             cells.append(text + (f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""))
         for phase in phases:
             seconds = [run["seconds"].get(phase, 0.0) for run in entry["runs"]]
-            cells.append(f"{statistics.fmean(seconds):.2f} s")
+            cells.append(f"{statistics.median(seconds):.2f} s")
         rows.append(cells)
     return [
         "",
@@ -173,13 +177,15 @@ def _about(result: Result) -> list[str]:
     """What a figure is quoted with."""
     entries = _entries(result)
     versions: dict[str, str] = {}
-    for entry in entries:
+    for _, entry in entries:
         versions |= {name: v for name, v in entry["versions"].items() if name != "numpy"}
     hashes = [f"{seed}: {digest}" for seed, digest in result["splits"].items()]
     if len(set(result["splits"].values())) == 1:
         hashes = [next(iter(result["splits"].values()))]
-    runs = entries[0]["runs"]
-    settings = [f"    - {entry['title']}: {entry['note']}" + _given(entry) for entry in entries]
+    runs = entries[0][1]["runs"]
+    settings = [
+        f"    - {entry['title']}: {ALL[name].note}{_given(entry)}" for name, entry in entries
+    ]
     return [
         f"- `{result['command']}`, {result['date']}, {result['machine']}, "
         f"{result['threads']} threads",
@@ -190,9 +196,9 @@ def _about(result: Result) -> list[str]:
     ]
 
 
-def _entries(result: Result) -> list[Result]:
+def _entries(result: Result) -> list[tuple[str, Result]]:
     parts = result.get("races", [result])
-    return [entry for part in parts for entry in part["contenders"].values()]
+    return [pair for part in parts for pair in part["contenders"].items()]
 
 
 def _given(entry: Result) -> str:

@@ -11,7 +11,7 @@ import tastemap
 
 ROOT = Path(tastemap.__file__).parent
 FLOORS = [
-    ["errors"],
+    ["errors", "compiled"],
     ["hyperparameters"],
     ["data", "storage", "metrics"],
     ["kernels", "sampling", "losses", "nn"],

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from tastemap.compiled import parallel_njit
+
 __all__ = ["Histories", "group_by_row"]
 
 
@@ -180,7 +182,7 @@ def _counting_sort(rows: Any, offsets: Any) -> Any:
     return order
 
 
-@nb.njit(cache=True, nogil=True, parallel=True)
+@parallel_njit()
 def _sort_within_rows(order: Any, times: Any, offsets: Any) -> None:
     for row in nb.prange(len(offsets) - 1):
         start, stop = offsets[row], offsets[row + 1]

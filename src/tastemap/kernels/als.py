@@ -18,6 +18,8 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from tastemap.compiled import parallel_njit
+
 if TYPE_CHECKING:
     import torch
 
@@ -200,7 +202,7 @@ def _solve_rows(
         _solve(a, b)
 
 
-@nb.njit(nogil=True, cache=True, parallel=True)
+@parallel_njit()
 def _half_step(
     offsets: Any, columns: Any, confidences: Any, vectors: Any, gram: Any, ridge: Any, out: Any
 ) -> None:
@@ -211,7 +213,7 @@ def _half_step(
         _solve_rows(first, last, offsets, columns, confidences, vectors, gram, ridge, out)
 
 
-@nb.njit(nogil=True, cache=True, parallel=True)
+@parallel_njit()
 def _gram_parts(vectors: Any, parts: Any) -> None:
     for block in nb.prange(len(parts)):
         start = block * _GRAM_BLOCK

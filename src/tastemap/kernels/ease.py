@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from tastemap.compiled import parallel_njit
+
 __all__ = ["sum_rows"]
 
 # A tile of columns of all rows should stay in the second-level cache: 3,500 items × 128 × 4 bytes
@@ -63,7 +65,7 @@ def _sum_tile(
             entry += 1
 
 
-@nb.njit(nogil=True, cache=True, parallel=True)
+@parallel_njit()
 def _sum_rows(offsets: Any, columns: Any, weights: Any, matrix: Any, out: Any) -> None:
     n, m = out.shape
     row_tiles = (n + _ROWS - 1) // _ROWS

@@ -14,6 +14,8 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from tastemap.compiled import parallel_njit
+
 __all__ = [
     "FAST",
     "STRATA",
@@ -102,7 +104,7 @@ def _group(
     return new_users, new_items, new_values, offsets
 
 
-@nb.njit(cache=True, nogil=True, parallel=True, fastmath=FAST)
+@parallel_njit(fastmath=FAST)
 def mse_epoch(
     users: Any, items: Any, values: Any, offsets: Any, order: Any,
     P: Any, Q: Any, b: Any, c: Any, rate: Any, decay: Any, bias_decay: Any,
@@ -188,7 +190,7 @@ def sigmoid_and_loss(x: Any) -> Any:
     return (small * up if x > 0 else up), loss
 
 
-@nb.njit(cache=True, nogil=True, parallel=True, fastmath=FAST)
+@parallel_njit(fastmath=FAST)
 def bpr_epoch(
     users: Any, items: Any, offsets: Any, pool: Any, pool_offsets: Any, order: Any,
     chosen_offsets: Any, chosen: Any, P: Any, Q: Any, c: Any, rate: Any, decay: Any,

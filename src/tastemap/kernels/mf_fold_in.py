@@ -10,12 +10,13 @@ from typing import Any
 import numba as nb
 import numpy as np
 
+from tastemap.compiled import parallel_njit
 from tastemap.kernels.mf import FAST, draw, sigmoid_and_loss
 
 __all__ = ["bpr_fold_in", "mse_fold_in"]
 
 
-@nb.njit(cache=True, nogil=True, parallel=True, fastmath=FAST)
+@parallel_njit(fastmath=FAST)
 def mse_fold_in(
     offsets: Any, items: Any, values: Any, Q: Any, c: Any, penalty: Any, bias_penalty: Any
 ) -> Any:
@@ -78,7 +79,7 @@ def _solve_in_place(a: Any, y: Any) -> None:
             y[f] -= a[i, f] * y[i]
 
 
-@nb.njit(cache=True, nogil=True, parallel=True, fastmath=FAST)
+@parallel_njit(fastmath=FAST)
 def bpr_fold_in(
     offsets: Any, items: Any, Q: Any, c: Any, rate: Any, decay: Any, epochs: Any, seed: Any
 ) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from tastemap.compiled import parallel_njit
 from tastemap.data.histories import Histories
 
 __all__ = ["sum_neighbors"]
@@ -27,7 +28,7 @@ def sum_neighbors(histories: Histories, similarity: csr_array) -> NDArray[np.flo
     )
 
 
-@nb.njit(cache=True, nogil=True, parallel=True)
+@parallel_njit()
 def _sum_neighbors(offsets: Any, items: Any, indptr: Any, indices: Any, data: Any, n: Any) -> Any:
     out = np.zeros((len(offsets) - 1, n), np.float32)
     for row in nb.prange(len(offsets) - 1):

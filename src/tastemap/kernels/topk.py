@@ -8,6 +8,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from tastemap.compiled import parallel_njit
 from tastemap.data.histories import Histories
 
 __all__ = ["top_k"]
@@ -64,7 +65,7 @@ def _sift_down(best: Any, items: Any, at: Any, size: Any) -> None:
     best[at], items[at] = score, item
 
 
-@nb.njit(cache=True, nogil=True, parallel=True)
+@parallel_njit()
 def _top_k(scores: Any, k: Any, offsets: Any, excluded: Any, allowed: Any) -> Any:
     n_rows, n_items = scores.shape
     top_items = np.zeros((n_rows, k), np.int32)

@@ -19,6 +19,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from tastemap.compiled import parallel_njit
 from tastemap.errors import ParameterError
 
 __all__ = ["auc", "hit_rate", "judge", "map", "mrr", "ndcg", "precision", "recall", "win_rates"]
@@ -236,7 +237,7 @@ def _judge(recommended: Any, starts: Any, relevant: Any, hits: Any) -> None:
                 hits[row, place] = True
 
 
-@nb.njit(cache=True, nogil=True, parallel=True)
+@parallel_njit()
 def _wins(scores: Any, starts: Any, levels: Any) -> Any:
     """For each level (a relevant item's score) how many irrelevant items score below it."""
     n_rows, n_items = scores.shape
