@@ -172,14 +172,12 @@ def offsets_of(counts: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 @nb.njit(cache=True, nogil=True)
-def _counting_sort(rows: Any, offsets: Any) -> Any:
+def _counting_sort(rows: Any, offsets: Any, order: Any) -> None:
     cursor = offsets[:-1].copy()
-    order = np.empty(len(rows), np.int64)
     for event in range(len(rows)):
         row = rows[event]
         order[cursor[row]] = event
         cursor[row] += 1
-    return order
 
 
 @parallel_njit()
@@ -195,16 +193,19 @@ def _sort_within_rows(order: Any, times: Any, offsets: Any) -> None:
 
 def group_by_row(
     rows: NDArray[np.int32], times: NDArray[np.float64], n: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[NDArray[np.int64], NDArray[np.int32] | NDArray[np.int64]]:
     """Groups events by row and sorts them by (time, order of input) within a row.
 
     A counting sort and a stable sort of each short row: about the cost of reading the events, where
     a general sort of all of them would be several times that.
 
     Returns:
-        offsets int64 [n+1], and order int64 [m], the events' input positions in grouped order.
+        offsets int64 [n+1], and order [m] (int32 where that suffices), the events' input positions
+        in grouped order.
     """
     offsets = offsets_of(np.bincount(rows, minlength=n).astype(np.int64))
-    order = _counting_sort(rows, offsets)
+    order: NDArray[np.int32] | NDArray[np.int64]
+    order = np.empty(len(rows), np.int32) if len(rows) < 2**31 else np.empty(len(rows), np.int64)
+    _counting_sort(rows, offsets, order)
     _sort_within_rows(order, times, offsets)
     return offsets, order
