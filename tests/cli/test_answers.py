@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import polars as pl
 import pytest
-from conftest import Command
+from ran import Command
 
 import tastemap as tm
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from conftest import Command
+from ran import Command
 
 import tastemap as tm
 

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 import tastemap as tm
@@ -36,7 +37,7 @@ def small_data(n_users: int = 60, n_items: int = 40, seed: int = 0) -> Dataset:
 
 def observed(model: tm.ALS, data: Dataset) -> np.ndarray:
     """Confidences as a dense matrix, without the rows of the unknown."""
-    c = data.histories.to_csr(len(data.items), values=model.use_values).toarray()[1:, 1:]
+    c = data.histories.to_csr(len(data.items), values=bool(model.use_values)).toarray()[1:, 1:]
     return c / c[c > 0].mean()
 
 
@@ -185,3 +186,39 @@ def test_a_run_folder_tells_how_the_fit_went(tmp_path: Path) -> None:
     about = tomllib.loads((tmp_path / "run.toml").read_text())
     assert about["hyperparameters"]["factors"] == 8
     assert about["run"]["status"] == "finished"
+
+
+def _log(weights: dict[str, float] | None) -> tm.Dataset:
+    rng = np.random.default_rng(3)
+    frame = pl.DataFrame(
+        {
+            "user": rng.integers(0, 30, 400),
+            "item": rng.integers(0, 20, 400),
+            "kind": rng.choice(["view", "purchase"], 400),
+        }
+    )
+    return tm.Dataset.from_frame(frame, weights=weights)
+
+
+def test_weights_of_kinds_count_without_being_asked(tmp_path: Path) -> None:
+    heavy = tm.ALS(factors=8).fit(_log({"view": 1.0, "purchase": 20.0}))
+    asked = tm.ALS(factors=8, use_values=True).fit(_log({"view": 1.0, "purchase": 20.0}))
+    plain = tm.ALS(factors=8).fit(_log(None))
+    np.testing.assert_array_equal(heavy.item_factors, asked.item_factors)
+    assert np.abs(heavy.item_factors - plain.item_factors).max() > 0.01
+    heavy.save(tmp_path / "m")
+    assert tm.load(tmp_path / "m").recommend([1, 2]).equals(heavy.recommend([1, 2]))
+
+
+def test_who_only_returned_things_gets_what_is_popular() -> None:
+    frame = pl.DataFrame(
+        {
+            "user": [1, 1, 2, 2, 3],
+            "item": [10, 20, 10, 30, 20],
+            "rating": [2.0, 1.0, 3.0, 1.0, -2.0],
+        }
+    )
+    model = tm.ALS(factors=4, use_values=True).fit(tm.Dataset.from_frame(frame))
+    queries = model.data.queries()
+    assert model.knows(queries).tolist() == [True, True, False]
+    assert model.answer(queries, 2).source_series().to_list()[-1] == "popularity"

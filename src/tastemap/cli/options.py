@@ -113,7 +113,9 @@ def models_of(names: Sequence[str], settings: Sequence[str] | None) -> list[Retr
         if not dot and len(classes) == 1:
             model, field = next(iter(classes)), name
         if not field or model.lower() not in of_model:
-            choices = ", ".join(f"{each}.{field or name}={value}" for each in classes)
+            named = field or name
+            fitting = [each for each in classes if named in classes[each].hyperparameters()]
+            choices = ", ".join(f"{each}.{named}={value}" for each in fitting or classes)
             raise ParameterError(f"--set {name}={value}: say of which model, such as {choices}")
         of_model[model.lower()][field] = value
     return [classes[name].from_text(given) for name, given in of_model.items()]

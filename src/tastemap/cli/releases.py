@@ -70,15 +70,14 @@ def check(
 
     store = ReleaseStore(release)
     if every:
-        asked: list[str | None] = [each.version for each in store.list()]
+        asked = [each.version for each in store.list()]
     else:
-        asked = [version]
+        asked = [store.current_version() if version is None else version]
     problems = {each: store.check(each) for each in asked}
-    shown = {each or "served": found for each, found in problems.items()}
     if json:
-        print_json([{"version": each, "problems": found} for each, found in shown.items()])
+        print_json([{"version": each, "problems": found} for each, found in problems.items()])
     else:
-        for each, found in shown.items():
+        for each, found in problems.items():
             print(f"{each}: {'; '.join(found) if found else 'whole'}")
     if any(problems.values()):
         raise typer.Exit(1)

@@ -39,6 +39,8 @@ class Dataset:
         item_table: attributes of items as given, with a column "item" of ids, or None.
         user_table: attributes of users as given, with a column "user" of ids, or None.
         n_rejected: rows of the input that were rejected and written to a file.
+        weighted: whether the values hold weights of the events' kinds, so that a model that can
+            weigh events does so without being asked.
     """
 
     users: Vocabulary
@@ -50,6 +52,7 @@ class Dataset:
     item_table: pl.DataFrame | None = None
     user_table: pl.DataFrame | None = None
     n_rejected: int = 0
+    weighted: bool = False
 
     @classmethod
     def from_events(
@@ -67,6 +70,7 @@ class Dataset:
         item_table: pl.DataFrame | None = None,
         user_table: pl.DataFrame | None = None,
         n_rejected: int = 0,
+        weighted: bool = False,
     ) -> Dataset:
         """A data set of checked columns [m] in input order; see `from_frame` for raw data."""
         m = len(user_rows)
@@ -89,6 +93,7 @@ class Dataset:
             item_table,
             user_table,
             n_rejected,
+            weighted,
         )
 
     @property
@@ -303,7 +308,7 @@ class Dataset:
         """
         names = ColumnNames(user, item, time, value, kind, tuple(context))
         events = events_of_frame(frame, names, weights, on_bad_rows, rejects)
-        return cls._of_events(events, items, users)
+        return cls._of_events(events, items, users, weights)
 
     @classmethod
     def from_files(
@@ -333,10 +338,12 @@ class Dataset:
         """
         names = ColumnNames(user, item, time, value, kind, tuple(context))
         events = events_of_files(paths, names, weights, on_bad_rows, rejects)
-        return cls._of_events(events, items, users)
+        return cls._of_events(events, items, users, weights)
 
     @classmethod
-    def _of_events(cls, events: Events, items: Any, users: Any) -> Dataset:
+    def _of_events(
+        cls, events: Events, items: Any, users: Any, weights: Mapping[str, float] | None
+    ) -> Dataset:
         user_table = side_table(users, "user", events.users)
         # Who has a profile but no events yet is known too, and is answered by the profile.
         known = (
@@ -357,6 +364,7 @@ class Dataset:
             item_table=side_table(items, "item", events.items),
             user_table=user_table,
             n_rejected=events.n_rejected,
+            weighted=weights is not None,
         )
 
 

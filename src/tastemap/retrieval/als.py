@@ -78,14 +78,14 @@ class ALS(VectorRetriever):
         gt=0,
         log=True,
     )
-    use_values: bool = hyperparameter(
-        default=False,
-        help="weigh observed pairs by their values (summed for repeated events) over their mean",
+    use_values: bool | None = hyperparameter(
+        default=None,
+        help="weigh pairs by their summed values over the mean; none: if kinds have weights",
     )
     seed: int = hyperparameter(default=0, help="of the random start", ge=0)
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
-        users = dataset.histories.to_csr(len(dataset.items), values=self.use_values)
+        users = dataset.histories.to_csr(len(dataset.items), values=self._weighs)
         np.maximum(users.data, 0.0, out=users.data)
         mean = float(users.data.sum() / max(users.nnz, 1)) or 1.0
         users.data /= np.float32(mean)
@@ -126,6 +126,17 @@ class ALS(VectorRetriever):
         pairs = counts + self.unobserved_weight * others
         return (self.regularization * pairs**self.frequency_exponent).astype(np.float32)
 
+    @property
+    def _weighs(self) -> bool:
+        return self.data.weighted if self.use_values is None else self.use_values
+
+    def knows(self, queries: Queries) -> NDArray[np.bool_]:
+        if not self._weighs:
+            return super().knows(queries)
+        # Where values weigh, returned goods or dislikes alone say nothing of what is liked.
+        observed = self._observed(queries.histories)
+        return np.asarray(observed.max(axis=1).todense()).ravel() > 0
+
     def item_vectors(self) -> NDArray[np.float32]:
         return self.item_factors
 
@@ -136,7 +147,7 @@ class ALS(VectorRetriever):
 
     def _observed(self, histories: Histories) -> csr_array:
         """The confidences c of histories [B], [B, item rows]."""
-        observed = histories.to_csr(len(self.item_factors), values=self.use_values)
+        observed = histories.to_csr(len(self.item_factors), values=self._weighs)
         np.maximum(observed.data, 0.0, out=observed.data)
         observed.data /= np.float32(self.fitted_scale[1])
         return observed

@@ -36,6 +36,7 @@ def dataset_parts(
         "items": dataset.n_items,
         "kind_names": list(dataset.kind_names),
         "has_times": dataset.has_times,
+        "weighted": dataset.weighted,
     }
     tensors = {"histories": {name: getattr(dataset.histories, name) for name in _HISTORY_ARRAYS}}
     tables = {
@@ -69,7 +70,7 @@ def load_dataset(stored: Stored) -> Dataset:
         users = Vocabulary(stored.tables("users")["user"])
         items = Vocabulary(stored.tables("items")["item"])
         kind_names = tuple(about["kind_names"])
-        has_times = bool(about["has_times"])
+        has_times, weighted = bool(about["has_times"]), bool(about["weighted"])
     except (KeyError, TypeError) as error:
         raise ReleaseError(f"{stored.path}: a part of the data set is missing ({error})") from None
     fits = (
@@ -89,6 +90,7 @@ def load_dataset(stored: Stored) -> Dataset:
         None,
         optional_table("item_table"),
         optional_table("user_table"),
+        weighted=weighted,
     )
 
 

@@ -116,7 +116,7 @@ def move_into_place(staged: Path, path: Path, *, overwrite: bool) -> None:
                 raise
         if not overwrite:
             raise ReleaseError(
-                f"{path} exists already. Choose another place, or ask to overwrite it"
+                f"{path} exists already. Choose another place, or pass overwrite=True"
             )
         # Where another process, overwriting the same place, has moved it first: just try again.
         with suppress(FileNotFoundError):

@@ -270,11 +270,12 @@ def _file_record(file: Path) -> FileRecord:
 
 def _refuse_what_is_not_ours(path: Path, *, overwrite: bool) -> None:
     """An overwrite deletes what stands at `path`, so all of it must be of our writing."""
-    if not path.exists():
+    try:
+        names = sorted(os.listdir(path))
+    except FileNotFoundError:
         return
-    if not path.is_dir():
-        raise ReleaseError(f"{path} is a file. Choose another place")
-    names = sorted(os.listdir(path))
+    except NotADirectoryError:
+        raise ReleaseError(f"{path} is a file. Choose another place") from None
     if not names:
         return
     if MANIFEST_NAME not in names:
@@ -283,7 +284,7 @@ def _refuse_what_is_not_ours(path: Path, *, overwrite: bool) -> None:
             "Choose another place"
         )
     if not overwrite:
-        raise ReleaseError(f"{path} exists already. Choose another place, or ask to overwrite it")
+        raise ReleaseError(f"{path} exists already. Choose another place, or pass overwrite=True")
     foreign = [
         name
         for name in names

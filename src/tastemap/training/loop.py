@@ -127,5 +127,6 @@ def _check_finite(epoch: int, measured: Mapping[str, float]) -> None:
     for name, value in measured.items():
         if not math.isfinite(value):
             raise ParameterError(
-                f"training diverged in epoch {epoch} ({name} is {value}); lower learning_rate"
+                f"training diverged in epoch {epoch} ({name} is {value}); lower learning_rate, "
+                "or, where the values are no ratings of a few points, bring them to a small scale"
             )
