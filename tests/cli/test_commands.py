@@ -134,7 +134,7 @@ def test_releases(tastemap: Command, shop: Path, tmp_path: Path) -> None:
         ("train --data {events} --out {out} --set neighbors=0", 1, "neighbors must be >= 1"),
         ("train --data {events} --out {out} --set neighbors", 2, "NAME=VALUE"),
         ("train --data {events} --out {out} --set neighbors=1 --set neighbors=2", 2, "given twice"),
-        ("train --data {events} --out {out} --model ease --set neighbors=1", 1, "itemknn.neighbors=1"),
+        ("train --data {events} --out {out} --model ease --set neighbors=1", 1, "as itemknn.neigh"),
         ("train --data {events} --out {out} --model itemknn", 1, "named twice"),
         ("train --data {events} --out {out} --weight view=much", 2, "view=much is not a number"),
         ("train --data {events} --out {out} --metrics ndgc@5", 1, "did you mean 'ndcg"),
