@@ -154,8 +154,7 @@ class Dataset:
         if user_rows is None:
             user_rows = np.arange(1, len(self.users))
         rows = np.asarray(user_rows, np.int32)
-        profile = None if self.user_table is None else self.profiles(rows)
-        return Queries.of(self.histories.take(rows), users=rows, profile=profile)
+        return Queries.of(self.histories.take(rows), users=rows, profile=self.profiles(rows))
 
     def profiles(self, user_rows: NDArray[Any]) -> pl.DataFrame | None:
         """The user table's rows for some user rows (nulls for those it does not hold)."""

@@ -135,15 +135,20 @@ class Histories:
         )
 
     def append(self, other: Histories) -> Histories:
-        """Row by row, this history and then the other's events, sorted by time again."""
+        """Row by row, this history and then the other's events, sorted by time again.
+
+        The other's events may come in any order. For batches of requests: NumPy's sort, as a
+        compiled loop would have to be loaded, or compiled, while somebody waits for an answer.
+        """
         rows = np.concatenate([self.rows_of_events(), other.rows_of_events()])
-        return Histories.from_events(
-            rows,
-            np.concatenate([self.items, other.items]),
-            np.concatenate([self.times, other.times]),
-            np.concatenate([self.values, other.values]),
-            np.concatenate([self.kinds, other.kinds]),
-            len(self),
+        times = np.concatenate([self.times, other.times])
+        order = np.lexsort((times, rows))
+        return Histories(
+            self.offsets + other.offsets,
+            np.concatenate([self.items, other.items])[order],
+            times[order],
+            np.concatenate([self.values, other.values])[order],
+            np.concatenate([self.kinds, other.kinds])[order],
         )
 
     def to_csr(self, n_items: int, *, values: bool = False) -> csr_array:

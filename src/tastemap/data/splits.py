@@ -63,9 +63,9 @@ class _Splitter:
         """uint8 [events]: the part of each event, in the order of the data set's histories."""
         raise NotImplementedError
 
-    def _as_of(self, dataset: Dataset, part: int, holdout: Holdout) -> NDArray[np.float64]:
-        """The moment of asking: that of the first event to be foretold."""
-        return holdout.truth.times[holdout.truth.offsets[:-1]]
+    def _as_of(self, truth: Histories) -> NDArray[np.float64]:
+        """The moment of asking, float64 [B]: that of the first event to be foretold."""
+        return truth.times[truth.offsets[:-1]]
 
     def split(self, dataset: Dataset) -> Split:
         """The parts of a data set.
@@ -99,9 +99,8 @@ class _Splitter:
         truth = truth.take(users)
         # What came before is known: a test history holds the validation events too.
         known = h.select(parts < part).take(users)
-        holdout = Holdout(Queries.of(known, users=users, profile=dataset.profiles(users)), truth)
-        as_of = self._as_of(dataset, part, holdout) if len(users) else np.empty(0)
-        return Holdout(Queries(users, known, as_of, holdout.queries.profile, None), truth)
+        profile = dataset.profiles(users)
+        return Holdout(Queries(users, known, self._as_of(truth), profile), truth)
 
 
 def _check_shares(owner: object, **shares: float) -> None:
@@ -183,9 +182,9 @@ class GlobalTime(_Splitter):
                 parts[(times < begin) & (times >= begin - self.gap)] = _DROPPED
         return parts
 
-    def _as_of(self, dataset: Dataset, part: int, holdout: Holdout) -> NDArray[np.float64]:
+    def _as_of(self, truth: Histories) -> NDArray[np.float64]:
         # One moment for all: that of the part's first event.
-        return np.full(len(holdout), holdout.truth.times.min())
+        return np.full(len(truth), truth.times.min(initial=np.inf))
 
 
 @dataclass(frozen=True)
@@ -242,8 +241,8 @@ class RandomPerUser(_Splitter):
         h = dataset.histories
         return _random_parts(h, self.test, self.validation, np.random.default_rng(self.seed))
 
-    def _as_of(self, dataset: Dataset, part: int, holdout: Holdout) -> NDArray[np.float64]:
-        return np.full(len(holdout), np.inf)
+    def _as_of(self, truth: Histories) -> NDArray[np.float64]:
+        return np.full(len(truth), np.inf)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from typing import Any
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from tastemap.compiled import parallel_njit
 from tastemap.data.histories import Histories
@@ -15,16 +14,19 @@ from tastemap.data.histories import Histories
 __all__ = ["sum_neighbors"]
 
 
-def sum_neighbors(histories: Histories, similarity: csr_array) -> NDArray[np.float32]:
-    """For each history [B] the sum of the rows of `similarity` [n, n] that belong to its distinct
-    items, float32 [B, n]; items outside 1 … n-1 count for nothing."""
+def sum_neighbors(
+    histories: Histories,
+    offsets: NDArray[np.int64],
+    neighbors: NDArray[np.int32],
+    weights: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """For each history [B] the sum of the neighbour rows of its distinct items, float32 [B, n].
+
+    Row i of n is the slice offsets[i]:offsets[i+1] of neighbors and weights; items outside
+    1 … n-1 count for nothing.
+    """
     return _sum_neighbors(  # type: ignore[no-any-return]
-        histories.offsets,
-        histories.items,
-        similarity.indptr.astype(np.int64),
-        similarity.indices,
-        similarity.data,
-        similarity.shape[0],
+        histories.offsets, histories.items, offsets, neighbors, weights, len(offsets) - 1
     )
 
 

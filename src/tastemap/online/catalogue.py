@@ -41,10 +41,12 @@ class Catalogue:
     Titles are looked for in a column "title" or "name", years in "year", genres in "genres",
     "genre", "categories" or "category" (a list, or text joined by "|"). A table without them, or
     none at all, leaves the ids.
+
+    Attributes:
+        user_profiles: the user table aligned with the user rows, or None.
     """
 
     def __init__(self, data: Dataset) -> None:
-        self._data = data
         n = len(data.items) - 1
         table = data.item_attributes()
         columns = (
@@ -65,7 +67,8 @@ class Catalogue:
         labels = pl.Series(self._titles, dtype=pl.Utf8)
         self._searched = _folded(labels) if titles is not None else self._ids
         self._by_popularity = np.argsort(-data.item_counts[1:], kind="stable")
-        self._profiles = data.user_table
+        # Aligned once, since looking a user up in the user table takes a pass over all of it.
+        self.user_profiles = data.profiles(np.arange(len(data.users)))
 
     def item(self, row: int) -> ItemCard:
         """The card of an item row (from 1)."""
@@ -100,12 +103,11 @@ class Catalogue:
     def profiles(self, user_rows: Sequence[int]) -> list[dict[str, str]]:
         """What the user table says of some user rows, as text by column."""
         rows: NDArray[np.int32] = np.asarray(user_rows, np.int32)
-        frame = self._data.profiles(rows) if len(rows) else None
-        if frame is None:
+        if self.user_profiles is None:
             return [{} for _ in user_rows]
         return [
             {column: str(value) for column, value in row.items() if value is not None}
-            for row in frame.iter_rows(named=True)
+            for row in self.user_profiles[rows].iter_rows(named=True)
         ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -83,21 +83,8 @@ class LiveState:
         extras = [self._extras.get(key, _NONE) for key in keys]
         if all(extra is _NONE for extra in extras):
             return rows, base
-        return rows, _merged(base, extras)
-
-
-def _merged(base: Histories, extras: Iterable[_Extra]) -> Histories:
-    # NumPy's sort and not `Histories.append`, whose compiled loop is parallel: page requests come
-    # on several threads, and not every threading layer of numba stands that.
-    items, times, values, kinds = zip(*extras, strict=True)
-    counts = np.array([len(row) for row in items], np.int64)
-    whose = np.concatenate([base.rows_of_events(), np.repeat(np.arange(len(base)), counts)])
-    time = np.concatenate([base.times, *times])
-    order = np.lexsort((time, whose))
-    return Histories(
-        offsets_of(base.counts + counts),
-        np.concatenate([base.items, *items])[order],
-        time[order],
-        np.concatenate([base.values, *values])[order],
-        np.concatenate([base.kinds, *kinds])[order],
-    )
+        items, times, values, kinds = (
+            np.concatenate(column) for column in zip(*extras, strict=True)
+        )
+        counts = np.array([len(extra.items) for extra in extras], np.int64)
+        return rows, base.append(Histories(offsets_of(counts), items, times, values, kinds))

@@ -109,8 +109,6 @@ class Serving:
         self.version = version
         self.live = LiveState(pipeline.data)
         self.catalogue = Catalogue(pipeline.data)
-        # Aligned once, since looking a user up in the user table takes a pass over all of it.
-        self._profiles = pipeline.data.profiles(np.arange(len(pipeline.users)))
 
     @cached_property
     def like(self) -> Like:
@@ -157,7 +155,9 @@ class Serving:
 
     def _for_users(self, asked: Sequence[ForUser]) -> list[list[Suggestion]]:
         rows, histories = self.live.histories([question.user for question in asked])
-        queries = Queries.of(histories, users=rows, profile=_of_rows(self._profiles, rows))
+        profiles = self.catalogue.user_profiles
+        profile = None if profiles is None else profiles[rows]
+        queries = Queries.of(histories, users=rows, profile=profile)
         liked = histories.values >= self.like.least
         return self._recommended(queries, liked, [question.k for question in asked])
 
@@ -241,10 +241,6 @@ class Serving:
                 ]
             )
         return answers
-
-
-def _of_rows(table: pl.DataFrame | None, rows: NDArray[np.int32]) -> pl.DataFrame | None:
-    return None if table is None else table[rows]
 
 
 def _first(found: Recommendations, row: int, k: int) -> slice:

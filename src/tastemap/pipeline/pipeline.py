@@ -16,7 +16,7 @@ from tastemap.data.queries import Holdout, Queries
 from tastemap.errors import ParameterError
 from tastemap.kernels.topk import top_k
 from tastemap.pipeline.fallback import Fallback
-from tastemap.retrieval.base import Retriever
+from tastemap.retrieval.base import Retriever, reasons_of
 from tastemap.retrieval.recommender import Recommendations, Recommender
 from tastemap.training.run import Run
 
@@ -177,14 +177,7 @@ class Pipeline(Recommender):
         return self.retrievers[0].similarity(items)
 
     def because(self, queries: Queries, recommendations: Recommendations) -> NDArray[np.int32]:
-        reasons = np.zeros(len(recommendations.items), np.int32)
-        for row in range(len(queries)):
-            start, stop = recommendations.offsets[row], recommendations.offsets[row + 1]
-            history = queries.histories.items_of(row)
-            for source, retriever in enumerate(self.retrievers):
-                here = start + np.flatnonzero(recommendations.sources[start:stop] == source)
-                reasons[here] = retriever.strongest_evidence(history, recommendations.items[here])
-        return reasons
+        return reasons_of(self.retrievers, queries, recommendations)
 
     def _frame(self, answers: Recommendations, whose: pl.Series) -> pl.DataFrame:
         return super()._frame(answers, whose).with_columns(answers.source_series())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -21,7 +21,7 @@ from tastemap.kernels.topk import top_k
 from tastemap.retrieval.recommender import Recommendations, Recommender
 from tastemap.training.run import Run
 
-__all__ = ["Retriever", "VectorRetriever"]
+__all__ = ["Retriever", "VectorRetriever", "cosines", "reasons_of"]
 
 # Scores of one tile of queries stay below this many bytes.
 _TILE_BYTES = 64 << 20
@@ -133,14 +133,7 @@ class Retriever(Hyperparameters, Recommender):
         return self.score(Queries.of(Histories.from_lists(items[:, None])))
 
     def because(self, queries: Queries, recommendations: Recommendations) -> NDArray[np.int32]:
-        reasons = np.zeros(len(recommendations.items), np.int32)
-        of_model = recommendations.sources == 0
-        for row in range(len(queries)):
-            place = slice(recommendations.offsets[row], recommendations.offsets[row + 1])
-            reasons[place] = self.strongest_evidence(
-                queries.histories.items_of(row), recommendations.items[place]
-            )
-        return np.where(of_model, reasons, 0).astype(np.int32)
+        return reasons_of([self], queries, recommendations)
 
     def strongest_evidence(
         self, history: NDArray[np.int32], items: NDArray[np.int32]
@@ -252,8 +245,26 @@ class VectorRetriever(Retriever):
 
     def similarity(self, items: NDArray[np.int32]) -> NDArray[np.float32]:
         # Cosine: with plain dot products long vectors, those of popular items, would be like all.
-        vectors = self.item_vectors()
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        unit = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
-        cosine: NDArray[np.float32] = unit[items] @ unit.T
-        return cosine
+        return cosines(self.item_vectors(), items)
+
+
+def reasons_of(
+    retrievers: Sequence[Retriever], queries: Queries, recommendations: Recommendations
+) -> NDArray[np.int32]:
+    """As `Recommender.because`, where source i is retriever i; further sources give no reason."""
+    reasons = np.zeros(len(recommendations.items), np.int32)
+    for row in range(len(queries)):
+        start, stop = recommendations.offsets[row], recommendations.offsets[row + 1]
+        history = queries.histories.items_of(row)
+        for source, retriever in enumerate(retrievers):
+            here = start + np.flatnonzero(recommendations.sources[start:stop] == source)
+            reasons[here] = retriever.strongest_evidence(history, recommendations.items[here])
+    return reasons
+
+
+def cosines(vectors: NDArray[np.float32], rows: NDArray[np.int32]) -> NDArray[np.float32]:
+    """The cosine of some rows [h] of vectors [n, dim] with all, float32 [h, n]; 0 for a zero."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    cosine: NDArray[np.float32] = unit[rows] @ unit.T
+    return cosine

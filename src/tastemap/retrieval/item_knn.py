@@ -106,7 +106,7 @@ class ItemKNN(Retriever):
     def score(
         self, queries: Queries, items: NDArray[np.int32] | None = None
     ) -> NDArray[np.float32]:
-        n = len(self.items)
-        parts = (self.neighbor_weights, self.neighbor_items, self.neighbor_offsets)
-        scores = sum_neighbors(queries.histories, csr_array(parts, shape=(n, n)))
+        scores = sum_neighbors(
+            queries.histories, self.neighbor_offsets, self.neighbor_items, self.neighbor_weights
+        )
         return scores if items is None else scores[:, items]

@@ -14,7 +14,7 @@ from tastemap.data.queries import Holdout, Queries
 from tastemap.hyperparameters import hyperparameter
 from tastemap.kernels.mf_fold_in import bpr_fold_in, mse_fold_in
 from tastemap.metrics import judge, ndcg, rmse
-from tastemap.retrieval.base import VectorRetriever
+from tastemap.retrieval.base import VectorRetriever, cosines
 from tastemap.retrieval.matrix_factorization_training import KernelTrainer, Settings, TorchTrainer
 from tastemap.training.loop import State, Training, train
 from tastemap.training.run import Run, describe
@@ -199,8 +199,4 @@ class MatrixFactorization(VectorRetriever):
 
     def similarity(self, items: NDArray[np.int32]) -> NDArray[np.float32]:
         # Cosine of the factors alone: a bias says how good an item is, not what it is like.
-        factors = self.vectors[:, :-2]
-        lengths = np.linalg.norm(factors, axis=1, keepdims=True)
-        unit = np.divide(factors, lengths, out=np.zeros_like(factors), where=lengths > 0)
-        cosine: NDArray[np.float32] = unit[items] @ unit.T
-        return cosine
+        return cosines(self.vectors[:, :-2], items)
