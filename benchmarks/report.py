@@ -82,7 +82,7 @@ def _ratings(found: list[Result]) -> str:
 def _quality(
     result: Result, columns: dict[str, str], best_of: Any, phases: Sequence[str]
 ) -> list[str]:
-    entries = list(result["contenders"].values())
+    entries = [entry for _, entry in _entries(result)]
     means = {
         key: [statistics.fmean(run[key] for run in e["runs"]) for e in entries] for key in columns
     }
@@ -198,7 +198,9 @@ def _about(result: Result) -> list[str]:
 
 def _entries(result: Result) -> list[tuple[str, Result]]:
     parts = result.get("races", [result])
-    return [pair for part in parts for pair in part["contenders"].items()]
+    places = {name: place for place, name in enumerate(ALL)}
+    found = [pair for part in parts for pair in part["contenders"].items() if pair[0] in ALL]
+    return found if "races" in result else sorted(found, key=lambda pair: places[pair[0]])
 
 
 def _given(entry: Result) -> str:

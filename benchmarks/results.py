@@ -1,4 +1,6 @@
-"""Results on disk: a JSON file for each suite and data set, written whole by each run."""
+"""Results on disk: a JSON file for each suite and data set.
+
+A run of some contenders on the same splits replaces theirs and leaves the others as they are."""
 
 import json
 import os
@@ -26,6 +28,10 @@ def write(suite: str, dataset: str, result: dict[str, Any], folder: Path = FOLDE
     }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{suite}-{dataset}.json"
+    if path.exists() and "contenders" in result:
+        old = json.loads(path.read_text())
+        if old.get("splits") == {str(seed): digest for seed, digest in result["splits"].items()}:
+            result = {**result, "contenders": {**old["contenders"], **result["contenders"]}}
     path.write_text(json.dumps(_rounded({**about, **result}), indent=1) + "\n")
     return path
 

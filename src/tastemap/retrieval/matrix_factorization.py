@@ -13,11 +13,12 @@ from tastemap.data.histories import Histories
 from tastemap.data.queries import Holdout, Queries
 from tastemap.hyperparameters import hyperparameter
 from tastemap.kernels.mf_fold_in import bpr_fold_in, mse_fold_in
-from tastemap.metrics import judge, ndcg, rmse
 from tastemap.retrieval.base import VectorRetriever, cosines
+from tastemap.retrieval.fitting import fit_in_epochs
+from tastemap.retrieval.fold_in import unchanged_since
 from tastemap.retrieval.matrix_factorization_training import KernelTrainer, Settings, TorchTrainer
-from tastemap.training.loop import State, Training, train
-from tastemap.training.run import Run, describe
+from tastemap.training.loop import State, Training
+from tastemap.training.run import Run
 
 __all__ = ["MatrixFactorization"]
 
@@ -97,23 +98,19 @@ class MatrixFactorization(VectorRetriever):
         task = (settings, dataset.histories, len(dataset.items), float(self.ratings[0]))
         trainer = KernelTrainer(*task) if device == "cpu" else TorchTrainer(*task, device)
 
-        def validate() -> dict[str, float]:
-            assert validation is not None
-            self._set_vectors(trainer.state())
-            return self._validate(validation)
-
-        self.training: Training = train(
+        self.training: Training = fit_in_epochs(
+            self,
             trainer,
+            dataset,
+            validation,
+            run,
             epochs=settings.epochs,
             seed=self.seed,
-            run=run,
-            about=lambda: describe(self, dataset, **asdict(settings)),
-            validate=None if validation is None else validate,
-            monitor=None if validation is None else ("rmse" if self.loss == "mse" else "ndcg@10"),
-            higher_is_better=self.loss == "bpr",
             patience=self.patience,
+            monitor="rmse" if self.loss == "mse" else "ndcg@10",
+            install=self._set_vectors,
+            resolved=asdict(settings),
         )
-        self._set_vectors(trainer.state())
 
     def _settings(self) -> Settings:
         """The hyper-parameters of training, with the loss's own where none are given."""
@@ -129,14 +126,6 @@ class MatrixFactorization(VectorRetriever):
         )
         self.vectors: NDArray[np.float32] = np.column_stack([Q, c, np.ones_like(c)])
 
-    def _validate(self, holdout: Holdout) -> dict[str, float]:
-        truth = holdout.truth
-        if self.loss == "mse":
-            predicted = self.predict_pairs(holdout.queries, truth.rows_of_events(), truth.items)
-            return {"rmse": rmse(predicted, truth.values)}
-        best = self.answer(holdout.queries, 10).padded(10)
-        return {"ndcg@10": float(np.nanmean(ndcg(*judge(best, truth.offsets, truth.items), k=10)))}
-
     # -- answers --------------------------------------------------------------------------------
 
     def item_vectors(self) -> NDArray[np.float32]:
@@ -145,7 +134,7 @@ class MatrixFactorization(VectorRetriever):
     def encode_queries(self, queries: Queries) -> NDArray[np.float32]:
         vectors = np.zeros((len(queries), self.vectors.shape[1]), np.float32)
         vectors[:, -2:] = 1, self.ratings[0]
-        unchanged = self._unchanged(queries)
+        unchanged = unchanged_since(self.histories, queries)
         vectors[unchanged] = self.user_vectors[queries.users[unchanged]]
         changed = np.flatnonzero(~unchanged)
         histories = queries.histories.take(changed)
@@ -155,17 +144,6 @@ class MatrixFactorization(VectorRetriever):
         vectors[changed, :k] = folded[:, :k]
         vectors[changed, -1] += folded[:, k]
         return vectors
-
-    def _unchanged(self, queries: Queries) -> NDArray[np.bool_]:
-        """bool [B]: the known users whose history is the one of the training data."""
-        asked, trained = queries.histories, self.histories
-        users = np.where(queries.users < len(trained), queries.users, 0)
-        same = (users > 0) & (asked.counts == trained.counts[users])
-        rows = np.flatnonzero(same)
-        a, b = asked.take(rows), trained.take(users[rows])
-        differs = (a.items != b.items) | (a.values != b.values)
-        same[rows[a.rows_of_events()[differs]]] = False
-        return np.asarray(same)
 
     def _fold_in(self, h: Histories) -> NDArray[np.float32]:
         """(p_u, b_u) of histories without unknown items, float32 [B, factors + 1]."""

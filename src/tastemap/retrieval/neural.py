@@ -1,0 +1,88 @@
+"""What models have in common whose knowledge is a torch module."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from tastemap.data.dataset import Dataset
+from tastemap.errors import ParameterError
+from tastemap.retrieval.base import Retriever
+
+__all__ = ["NeuralRetriever"]
+
+_PREFIX = "network."
+
+
+class NeuralRetriever(Retriever):
+    """A retriever that has learned a torch module.
+
+    A subclass writes `make_network`, and `_fit` that sets `self.network`. Parameters and buffers of
+    the module are saved beside the arrays that `learned` names.
+
+    Attributes:
+        network: the module, on the CPU and in evaluation mode after `fit`.
+    """
+
+    network: nn.Module
+
+    @abstractmethod
+    def make_network(self) -> nn.Module:
+        """The untrained module, from the hyper-parameters and the sizes of `self.data`."""
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        state = self.network.state_dict()
+        network = {_PREFIX + name: tensor.cpu().numpy() for name, tensor in state.items()}
+        return {**super().tensors(), **network}
+
+    @classmethod
+    def restored(
+        cls,
+        data: Dataset,
+        hyperparameters: Mapping[str, Any],
+        tensors: Mapping[str, NDArray[Any]],
+    ) -> Self:
+        model = super().restored(data, hyperparameters, tensors)
+        # What it starts from is overwritten, and must not take numbers from the caller's stream.
+        with torch.random.fork_rng(devices=[]):
+            model.network = model.make_network()
+        state = {
+            name.removeprefix(_PREFIX): torch.tensor(array)
+            for name, array in tensors.items()
+            if name.startswith(_PREFIX)
+        }
+        try:
+            model.network.load_state_dict(state)
+        except RuntimeError as error:
+            raise ParameterError(
+                f"the stored network does not fit {cls.__name__}: {error}"
+            ) from None
+        model.network.eval()
+        return model
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
+    def start_network(self, seed: int, device: str) -> nn.Module:
+        """A new network on a device whose first weights depend on nothing but the seed."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = self.make_network()
+        return self.network.to(device)
+
+    def finish_network(self) -> None:
+        """Brings the trained network to where it answers from: the CPU, in evaluation mode."""
+        self.network.cpu().eval()
+
+    def to_tensor(self, array: NDArray[Any]) -> torch.Tensor:
+        """A tensor of an array on the network's device; integers become int64."""
+        tensor = torch.from_numpy(np.ascontiguousarray(array))
+        return tensor.to(self.device, torch.long if array.dtype.kind == "i" else tensor.dtype)

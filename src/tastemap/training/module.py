@@ -1,0 +1,41 @@
+"""What the training loop needs to know of a torch module."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import nn
+
+from tastemap.training.loop import State
+
+__all__ = ["ModuleTrainer", "generator_of"]
+
+
+class ModuleTrainer(ABC):
+    """A torch module as something that `train` drives; a model writes `train_epoch`.
+
+    Args:
+        network: what is trained, in place, on the device that it is on.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+
+    @abstractmethod
+    def train_epoch(self, epoch: int, rng: np.random.Generator) -> Mapping[str, float]:
+        """One pass over the training data; see `Trainable`."""
+
+    def state(self) -> State:
+        tensors = self.network.state_dict()
+        return {name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}
+
+    def restore(self, state: State) -> None:
+        self.network.load_state_dict({name: torch.tensor(array) for name, array in state.items()})
+
+
+def generator_of(rng: np.random.Generator, device: str | torch.device) -> torch.Generator:
+    """Torch's random numbers on a device, seeded by NumPy's."""
+    return torch.Generator(device).manual_seed(int(rng.integers(1 << 62)))
