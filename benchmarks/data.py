@@ -21,4 +21,5 @@ def load(name: str) -> Ratings:
         events["value"].to_numpy(),
         len(users),
         len(items),
+        events["time"].to_numpy().astype(np.float64),
     )

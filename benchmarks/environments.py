@@ -39,7 +39,17 @@ def interpreter(package: str) -> Path:
 
 
 def _install(python: Path, pins: Path) -> None:
-    command = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "-r", str(pins)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    # What only builds with tools of its time finds them pinned beside it.
+    tools = pins.with_name("build.txt")
+    if tools.exists():
+        _pip(python, tools)
+        _pip(python, pins, "--no-build-isolation")
+    else:
+        _pip(python, pins)
+
+
+def _pip(python: Path, pins: Path, *options: str) -> None:
+    command = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", *options]
+    done = subprocess.run([*command, "-r", str(pins)], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{pins} cannot be installed here:\n{done.stderr[-2000:]}")

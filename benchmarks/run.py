@@ -14,6 +14,7 @@ import typer
 
 from benchmarks import data, quality, report, results, speed
 from benchmarks.contenders import RATINGS, TOP_N, Contender
+from benchmarks.temporal import temporal as compare_times
 
 app = typer.Typer(
     help="Tastemap and its rivals side by side: one split, one evaluator, each contender in a "
@@ -39,7 +40,19 @@ Out = Annotated[Path, typer.Option(help="The folder that the result is written t
 def everything(context: typer.Context) -> None:
     """Runs all suites and writes the page, where no command is given."""
     if context.invoked_subcommand is None:
-        for suite in (topn, ratings, als_speed, ease_speed, mf_speed, write_docs):
+        for suite in (
+            topn,
+            ratings,
+            als_speed,
+            ialspp_speed,
+            ease_speed,
+            mf_speed,
+            bpr_speed,
+            svdpp_speed,
+            temporal,
+            vae_speed,
+            write_docs,
+        ):
             suite()
 
 
@@ -76,6 +89,13 @@ def als_speed(rounds: Rounds = 7, out: Out = results.FOLDER) -> None:
 
 
 @app.command()
+def ialspp_speed(rounds: Rounds = 5, out: Out = results.FOLDER) -> None:
+    """Seconds to the NDCG@100 of implicit's and irspack's ALS, and of an iteration with 512
+    factors, on movielens-1m."""
+    _say(results.write("ialspp-speed", "movielens-1m", speed.ials_pp("movielens-1m", rounds), out))
+
+
+@app.command()
 def ease_speed(rounds: Rounds = 5, out: Out = results.FOLDER) -> None:
     """Seconds to recommend to all users with EASE, against RecTools, on movielens-1m."""
     _say(results.write("ease-speed", "movielens-1m", speed.ease("movielens-1m", rounds), out))
@@ -85,6 +105,36 @@ def ease_speed(rounds: Rounds = 5, out: Out = results.FOLDER) -> None:
 def mf_speed(rounds: Rounds = 7, out: Out = results.FOLDER) -> None:
     """Seconds to the RMSE of Cornac's MF, on movielens-1m."""
     _say(results.write("mf-speed", "movielens-1m", speed.mf("movielens-1m", rounds), out))
+
+
+@app.command()
+def vae_speed(rounds: Rounds = 3, out: Out = results.FOLDER) -> None:
+    """Seconds to the NDCG@100 of RecBole's MultVAE, on movielens-1m."""
+    _say(results.write("vae-speed", "movielens-1m", speed.vae("movielens-1m", rounds), out))
+
+
+@app.command()
+def temporal(
+    dataset: Datasets = list(data.NAMES),  # noqa: B006
+    seeds: Seeds = 3,
+    out: Out = results.FOLDER,
+) -> None:
+    """Ratings with and without times, on a random and on a global split of time: RMSE."""
+    for name in dataset:
+        _say(results.write("temporal", name, compare_times(name, seeds), out))
+
+
+@app.command()
+def svdpp_speed(rounds: Rounds = 3, out: Out = results.FOLDER) -> None:
+    """Seconds to the RMSE of Surprise's SVD++, and of 20 passes each, on movielens-100k."""
+    name = "movielens-100k"
+    _say(results.write("svdpp-speed", name, speed.svdpp(name, rounds), out))
+
+
+@app.command()
+def bpr_speed(rounds: Rounds = 5, out: Out = results.FOLDER) -> None:
+    """Seconds to the NDCG@10 of Cornac's and implicit's BPR and LightFM's WARP, on movielens-1m."""
+    _say(results.write("bpr-speed", "movielens-1m", speed.bpr("movielens-1m", rounds), out))
 
 
 @app.command()

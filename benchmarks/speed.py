@@ -22,6 +22,23 @@ def als(dataset: str, rounds: int) -> dict[str, Any]:
         return {"splits": {0: task.split_hash}, "phase": "fit", "races": [race]}
 
 
+def ials_pp(dataset: str, rounds: int) -> dict[str, Any]:
+    """Seconds of `fit`: to the NDCG@100 of implicit's ALS and of irspack's, both with conjugate
+    gradients, and for one iteration with 512 factors against our exact ALS."""
+    races = []
+    with tasks.lists(splits.top_n(data.load(dataset), seed=0)) as task:
+        for ours, theirs in (("ials-pp-64", "implicit-als"), ("ials-pp-128", "irspack-ials-same")):
+            one, other = ALL[f"tastemap-{ours}"], ALL[theirs]
+            target = _judged(other, task, dataset)["ndcg@100"]
+            iterations = _least(
+                lambda n, c=one, t=target: _judged(c, task, dataset, iterations=n)["ndcg@100"] >= t
+            )
+            races.append(_race(one, other, task, dataset, "fit", rounds, iterations=iterations))
+        one, other = ALL["tastemap-ials-pp-512"], ALL["tastemap-als-512"]
+        races.append(_race(one, other, task, dataset, "fit", min(rounds, 3)))
+        return {"splits": {0: task.split_hash}, "phase": "fit", "races": races}
+
+
 def ease(dataset: str, rounds: int) -> dict[str, Any]:
     """Seconds of `recommend`: the ten best unseen items of all users, as a frame of ids."""
     ours, theirs = ALL["tastemap-ease"], ALL["rectools-ease"]
@@ -41,6 +58,48 @@ def mf(dataset: str, rounds: int) -> dict[str, Any]:
             race = _race(ours, theirs, task, dataset, "fit", rounds, epochs=epochs)
             passes = {"ours": epochs, "theirs": theirs.settings(dataset)["max_iter"]}
             steps = {side: task.n_train * n for side, n in passes.items()}
+            races.append({**race, "ratings": steps})
+        return {"splits": {0: task.split_hash}, "phase": "fit", "races": races}
+
+
+def vae(dataset: str, rounds: int) -> dict[str, Any]:
+    """Seconds of `fit` to the NDCG@100 that RecBole's MultVAE ends with."""
+    ours, theirs = ALL["tastemap-mult-vae"], ALL["recbole-mult-vae"]
+    with tasks.lists(splits.top_n(data.load(dataset), seed=0)) as task:
+        target = _judged(theirs, task, dataset)["ndcg@100"]
+        epochs = _least(lambda n: _judged(ours, task, dataset, epochs=n)["ndcg@100"] >= target)
+        race = _race(ours, theirs, task, dataset, "fit", rounds, epochs=epochs)
+        return {"splits": {0: task.split_hash}, "phase": "fit", "races": [race]}
+
+
+def bpr(dataset: str, rounds: int) -> dict[str, Any]:
+    """Seconds of `fit` to the NDCG@10 that each rival trained on pairs ends with."""
+    rivals = ("cornac-bpr", "lightfm-warp", "implicit-bpr")
+    pairs = [("tastemap-bpr", rival) for rival in rivals] + [("tastemap-warp", "lightfm-warp")]
+    races = []
+    with tasks.lists(splits.top_n(data.load(dataset), seed=0)) as task:
+        targets = {rival: _judged(ALL[rival], task, dataset)["ndcg@10"] for rival in rivals}
+        for name, rival in pairs:
+            ours, target = ALL[name], targets[rival]
+            epochs = _least(
+                lambda n, o=ours, t=target: _judged(o, task, dataset, epochs=n)["ndcg@10"] >= t
+            )
+            races.append(_race(ours, ALL[rival], task, dataset, "fit", rounds, epochs=epochs))
+        return {"splits": {0: task.split_hash}, "phase": "fit", "races": races}
+
+
+def svdpp(dataset: str, rounds: int) -> dict[str, Any]:
+    """Seconds of `fit` of SVD++: to the RMSE that Surprise's reaches, and for as many passes with
+    as many factors."""
+    ours, theirs = ALL["tastemap-svdpp"], ALL["surprise-svdpp"]
+    passes, factors = 20, 20
+    races = []
+    with tasks.ratings(splits.rating_tenth(data.load(dataset))) as task:
+        target = _judged(theirs, task, dataset)["rmse"]
+        epochs = _least(lambda n: _judged(ours, task, dataset, epochs=n)["rmse"] <= target)
+        for n, given in ((epochs, {}), (passes, {"factors": factors})):
+            race = _race(ours, theirs, task, dataset, "fit", rounds, epochs=n, **given)
+            steps = {"ours": task.n_train * n, "theirs": task.n_train * passes}
             races.append({**race, "ratings": steps})
         return {"splits": {0: task.split_hash}, "phase": "fit", "races": races}
 

@@ -9,7 +9,8 @@ from scipy import sparse
 
 @dataclass(frozen=True)
 class Ratings:
-    """A data set in file order: `users` and `items` are row numbers from 0, int32 [n]."""
+    """A data set in file order: `users` and `items` are row numbers from 0, int32 [n]; `times` are
+    Unix seconds, or None."""
 
     name: str
     users: np.ndarray
@@ -17,6 +18,7 @@ class Ratings:
     values: np.ndarray
     n_users: int
     n_items: int
+    times: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -43,10 +43,14 @@ def lists(split: TopNSplit, k: int = evaluator.DEPTH) -> Iterator[Task]:
 def ratings(split: RatingSplit) -> Iterator[Task]:
     """Predict the ratings of the test part."""
     r = split.ratings
+    timed = {}
+    if r.times is not None:
+        timed = {"times": r.times[split.train], "test_times": r.times[split.test]}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         protocol.write_rate(
             folder,
+            **timed,
             users=r.users[split.train],
             items=r.items[split.train],
             values=r.values[split.train],

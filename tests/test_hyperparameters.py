@@ -12,8 +12,8 @@ class Model(Hyperparameters):
     factors: int = hyperparameter(default=8, help="length of the vectors", ge=1, le=64)
     rate: float = hyperparameter(default=0.1, help="step", gt=0, lt=1, log=True)
     loss: Literal["mse", "bpr"] = hyperparameter(default="mse", help="objective")
-    window: float | None = hyperparameter(default=None, help="days")
-    biased: bool = hyperparameter(default=True, help="with biases")
+    window: float | None = hyperparameter(default=None, help="days", search=(1, 90))
+    biased: bool = hyperparameter(default=True, help="with biases", tuned=False)
     label: str = hyperparameter(default="x", help="a text")
 
 
@@ -68,3 +68,9 @@ def test_what_help_shows() -> None:
     assert shown["window"].type_name == "float | none"
     assert shown["loss"].type_name == "mse | bpr"
     assert shown["rate"].log
+
+
+def test_what_a_search_is_told() -> None:
+    declared = Model.hyperparameters()
+    assert declared["window"].search == (1, 90)
+    assert [name for name, each in declared.items() if not each.tuned] == ["biased"]

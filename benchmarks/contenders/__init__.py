@@ -48,12 +48,46 @@ TOP_N = (
     _ours("popularity", "Popularity", "topn.py", "Popularity"),
     _ours("item-knn", "ItemKNN", "topn.py", "ItemKNN"),
     _ours("ease", "EASE", "topn.py", "EASE"),
+    _ours("slim", "SLIM", "topn.py", "SLIM"),
+    _ours("rp3-beta", "RP3Beta", "topn.py", "RP3Beta"),
+    _ours("user-knn", "UserKNN", "topn.py", "UserKNN"),
     _ours("als", "ALS", "topn.py", "ALS", factors=128),
-    _ours("bpr", "MatrixFactorization (BPR)", "topn.py", "MatrixFactorization", loss="bpr"),
+    _ours("ials-pp", "IALSPP", "topn.py", "IALSPP"),
+    _ours("blend", "Blend", "topn.py", "Blend"),
+    _ours("mf-bpr", "MatrixFactorization (BPR)", "topn.py", "MatrixFactorization", loss="bpr"),
+    _ours("bpr", "BPR", "topn.py", "BPR"),
+    _ours("warp", "WARP", "topn.py", "WARP"),
+    _ours("logistic-mf", "LogisticMF", "topn.py", "LogisticMF"),
+    _ours("gmf", "GMF", "topn.py", "GMF"),
+    _ours("ncf-mlp", "NCFMLP", "topn.py", "NCFMLP"),
+    _ours("neumf", "NeuMF", "topn.py", "NeuMF"),
+    _ours("mult-dae", "MultDAE", "topn.py", "MultDAE"),
+    _ours("mult-vae", "MultVAE", "topn.py", "MultVAE"),
+    _ours("rec-vae", "RecVAE", "topn.py", "RecVAE"),
+    _ours("cml", "CML", "topn.py", "CML"),
+    _ours("user2vec", "User2Vec", "topn.py", "User2Vec"),
+    _ours("irgan", "IRGAN", "topn.py", "IRGAN"),
+    _ours("cfgan", "CFGAN", "topn.py", "CFGAN"),
     Contender(
         "implicit-als", "implicit ALS", "implicit", "als.py",
         {"factors": 64, "regularization": 10.0, "alpha": 1.0, "iterations": 15},
         "settings of an earlier comparison",
+    ),
+    # Vectors of 64 numbers for all, so that what differs is how they are learned.
+    Contender(
+        "cornac-bpr", "Cornac BPR", "cornac", "bpr.py",
+        {"k": 64, "max_iter": 100, "learning_rate": 0.05, "lambda_reg": 0.01},
+        "chosen by hand, without a search",
+    ),
+    Contender(
+        "lightfm-warp", "LightFM WARP", "lightfm", "warp.py",
+        {"no_components": 64, "epochs": 30, "learning_rate": 0.05},
+        "defaults of the loss, 30 epochs",
+    ),
+    Contender(
+        "implicit-bpr", "implicit BPR", "implicit", "bpr.py",
+        {"factors": 64, "iterations": 100, "learning_rate": 0.01, "regularization": 0.01},
+        "defaults, with 64 factors",
     ),
     Contender(
         "irspack-ials", "irspack iALS", "irspack", "topn.py", {"model": "IALSRecommender"},
@@ -77,6 +111,9 @@ TOP_N = (
         },
     ),
     Contender(
+        "recbole-mult-vae", "RecBole MultVAE", "recbole", "multvae.py", {}, "defaults, 300 epochs",
+    ),
+    Contender(
         "rectools-ease", "RecTools EASE", "rectools", "ease.py", {},
         # On one split of movielens-1m, at equal regularisation, our own weights transposed give
         # RecTools' figures to the fourth digit.
@@ -90,6 +127,12 @@ TOP_N = (
 
 RATINGS = (
     _ours("mf", "MatrixFactorization", "ratings.py", "MatrixFactorization"),
+    _ours("funk-svd", "FunkSVD", "ratings.py", "FunkSVD"),
+    _ours("svdpp", "SVDPP", "ratings.py", "SVDPP"),
+    _ours("time-svdpp", "TimeSVDPP", "ratings.py", "TimeSVDPP"),
+    _ours("nmf", "NonNegativeMF", "ratings.py", "NonNegativeMF"),
+    _ours("explicit-als", "ExplicitALS", "ratings.py", "ExplicitALS"),
+    _ours("autorec", "AutoRec", "ratings.py", "AutoRec"),
     Contender(
         "cornac-mf", "Cornac MF", "cornac", "mf.py",
         {"k": 128, "learning_rate": 0.00762, "lambda_reg": 0.0608, "max_iter": 60},
@@ -110,9 +153,28 @@ RATINGS = (
             },
         },
     ),
+    Contender(
+        "surprise-svdpp", "Surprise SVD++", "surprise", "svd.py", {"algorithm": "SVDpp"},
+        "defaults",
+    ),
+    Contender(
+        "surprise-nmf", "Surprise NMF", "surprise", "svd.py", {"algorithm": "NMF"}, "defaults",
+    ),
 )  # fmt: skip
 
 # Of the same length as implicit's, for the comparison of speed.
 _ALS_64 = _ours("als-64", "ALS", "topn.py", "ALS", factors=64)
+_RACERS = (
+    _ALS_64,
+    _ours("ials-pp-64", "IALSPP", "topn.py", "IALSPP", factors=64),
+    # Regularised as irspack's of the same length.
+    _ours(
+        "ials-pp-128", "IALSPP", "topn.py", "IALSPP",
+        factors=128, regularization=0.35, unobserved_weight=0.1, frequency_exponent=0.5,
+    ),
+    # One iteration, to compare its cost.
+    _ours("ials-pp-512", "IALSPP", "topn.py", "IALSPP", factors=512, iterations=1),
+    _ours("als-512", "ALS", "topn.py", "ALS", factors=512, iterations=1),
+)  # fmt: skip
 
-ALL = {contender.name: contender for contender in (*TOP_N, *RATINGS, _ALS_64)}
+ALL = {contender.name: contender for contender in (*TOP_N, *RATINGS, *_RACERS)}

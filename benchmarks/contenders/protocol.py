@@ -39,7 +39,10 @@ class TopN:
 
 @dataclass(frozen=True)
 class Rate:
-    """Predict ratings: the answer is float [len(test_users)]."""
+    """Predict ratings: the answer is float [len(test_users)].
+
+    The times are Unix seconds; who looks at them knows when each test rating was given.
+    """
 
     users: np.ndarray
     items: np.ndarray
@@ -48,10 +51,14 @@ class Rate:
     test_items: np.ndarray
     seed: int
     parameters: dict[str, Any]
+    times: np.ndarray | None = None
+    test_times: np.ndarray | None = None
 
     def small(self) -> "Rate":
         u, i, v = self.users[:5000], self.items[:5000], self.values[:5000]
-        return Rate(u, i, v, u[:100], i[:100], self.seed, self.parameters)
+        t = None if self.times is None else self.times[:5000]
+        at = None if t is None else t[:100]
+        return Rate(u, i, v, u[:100], i[:100], self.seed, self.parameters, t, at)
 
 
 @dataclass
@@ -65,6 +72,21 @@ class Clock:
         start = time.perf_counter()
         yield
         self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
+
+
+def unseen(scores: np.ndarray, train: sparse.csr_matrix, k: int) -> np.ndarray:
+    """The k items with the highest of scores [users, items] that a user has not seen; for a library
+    that gives vectors and no lists."""
+    scores = scores.astype(np.float32)
+    scores[train.nonzero()] = -np.inf
+    k_there = min(k, scores.shape[1])
+    best = np.argpartition(-scores, k_there - 1, axis=1)[:, :k_there]
+    values = np.take_along_axis(scores, best, axis=1)
+    order = np.argsort(-values, axis=1)
+    top = np.full((len(scores), k), -1)
+    top[:, :k_there] = np.take_along_axis(best, order, axis=1)
+    top[:, :k_there][np.take_along_axis(values, order, axis=1) == -np.inf] = -1
+    return top
 
 
 def read(folder: Path, seed: int, parameters: dict[str, Any]) -> TopN | Rate:

@@ -21,16 +21,43 @@ _LAZY: dict[str, str] = {
     "splits": "tastemap.data.splits",
     "metrics": "tastemap.metrics",
     "ALS": "tastemap.retrieval.als:ALS",
+    "BPR": "tastemap.retrieval.bpr:BPR",
+    "Blend": "tastemap.retrieval.blend:Blend",
+    "GMF": "tastemap.retrieval.gmf:GMF",
+    "IALSPP": "tastemap.retrieval.ials_pp:IALSPP",
+    "RP3Beta": "tastemap.retrieval.rp3_beta:RP3Beta",
+    "SLIM": "tastemap.retrieval.slim:SLIM",
+    "UserKNN": "tastemap.retrieval.user_knn:UserKNN",
+    "ExplicitALS": "tastemap.retrieval.explicit_als:ExplicitALS",
+    "FunkSVD": "tastemap.retrieval.funk_svd:FunkSVD",
+    "NonNegativeMF": "tastemap.retrieval.non_negative_mf:NonNegativeMF",
+    "SVDPP": "tastemap.retrieval.svdpp:SVDPP",
+    "TimeSVDPP": "tastemap.retrieval.time_svdpp:TimeSVDPP",
+    "AutoRec": "tastemap.retrieval.autorec:AutoRec",
     "EASE": "tastemap.retrieval.ease:EASE",
+    "NCFMLP": "tastemap.retrieval.ncf_mlp:NCFMLP",
+    "NeuMF": "tastemap.retrieval.neumf:NeuMF",
     "ItemKNN": "tastemap.retrieval.item_knn:ItemKNN",
+    "LogisticMF": "tastemap.retrieval.logistic_mf:LogisticMF",
     "MatrixFactorization": "tastemap.retrieval.matrix_factorization:MatrixFactorization",
+    "MultDAE": "tastemap.retrieval.mult_dae:MultDAE",
+    "MultVAE": "tastemap.retrieval.mult_vae:MultVAE",
+    "RecVAE": "tastemap.retrieval.rec_vae:RecVAE",
     "Popularity": "tastemap.retrieval.popularity:Popularity",
+    "WARP": "tastemap.retrieval.warp:WARP",
+    "CFGAN": "tastemap.retrieval.cfgan:CFGAN",
+    "CML": "tastemap.retrieval.cml:CML",
+    "IRGAN": "tastemap.retrieval.irgan:IRGAN",
+    "User2Vec": "tastemap.retrieval.user2vec:User2Vec",
     "Run": "tastemap.training.run:Run",
     "Pipeline": "tastemap.pipeline.pipeline:Pipeline",
     "Report": "tastemap.evaluation:Report",
     "compare": "tastemap.evaluation:compare",
     "evaluate": "tastemap.evaluation:evaluate",
     "evaluate_frame": "tastemap.evaluation:evaluate_frame",
+    "Recipe": "tastemap.retrieval.recipe:Recipe",
+    "Study": "tastemap.tuning:Study",
+    "tune": "tastemap.tuning:tune",
     "load": "tastemap.release:load",
     "ReleaseStore": "tastemap.release:ReleaseStore",
 }
@@ -54,11 +81,38 @@ if TYPE_CHECKING:
     from tastemap.release import ReleaseStore as ReleaseStore
     from tastemap.release import load as load
     from tastemap.retrieval.als import ALS as ALS
+    from tastemap.retrieval.autorec import AutoRec as AutoRec
+    from tastemap.retrieval.blend import Blend as Blend
+    from tastemap.retrieval.bpr import BPR as BPR
+    from tastemap.retrieval.cfgan import CFGAN as CFGAN
+    from tastemap.retrieval.cml import CML as CML
     from tastemap.retrieval.ease import EASE as EASE
+    from tastemap.retrieval.explicit_als import ExplicitALS as ExplicitALS
+    from tastemap.retrieval.funk_svd import FunkSVD as FunkSVD
+    from tastemap.retrieval.gmf import GMF as GMF
+    from tastemap.retrieval.ials_pp import IALSPP as IALSPP
+    from tastemap.retrieval.irgan import IRGAN as IRGAN
     from tastemap.retrieval.item_knn import ItemKNN as ItemKNN
+    from tastemap.retrieval.logistic_mf import LogisticMF as LogisticMF
     from tastemap.retrieval.matrix_factorization import MatrixFactorization as MatrixFactorization
+    from tastemap.retrieval.mult_dae import MultDAE as MultDAE
+    from tastemap.retrieval.mult_vae import MultVAE as MultVAE
+    from tastemap.retrieval.ncf_mlp import NCFMLP as NCFMLP
+    from tastemap.retrieval.neumf import NeuMF as NeuMF
+    from tastemap.retrieval.non_negative_mf import NonNegativeMF as NonNegativeMF
     from tastemap.retrieval.popularity import Popularity as Popularity
+    from tastemap.retrieval.rec_vae import RecVAE as RecVAE
+    from tastemap.retrieval.recipe import Recipe as Recipe
+    from tastemap.retrieval.rp3_beta import RP3Beta as RP3Beta
+    from tastemap.retrieval.slim import SLIM as SLIM
+    from tastemap.retrieval.svdpp import SVDPP as SVDPP
+    from tastemap.retrieval.time_svdpp import TimeSVDPP as TimeSVDPP
+    from tastemap.retrieval.user2vec import User2Vec as User2Vec
+    from tastemap.retrieval.user_knn import UserKNN as UserKNN
+    from tastemap.retrieval.warp import WARP as WARP
     from tastemap.training.run import Run as Run
+    from tastemap.tuning import Study as Study
+    from tastemap.tuning import tune as tune
 
 
 def __getattr__(name: str) -> Any:

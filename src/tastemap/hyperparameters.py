@@ -18,7 +18,9 @@ __all__ = ["Hyperparameter", "Hyperparameters", "hyperparameter"]
 class Hyperparameter:
     """One keyword argument of a model: its name, type, default, bounds and meaning.
 
-    `log` says that a search over it should move by factors rather than by steps.
+    `log` says that a search over it should move by factors rather than by steps, `search` between
+    which values, where the range around the default is not the right one, and `tuned` whether a
+    search should look at it at all.
     """
 
     name: str
@@ -32,6 +34,8 @@ class Hyperparameter:
     le: float | None
     lt: float | None
     log: bool
+    search: tuple[float, float] | None
+    tuned: bool
 
     @property
     def type_name(self) -> str:
@@ -123,9 +127,13 @@ def hyperparameter(
     le: float | None = None,
     lt: float | None = None,
     log: bool = False,
+    search: tuple[float, float] | None = None,
+    tuned: bool = True,
 ) -> Any:
-    """Declares a keyword argument of a model, with its default, meaning and bounds."""
-    return _Declaration(default, {"help": help, "ge": ge, "gt": gt, "le": le, "lt": lt, "log": log})
+    """Declares a keyword argument of a model: its default, meaning, bounds and search range."""
+    bounds = {"ge": ge, "gt": gt, "le": le, "lt": lt}
+    searching = {"log": log, "search": search, "tuned": tuned}
+    return _Declaration(default, {"help": help, **bounds, **searching})
 
 
 @dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(hyperparameter,))

@@ -12,7 +12,7 @@ import pytest
 import tastemap as tm
 from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
-from tastemap.data.queries import Queries
+from tastemap.data.queries import Holdout, Queries
 from tastemap.data.splits import RandomPerUser, Split
 from tastemap.errors import DataError, NotFittedError, ParameterError
 from tastemap.retrieval.base import Retriever
@@ -21,14 +21,19 @@ from tastemap.retrieval.table import model_class
 GROUPS, USERS_EACH, ITEMS_EACH, CHOSEN = 4, 5, 10, 8
 
 
-def twenty_users() -> Dataset:
-    """20 users of 4 tastes; each chose 8 of the 10 items of their taste."""
+def twenty_users(others: int = 0) -> Dataset:
+    """20 users of 4 tastes; each gave a 5 to 8 of the 10 items of their taste, and a 1 to `others`
+    items of each other taste."""
     rng = np.random.default_rng(7)
     rows = [
-        (f"u{group}-{user}", f"i{group}-{item}", 1_600_000_000 + step, 5.0)
+        (f"u{group}-{user}", f"i{taste}-{item}", 1_600_000_000 + step, rating)
         for group in range(GROUPS)
         for user in range(USERS_EACH)
-        for step, item in enumerate(rng.permutation(ITEMS_EACH)[:CHOSEN])
+        for taste, chosen, rating in [
+            (group, CHOSEN, 5.0),
+            *((taste, others, 1.0) for taste in range(GROUPS) if others and taste != group),
+        ]
+        for step, item in enumerate(rng.permutation(ITEMS_EACH)[:chosen])
     ]
     frame = pl.DataFrame(rows, schema=["user", "item", "timestamp", "rating"], orient="row")
     return Dataset.from_frame(frame)
@@ -61,10 +66,14 @@ class ModelContract:
     def fitted(cls, split: Split) -> Retriever:
         return cls.make().fit(split.train)
 
+    @classmethod
+    def twenty_users(cls) -> Dataset:
+        return twenty_users()
+
     @pytest.fixture(scope="class")
     @classmethod
     def by_heart(cls) -> Retriever:
-        return cls.small().fit(twenty_users())
+        return cls.small().fit(cls.twenty_users())
 
     def test_is_in_the_table_under_its_name(self) -> None:
         cls = model_class(self.model)
@@ -151,9 +160,8 @@ class ModelContract:
         row = by_heart.users.rows(["u0-0"])
         before = by_heart.data.queries(row)
         liked = by_heart.items.rows(["i2-0", "i2-1", "i2-2", "i2-3"])
-        after = Queries.of(
-            before.histories.append(Histories.from_lists([liked], times=[[2e9] * 4])), users=row
-        )
+        more = Histories.from_lists([liked], times=[[2e9] * 4], values=by_heart.data.liking_value)
+        after = Queries.of(before.histories.append(more), users=row)
         old, new = (by_heart.answer(q, 10).items.tolist() for q in (before, after))
         assert (old != new) or not self.personal
         if self.personal:
@@ -169,7 +177,7 @@ class ModelContract:
         )
 
     def test_a_seed_gives_the_same_run(self) -> None:
-        data = twenty_users()
+        data = self.twenty_users()
         first, second = self.small().fit(data), self.small().fit(data)
         for name, learned in first.tensors().items():
             np.testing.assert_array_equal(learned, second.tensors()[name], err_msg=name)
@@ -212,5 +220,65 @@ class ModelContract:
         with pytest.raises(NotFittedError, match="fit"):
             self.make().recommend(["u0-0"])
         with pytest.raises(DataError, match="no events"):
-            data = twenty_users()
+            data = self.twenty_users()
             self.make().fit(data.with_events(np.zeros(data.n_events, bool)))
+
+
+class RatingContract(ModelContract):
+    """The suite for models that predict ratings, and order items by them.
+
+    Such a model learns nothing of taste where everybody gave a 5 to whatever they rated: predicting
+    5 for every pair has no error. So here the twenty users also gave a 1 to three items of each
+    other taste, and then the order of the predicted ratings shows the taste. Nor does the order of
+    predicted ratings make good lists (what was rated at all is not asked), so that the band is
+    that of the RMSE.
+    """
+
+    rmse_band: ClassVar[tuple[float, float]]
+
+    @classmethod
+    def twenty_users(cls) -> Dataset:
+        return twenty_users(others=3)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def split(cls, movies: Dataset) -> Split:
+        return RandomPerUser(test=0.1, seed=1).split(movies)
+
+    def test_lies_in_its_band(self, fitted: Retriever, split: Split) -> None:
+        low, high = self.rmse_band
+        assert low <= rating_error(fitted, split.test) <= high
+
+    def test_rates_pairs_within_the_scale(self, by_heart: Retriever) -> None:
+        users = ["u0-0", "u0-0", "u3-1", "nobody"]
+        ratings = by_heart.predict(users, ["i0-0", "i1-1", "i3-2", "i2-2"])
+        assert ratings.dtype == np.float64
+        assert ((ratings >= 1) & (ratings <= 5)).all()
+        assert ratings[0] - ratings[1] > 2
+        assert ratings[2] > 4
+
+    def test_ratings_do_not_depend_on_the_other_pairs(
+        self, fitted: Retriever, split: Split
+    ) -> None:
+        queries, truth = split.test.queries.slice(0, 20), split.test.truth.slice(0, 20)
+        rows, times = truth.rows_of_events(), truth.times
+        together = fitted.predict_pairs(queries, rows, truth.items, times)
+        alone = [
+            fitted.predict_pairs(
+                queries.slice(row, row + 1),
+                np.zeros(1, np.int64),
+                truth.items[event : event + 1],
+                times[event : event + 1],
+            )
+            for event, row in enumerate(rows)
+        ]
+        np.testing.assert_allclose(np.concatenate(alone), together, atol=1e-4)
+
+
+def rating_error(model: Retriever, holdout: Holdout) -> float:
+    """The RMSE of the ratings predicted for a holdout."""
+    truth = holdout.truth
+    predicted = model.predict_pairs(
+        holdout.queries, truth.rows_of_events(), truth.items, truth.times
+    )
+    return tm.metrics.rmse(predicted, truth.values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contract import ModelContract
+from contract import ModelContract, RatingContract
 
 from tastemap.retrieval.table import _MODELS
 
@@ -30,6 +30,36 @@ class TestALS(ModelContract):
     ndcg_band = (0.30, 0.36)
 
 
+class TestIALSPP(ModelContract):
+    model = "ialspp"
+    settings = {"factors": 64}
+    small_settings = {"factors": 8}
+    ndcg_band = (0.30, 0.36)
+
+
+class TestSLIM(ModelContract):
+    model = "slim"
+    small_settings = {"l1": 0.1, "l2": 1.0}
+    ndcg_band = (0.30, 0.36)
+
+
+class TestRP3Beta(ModelContract):
+    model = "rp3beta"
+    ndcg_band = (0.27, 0.33)
+
+
+class TestUserKNN(ModelContract):
+    model = "userknn"
+    ndcg_band = (0.27, 0.33)
+
+
+class TestBlend(ModelContract):
+    model = "blend"
+    settings = {"models": "0.6 ialspp(factors=64) + 0.4 ease"}
+    small_settings = {"models": "ialspp(factors=8) + ease(regularization=1)"}
+    ndcg_band = (0.30, 0.36)
+
+
 class TestMatrixFactorization(ModelContract):
     model = "matrixfactorization"
     settings = {"loss": "bpr"}
@@ -37,6 +67,180 @@ class TestMatrixFactorization(ModelContract):
     ndcg_band = (0.20, 0.33)
 
 
+class TestMatrixFactorizationSoftmax(ModelContract):
+    model = "matrixfactorization"
+    settings = {"loss": "softmax"}
+    small_settings = {"factors": 8, "epochs": 200, "batch_size": 4}
+    ndcg_band = (0.29, 0.34)
+
+
+class TestMultDAE(ModelContract):
+    model = "multdae"
+    small_settings = {"hidden_dim": 32, "latent_dim": 16, "learning_rate": 0.01}
+    ndcg_band = (0.28, 0.36)
+
+
+class TestMultVAE(ModelContract):
+    model = "multvae"
+    small_settings = {"hidden_dim": 32, "latent_dim": 16, "learning_rate": 0.01}
+    ndcg_band = (0.28, 0.36)
+
+
+class TestRecVAE(ModelContract):
+    model = "recvae"
+    settings = {"epochs": 20, "learning_rate": 0.002}
+    small_settings = {"hidden_dim": 32, "latent_dim": 16, "epochs": 45, "learning_rate": 0.01}
+    ndcg_band = (0.28, 0.36)
+
+
+class TestMatrixFactorizationOfRatings(RatingContract):
+    model = "matrixfactorization"
+    settings = {"loss": "mse"}
+    small_settings = {"factors": 8, "epochs": 60}
+    rmse_band = (0.88, 0.92)
+
+
+class TestFunkSVD(RatingContract):
+    model = "funksvd"
+    settings = {"factors": 20}
+    small_settings = {"factors": 6, "epochs": 200, "learning_rate": 0.05, "regularization": 0.1}
+    rmse_band = (0.88, 0.93)
+
+
+class TestSVDPP(RatingContract):
+    model = "svdpp"
+    settings = {"factors": 64}
+    small_settings = {"factors": 8, "epochs": 100, "learning_rate": 0.05}
+    rmse_band = (0.88, 0.91)
+
+
+class TestTimeSVDPP(RatingContract):
+    model = "timesvdpp"
+    settings = {"factors": 64}
+    small_settings = {"factors": 8, "epochs": 100, "learning_rate": 0.05}
+    rmse_band = (0.88, 0.91)
+
+
+class TestNonNegativeMF(RatingContract):
+    model = "nonnegativemf"
+    small_settings = {"factors": 8}
+    rmse_band = (0.89, 0.94)
+
+
+class TestExplicitALS(RatingContract):
+    model = "explicitals"
+    settings = {"factors": 32}
+    small_settings = {"factors": 8}
+    rmse_band = (0.89, 0.93)
+
+
+class TestAutoRec(RatingContract):
+    model = "autorec"
+    settings = {"hidden_units": 100, "epochs": 15}
+    small_settings = {
+        "hidden_units": 16,
+        "regularization": 0.1,
+        "learning_rate": 0.02,
+        "batch_size": 8,
+    }
+    rmse_band = (0.86, 0.91)
+
+
+class TestAutoRecOfUsers(RatingContract):
+    model = "autorec"
+    settings = {"based_on": "user", "hidden_units": 100}
+    small_settings = {
+        "hidden_units": 16,
+        "regularization": 0.1,
+        "learning_rate": 0.02,
+        "batch_size": 8,
+    }
+    rmse_band = (0.92, 0.97)
+
+
+class TestBPR(ModelContract):
+    model = "bpr"
+    small_settings = {"factors": 8}
+    ndcg_band = (0.29, 0.34)
+
+
+class TestWARP(ModelContract):
+    model = "warp"
+    small_settings = {"factors": 8}
+    ndcg_band = (0.29, 0.34)
+
+
+class TestLogisticMF(ModelContract):
+    model = "logisticmf"
+    small_settings = {"factors": 8, "regularization": 1.0}
+    ndcg_band = (0.28, 0.34)
+
+
+class TestGMF(ModelContract):
+    model = "gmf"
+    settings = {"factors": 16, "epochs": 12, "learning_rate": 0.01, "batch_size": 512}
+    small_settings = {"factors": 8, "epochs": 30, "batch_size": 16}
+    ndcg_band = (0.20, 0.32)
+
+
+class TestNCFMLP(ModelContract):
+    model = "ncfmlp"
+    settings = {"factors": 8, "epochs": 8, "learning_rate": 0.005, "batch_size": 512}
+    small_settings = {"factors": 8, "epochs": 20, "learning_rate": 0.01, "batch_size": 16}
+    ndcg_band = (0.20, 0.32)
+
+
+class TestNeuMF(ModelContract):
+    model = "neumf"
+    settings = {
+        "factors": 8, "epochs": 2, "pretraining_epochs": 6,
+        "learning_rate": 0.01, "batch_size": 512,
+    }  # fmt: skip
+    small_settings = {"factors": 4, "epochs": 5, "pretraining_epochs": 30, "batch_size": 16}
+    ndcg_band = (0.20, 0.32)
+
+
+class TestCML(ModelContract):
+    model = "cml"
+    settings = {"epochs": 15}
+    small_settings = {"factors": 8, "epochs": 60, "batch_size": 32, "negatives": 5}
+    ndcg_band = (0.20, 0.30)
+
+
+class TestUser2Vec(ModelContract):
+    model = "user2vec"
+    settings = {"epochs": 15}
+    small_settings = {"factors": 8, "epochs": 40, "batch_size": 4, "learning_rate": 0.01}
+    ndcg_band = (0.20, 0.32)
+
+
+class TestIRGAN(ModelContract):
+    model = "irgan"
+    settings = {"pretraining_epochs": 15, "epochs": 1}
+    small_settings = {
+        "factors": 8,
+        "pretraining_epochs": 100,
+        "pretraining_rate": 0.02,
+        "epochs": 5,
+        "batch_size": 32,
+    }
+    ndcg_band = (0.20, 0.32)
+
+
+class TestCFGAN(ModelContract):
+    model = "cfgan"
+    settings = {"hidden": 64, "discriminator_hidden": 32, "epochs": 6, "learning_rate": 0.005}
+    small_settings = {
+        "hidden": 32,
+        "discriminator_hidden": 16,
+        "epochs": 60,
+        "batch_size": 8,
+        "learning_rate": 0.01,
+    }
+    ndcg_band = (0.10, 0.32)
+
+
 def test_no_model_goes_untested() -> None:
-    tested = {contract.model for contract in ModelContract.__subclasses__()}
+    contracts = [*ModelContract.__subclasses__(), *RatingContract.__subclasses__()]
+    tested = {contract.model for contract in contracts if contract is not RatingContract}
     assert tested == set(_MODELS)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tastemap.data.histories import Histories
 from tastemap.kernels import mf
-from tastemap.kernels.mf_fold_in import bpr_fold_in, mse_fold_in
+from tastemap.kernels.mf_fold_in import mse_fold_in
 
 N_USERS, N_ITEMS, FACTORS = 30, 20, 5
 RATE, DECAY, BIAS_DECAY = np.float32(0.05), np.float32(0.02), np.float32(0.01)
@@ -109,44 +109,11 @@ def test_mse_epoch_follows_the_equations(histories: Histories) -> None:
         np.testing.assert_allclose(got[name], table, rtol=1e-3, atol=1e-4, err_msg=name)
 
 
-def run_bpr(h: Histories, seed: int) -> tuple[dict[str, NDArray[np.float32]], float, int]:
-    s, order = strata_of(h), np.random.default_rng(5).permutation(mf.STRATA)
-    chosen, got = h.to_csr(N_ITEMS), tables()
-    loss, count = mf.bpr_epoch(
-        s.users, s.items, s.offsets, s.pool, s.pool_offsets, order,
-        chosen.indptr.astype(np.int64), chosen.indices.astype(np.int32),
-        got["P"], got["Q"], got["c"], RATE, DECAY, BIAS_DECAY, np.uint64(seed),
-    )  # fmt: skip
-    return got, loss, count
-
-
-def test_bpr_epoch_follows_the_equations(histories: Histories) -> None:
-    s, order = strata_of(histories), np.random.default_rng(5).permutation(mf.STRATA)
-    expected = {name: t.astype(np.float64) for name, t in tables().items()}
-    P, Q, _, c = expected.values()
-    block = np.repeat(np.arange(mf.STRATA**2), np.diff(s.offsets))
-    total, count = 0.0, 0
-    for event in events_in_order(s, order):
-        u, i, t = s.users[event], s.items[event], block[event] % mf.STRATA
-        pool = s.pool[s.pool_offsets[t] : s.pool_offsets[t + 1]]
-        j = negative_of(2**63 + 7, event, pool, set(histories.items_of(u).tolist()))
-        if j == 0:
-            continue
-        x = c[i] - c[j] + P[u] @ (Q[i] - Q[j])
-        g = 1 / (1 + np.exp(x))
-        total, count = total + np.log1p(np.exp(-x)), count + 1
-        c[i] += RATE * (g - BIAS_DECAY * c[i])
-        c[j] += RATE * (-g - BIAS_DECAY * c[j])
-        P[u], Q[i], Q[j] = (
-            P[u] + RATE * (g * (Q[i] - Q[j]) - DECAY * P[u]),
-            Q[i] + RATE * (g * P[u] - DECAY * Q[i]),
-            Q[j] + RATE * (-g * P[u] - DECAY * Q[j]),
-        )
-    got, loss, n = run_bpr(histories, 2**63 + 7)
-    assert n == count > 20
-    assert loss == pytest.approx(total, rel=1e-4)
-    for name, table in expected.items():
-        np.testing.assert_allclose(got[name], table, rtol=1e-3, atol=1e-4, err_msg=name)
+def test_draws_follow_the_hash() -> None:
+    pool, chosen, seed = np.arange(1, 20, dtype=np.int32), np.array([2, 3, 9], np.int32), 2**63 + 7
+    for event in range(500):
+        expected = negative_of(seed, event, pool, {2, 3, 9})
+        assert mf.draw(np.uint64(seed), event, pool, chosen) == expected
 
 
 def test_negatives_are_never_chosen_and_all_others_come_up() -> None:
@@ -162,11 +129,17 @@ def test_negatives_are_never_chosen_and_all_others_come_up() -> None:
 
 
 def test_the_number_of_threads_changes_nothing(histories: Histories) -> None:
-    threads = numba.get_num_threads()
-    several, _, _ = run_bpr(histories, 1)
+    def run() -> dict[str, NDArray[np.float32]]:
+        s, got, order = strata_of(histories), tables(), np.arange(mf.STRATA)
+        mf.mse_epoch(
+            s.users, s.items, s.values, s.offsets, order, *got.values(), RATE, DECAY, BIAS_DECAY
+        )
+        return got
+
+    threads, several = numba.get_num_threads(), run()
     try:
         numba.set_num_threads(1)
-        alone, _, _ = run_bpr(histories, 1)
+        alone = run()
     finally:
         numba.set_num_threads(threads)
     for name in several:
@@ -197,32 +170,12 @@ def test_mse_fold_in_solves_the_ridge_problem(histories: Histories) -> None:
         np.testing.assert_allclose(got[row], expected, rtol=1e-3, atol=1e-4)
 
 
-def test_bpr_fold_in_follows_the_equations(histories: Histories) -> None:
-    t, epochs, seed = tables(), 4, 11
-    h = histories.slice(0, 6)
-    got = bpr_fold_in(h.offsets, h.items, t["Q"], t["c"], RATE, DECAY, epochs, np.uint64(seed))
-    Q, c = t["Q"].astype(np.float64), t["c"]
-    for row in range(6):
-        p, history = np.zeros(FACTORS), h.items_of(row)
-        for epoch in range(epochs):
-            step = RATE * (1 - epoch / epochs)
-            for event, i in enumerate(history):
-                number = epoch * len(history) + event
-                j = negative_of(seed, number, np.arange(1, N_ITEMS), set(history.tolist()))
-                x = c[i] - c[j] + p @ (Q[i] - Q[j])
-                p = p + step * (1 / (1 + np.exp(x)) * (Q[i] - Q[j]) - DECAY * p)
-        np.testing.assert_allclose(got[row], p, rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize("loss", ["mse", "bpr"])
-def test_fold_in_passes_over_the_unknown_and_the_rest_of_the_batch(loss: str) -> None:
+def test_fold_in_passes_over_the_unknown_and_the_rest_of_the_batch() -> None:
     t = tables()
 
     def fold_in(lists: list[list[int]]) -> Any:
         h = Histories.from_lists(lists)
-        if loss == "mse":
-            return mse_fold_in(h.offsets, h.items, h.values, t["Q"], t["c"], 0.04, 0.01)
-        return bpr_fold_in(h.offsets, h.items, t["Q"], t["c"], RATE, DECAY, 3, np.uint64(0))
+        return mse_fold_in(h.offsets, h.items, h.values, t["Q"], t["c"], 0.04, 0.01)
 
     alone = fold_in([[3, 9, 4]])
     among = fold_in([[5], [0, 3, 9, 0, 4], [], [0], list(range(1, N_ITEMS))])

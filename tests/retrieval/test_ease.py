@@ -36,7 +36,7 @@ def small_data(seed: int = 0) -> Dataset:
 @pytest.mark.parametrize("device", ["cpu", "cpu:0"])
 def test_equals_numpy(use_values: bool, device: str) -> None:
     data = small_data()
-    model = tm.EASE(regularization=7.0, use_values=use_values)
+    model = tm.EASE(regularization=7.0, dropout=0, activity_exponent=0, use_values=use_values)
     model.fit(data, run=tm.Run(device=device))
     x = data.histories.to_csr(41, values=use_values).toarray().astype(np.float64)
     p = np.linalg.inv(x.T @ x + 7.0 * np.eye(41))
@@ -49,10 +49,18 @@ def test_equals_numpy(use_values: bool, device: str) -> None:
 def test_no_weights_with_a_zero_diagonal_are_better() -> None:
     data = small_data()
     x = data.histories.to_csr(41).toarray()
-    best = tm.EASE(regularization=7.0).fit(data).item_weights.astype(np.float64)
+    best = tm.EASE(regularization=7.0, dropout=0.4, activity_exponent=0.6).fit(data).item_weights
+    best = best.astype(np.float64)
+    n = x.sum(axis=1)
+    users = np.maximum(n, 1.0) ** -0.6
+    users *= n.sum() / (users @ n)
 
     def cost(weights: np.ndarray) -> float:
-        return float(((x - x @ weights) ** 2).sum() + 7.0 * (weights**2).sum())
+        # Of histories whose events are hidden with a chance of 0.4, and the rest made up for it,
+        # the variance of what they give is added to the error of the whole.
+        hidden = 0.4 / 0.6 * (users @ x**2) @ (weights**2).sum(axis=1)
+        error = users @ ((x - x @ weights) ** 2).sum(axis=1)
+        return float(error + hidden + 7.0 * (weights**2).sum())
 
     rng = np.random.default_rng(1)
     for _ in range(20):

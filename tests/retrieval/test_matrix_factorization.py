@@ -18,7 +18,8 @@ from tastemap.data.queries import Holdout, Queries
 from tastemap.data.splits import RandomPerUser, Split
 from tastemap.errors import ParameterError
 from tastemap.retrieval.matrix_factorization import MatrixFactorization
-from tastemap.retrieval.matrix_factorization_training import Settings, TorchTrainer
+from tastemap.retrieval.matrix_factorization_torch import TorchTrainer
+from tastemap.retrieval.matrix_factorization_training import Settings
 from tastemap.training.loop import train
 from tastemap.training.run import Run
 

@@ -210,3 +210,22 @@ def test_mlflow_gets_settings_metrics_and_files(
     assert [point.step for point in history] == [1, 2]
     files = {file.path for file in client.list_artifacts(tracked.info.run_id)}
     assert {"metrics.jsonl", "run.toml"} <= files
+
+
+def test_every_epoch_is_told_and_what_is_raised_ends_it(tmp_path: Path) -> None:
+    class Enough(Exception):
+        pass
+
+    told: list[Mapping[str, float]] = []
+
+    def listen(measured: Mapping[str, float]) -> None:
+        told.append(measured)
+        if measured["epoch"] == 2:
+            raise Enough
+
+    run = Run(device="cpu", progress=False, folder=tmp_path, on_epoch=listen)
+    with pytest.raises(Enough):
+        train(Counting([0.1, 0.2, 0.3]), epochs=3, seed=0, run=run)
+    assert [m["epoch"] for m in told] == [1, 2]
+    assert [m["train_loss"] for m in told] == [1, 1 / 2]
+    assert tomllib.loads((tmp_path / "run.toml").read_text())["run"]["status"] == "failed: Enough"

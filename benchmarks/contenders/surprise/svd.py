@@ -1,4 +1,4 @@
-"""SVD of `scikit-surprise` (SGD on one thread, biases)."""
+"""Models of `scikit-surprise` (on one thread); `algorithm` among the parameters is its class."""
 
 import numpy as np
 import pandas as pd
@@ -8,12 +8,14 @@ from benchmarks.contenders.protocol import Clock, Rate, main
 
 
 def answer(task: Rate, clock: Clock) -> np.ndarray:
+    parameters = dict(task.parameters)
+    algorithm = getattr(surprise, parameters.pop("algorithm", "SVD"))
     scale = (float(task.values.min()), float(task.values.max()))
     events = pd.DataFrame({"user": task.users, "item": task.items, "rating": task.values})
     with clock("prepare"):
         reader = surprise.Reader(rating_scale=scale)
         train = surprise.Dataset.load_from_df(events, reader).build_full_trainset()
-    model = surprise.SVD(**task.parameters, random_state=task.seed)
+    model = algorithm(**parameters, random_state=task.seed)
     with clock("fit"):
         model.fit(train)
     with clock("predict"):

@@ -11,13 +11,18 @@ def answer(task: Rate, clock: Clock) -> np.ndarray:
     parameters = dict(task.parameters)
     make = getattr(tm, parameters.pop("model"))
     events = pl.DataFrame({"user": task.users, "item": task.items, "rating": task.values})
+    timed = {}
+    if task.times is not None:
+        events, timed = events.with_columns(time=task.times), {"time": "time"}
     with clock("prepare"):
-        data = tm.Dataset.from_frame(events, user="user", item="item", value="rating")
+        data = tm.Dataset.from_frame(events, user="user", item="item", value="rating", **timed)
     model = make(**parameters, seed=task.seed)
     with clock("fit"):
         model.fit(data)
     with clock("predict"):
-        predicted = model.predict(users=task.test_users, items=task.test_items)
+        predicted = model.predict(
+            users=task.test_users, items=task.test_items, times=task.test_times
+        )
     return np.asarray(predicted)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tastemap import __version__
-from tastemap.cli import data, models, quickstart, recommend, releases, serve, train
+from tastemap.cli import data, models, quickstart, recommend, releases, serve, train, tune
 from tastemap.cli.output import fail, warn
 from tastemap.errors import TastemapError
 
@@ -49,6 +49,7 @@ app.add_typer(data.app, name="data")
 app.command()(models.models)
 app.command()(train.train)
 app.command()(train.evaluate)
+app.command()(tune.tune)
 app.command()(recommend.recommend)
 app.command()(recommend.similar)
 app.command()(serve.serve)

@@ -22,6 +22,7 @@ __all__ = [
     "K",
     "Metrics",
     "ModelNames",
+    "Recipes",
     "ReleaseDir",
     "Settings",
     "SplitName",
@@ -60,8 +61,16 @@ ReleaseDir = Annotated[
     ),
 ]
 ModelNames = Annotated[
-    list[str],
+    list[str] | None,
     typer.Option("--model", metavar="NAME", help="A name of `tastemap models`; may be repeated."),
+]
+Recipes = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--recipe",
+        metavar="FILE",
+        help="A model with the hyper-parameters of a file of `tastemap tune`; may be repeated.",
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -95,41 +104,53 @@ def pairs(texts: Sequence[str] | None, option: str) -> dict[str, str]:
     return found
 
 
-def models_of(names: Sequence[str], settings: Sequence[str] | None) -> list[Retriever]:
-    """The models asked for, with their hyper-parameters.
+def models_of(
+    names: Sequence[str] | None,
+    settings: Sequence[str] | None,
+    recipes: Sequence[Path] | None = None,
+) -> list[Retriever]:
+    """The models asked for, by name and by recipe, with their hyper-parameters.
 
     Raises:
-        ParameterError: an unknown model, an unknown hyper-parameter, or a value out of its range.
+        ParameterError: no model at all, an unknown one, one that is named twice, an unknown
+            hyper-parameter, or a value out of its range.
+        DataError: a recipe cannot be read.
     """
     from tastemap.errors import ParameterError
-    from tastemap.retrieval.table import model_class
+    from tastemap.retrieval.recipe import Recipe
 
-    classes = {name.lower(): model_class(name) for name in names}
-    if len(classes) < len(names):
-        raise ParameterError(f"--model: a model is named twice in {', '.join(names)}")
-    of_model: dict[str, dict[str, str]] = {name: {} for name in classes}
+    asked = [Recipe(name.lower(), {}) for name in names or []]
+    asked += [Recipe.read(path) for path in recipes or []]
+    given = {recipe.model.lower(): recipe for recipe in asked}
+    if not given:
+        raise ParameterError("say which model: --model NAME, or --recipe FILE")
+    if len(given) < len(asked):
+        named = ", ".join(recipe.model for recipe in asked)
+        raise ParameterError(f"--model and --recipe: a model is named twice in {named}")
+    classes = {name: recipe.make().__class__ for name, recipe in given.items()}
+    of_model: dict[str, dict[str, str]] = {name: {} for name in given}
     for name, value in pairs(settings, "--set").items():
         model, dot, field = name.partition(".")
         if not dot and len(classes) == 1:
             model, field = next(iter(classes)), name
         if not field or model.lower() not in of_model:
-            named = field or name
-            fitting = [each for each in classes if named in classes[each].hyperparameters()]
-            choices = ", ".join(f"{each}.{named}={value}" for each in fitting or classes)
+            wanted = field or name
+            fitting = [each for each in classes if wanted in classes[each].hyperparameters()]
+            choices = ", ".join(f"{each}.{wanted}={value}" for each in fitting or classes)
             raise ParameterError(f"--set {name}={value}: say of which model, such as {choices}")
         of_model[model.lower()][field] = value
-    return [classes[name].from_text(given) for name, given in of_model.items()]
+    return [given[name].make(**texts) for name, texts in of_model.items()]
 
 
-def run_on(device: str) -> Run:
-    """How models are trained on a device.
+def run_on(device: str, progress: bool | None = None) -> Run:
+    """How models are trained on a device, with a progress bar or not (None: on a terminal).
 
     Raises:
         ParameterError: this machine does not have it.
     """
     from tastemap.training.run import Run
 
-    run = Run(device=device)
+    run = Run(device=device, progress=progress)
     if device != "auto":
         # Now, rather than after the data are read.
         run.torch_device()

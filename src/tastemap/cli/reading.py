@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -139,10 +140,23 @@ def _number(name: str, text: str) -> float:
         raise typer.BadParameter(f"{name}={text} is not a number", param_hint="--weight") from None
 
 
-class Opened(Protocol):
+@dataclass(frozen=True)
+class Opened:
     """What a command that `reads_data` gets: it reads the data set when it is called."""
 
-    def __call__(self) -> Dataset: ...
+    options: Mapping[str, Any]
+
+    def __call__(self) -> Dataset:
+        return _open(**self.options)
+
+    def __str__(self) -> str:
+        """What data they are, for people: "movielens-1m, values >= 4"."""
+        said = [str(self.options["data"])]
+        if self.options["min_value"] is not None:
+            said.append(f"values >= {self.options['min_value']:g}")
+        if self.options["min_user_events"]:
+            said.append(f"users with >= {self.options['min_user_events']} events")
+        return ", ".join(said)
 
 
 def reads_data(command: Callable[..., None]) -> Callable[..., None]:
@@ -155,7 +169,7 @@ def reads_data(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def with_data(**given: Any) -> None:
-        opened = partial(_open, **{name: given[name] for name in reading})
+        opened = Opened({name: given[name] for name in reading})
         command(**{name: given[name] for name in own}, opened=opened)
 
     hints = {

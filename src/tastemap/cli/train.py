@@ -13,6 +13,7 @@ from tastemap.cli.options import (
     Json,
     Metrics,
     ModelNames,
+    Recipes,
     Settings,
     SplitName,
     metrics_of,
@@ -35,7 +36,8 @@ def train(
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="The release store; made where it is not there.")
     ],
-    model: ModelNames = ["als"],  # noqa: B006
+    model: ModelNames = None,
+    recipe: Recipes = None,
     settings: Settings = None,
     split: Annotated[
         SplitName, typer.Option(help="How events are held out for the evaluation.")
@@ -50,20 +52,24 @@ def train(
     """Make a release of a log: train, evaluate beside popularity, publish.
 
     Models learn from one part of the events and are judged by the rest. Then they learn from all
-    events and are published, several of them as one pipeline.
+    events and are published, several of them as one pipeline. Without --model and --recipe it is
+    als.
 
     Examples:
 
     - `tastemap train --data events.csv --model als --out demo`
     - `tastemap train --data events.csv --kind event --weight view=1 --weight purchase=5
     --model als --model itemknn --set als.factors=64 --items products.csv --out demo`
+    - `tastemap train --data movielens-1m --min-value 4 --recipe recipes/movielens-1m/als.toml
+    --out demo`
 
     Then: `tastemap serve --release demo`
     """
     from tastemap.cli.training import compare, make_place, publish, show
 
     # What is wrong with the arguments is said before the data are read.
-    models, names, run = models_of(model, settings), metrics_of(metrics), run_on(device)
+    names, run = metrics_of(metrics), run_on(device)
+    models = models_of(model if model or recipe else ["als"], settings, recipe)
     how = None if no_evaluate else splitter(split)
     dataset = opened()
     note(str(dataset))
@@ -94,7 +100,8 @@ def train(
 @reads_data
 def evaluate(
     opened: Opened,
-    model: ModelNames,
+    model: ModelNames = None,
+    recipe: Recipes = None,
     settings: Settings = None,
     split: Annotated[
         SplitName, typer.Option(help="How events are held out.")
@@ -118,7 +125,8 @@ def evaluate(
     """
     from tastemap.cli.training import judge, show
 
-    models, names, run = models_of(model, settings), metrics_of(metrics), run_on(device)
+    models, names = models_of(model, settings, recipe), metrics_of(metrics)
+    run = run_on(device)
     how = splitter(split)
     if how is None:
         raise typer.BadParameter("there is nothing to evaluate on without a split")

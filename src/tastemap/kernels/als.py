@@ -5,13 +5,14 @@ For fixed vectors y of one side, a row x of the other side minimises
     sum_{j in S} c_j (1 - x·y_j)² + x' G x + ridge |x|²
 
 whose solution is x = A⁻¹ b with A = G + sum_S c_j y_j y_j' + ridge I and b = sum_S c_j y_j
-(Hu, Koren & Volinsky 2008). A is built by rank-4 updates and solved by Cholesky, in float32. Every
+(Hu, Koren & Volinsky 2008). A is built from dot products and solved by Cholesky, in float32. Every
 row is solved by one thread in one order of additions, so that the result does not depend on the
 number of threads, nor on which other rows are in the batch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numba as nb
@@ -19,16 +20,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tastemap.compiled import parallel_njit
+from tastemap.kernels.cholesky import add_outer, add_products, factorize, solve
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["gram", "half_step", "half_step_torch"]
+__all__ = [
+    "batches_by_length",
+    "gram",
+    "half_step",
+    "half_step_torch",
+    "padded_slices",
+    "solve_in_axes",
+]
 
 # Rows that a thread solves with one workspace.
 _ROWS_PER_TASK = 32
-# Vectors gathered at a time, so that they stay in the first-level cache.
-_PANEL = 32
+# Vectors gathered at a time, so that they stay in the second-level cache. Eight more numbers a
+# line keep the lines from falling on the same places of the first.
+_PANEL = 64
+_LINE = _PANEL + 8
 # Rows of one partial sum of a Gram matrix.
 _GRAM_BLOCK = 1024
 # The GPU gathers at most so many numbers at a time.
@@ -89,79 +100,6 @@ def gram(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 @nb.njit(fastmath=True, nogil=True, cache=True)
-def _add_outer(a: Any, panel: Any, start: Any, stop: Any, first: Any, last: Any, sign: Any) -> None:
-    """a[i, j] += sign * sum_{start <= k < stop} panel[k, i] panel[k, j], first <= i < last, i <= j.
-
-    Four rows of `a` and four of `panel` at a time: 16 multiplications for 8 loads and 4 stores is
-    what brings it near the speed of a BLAS, without its threads. Some entries below the diagonal
-    are written too; nothing reads them.
-    """
-    # Rows of `a` outside: four of them stay in the first-level cache while the panel passes by.
-    for i in range(first, last, 4):
-        for k in range(start, stop, 4):
-            f00, f01 = sign * panel[k, i], sign * panel[k, i + 1]
-            f02, f03 = sign * panel[k, i + 2], sign * panel[k, i + 3]
-            f10, f11 = sign * panel[k + 1, i], sign * panel[k + 1, i + 1]
-            f12, f13 = sign * panel[k + 1, i + 2], sign * panel[k + 1, i + 3]
-            f20, f21 = sign * panel[k + 2, i], sign * panel[k + 2, i + 1]
-            f22, f23 = sign * panel[k + 2, i + 2], sign * panel[k + 2, i + 3]
-            f30, f31 = sign * panel[k + 3, i], sign * panel[k + 3, i + 1]
-            f32, f33 = sign * panel[k + 3, i + 2], sign * panel[k + 3, i + 3]
-            # Whole vectors of eight leave no remainder, the slow part where d is small.
-            left = i - i % 8
-            p0, p1 = panel[k, left:], panel[k + 1, left:]
-            p2, p3 = panel[k + 2, left:], panel[k + 3, left:]
-            a0, a1, a2, a3 = a[i, left:], a[i + 1, left:], a[i + 2, left:], a[i + 3, left:]
-            # From 0 over slices: otherwise Numba checks for negative indices and cannot vectorise.
-            for j in range(len(a0)):
-                q0, q1, q2, q3 = p0[j], p1[j], p2[j], p3[j]
-                a0[j] += f00 * q0 + f10 * q1 + f20 * q2 + f30 * q3
-                a1[j] += f01 * q0 + f11 * q1 + f21 * q2 + f31 * q3
-                a2[j] += f02 * q0 + f12 * q1 + f22 * q2 + f32 * q3
-                a3[j] += f03 * q0 + f13 * q1 + f23 * q2 + f33 * q3
-
-
-@nb.njit(fastmath=True, nogil=True, cache=True)
-def _cholesky(a: Any) -> None:
-    """Overwrites the upper triangle of a [d, d] with U, a = U'U; d is a multiple of 8."""
-    d = len(a)
-    largest = np.float32(0)
-    for i in range(d):
-        largest = max(largest, a[i, i])
-    for start in range(0, d, 4):
-        _add_outer(a, a, 0, start, start, start + 4, np.float32(-1))
-        for k in range(start, start + 4):
-            row = a[k, k:]
-            for above in range(start, k):
-                factor, other = a[above, k], a[above, k:]
-                for j in range(len(row)):
-                    row[j] -= factor * other[j]
-            if row[0] < np.float32(1e-6) * largest:
-                # What is left of this direction is rounding error: leave it out of the solution.
-                row[0] = largest
-                for j in range(1, len(row)):
-                    row[j] = 0
-            scale = np.float32(1) / np.sqrt(row[0])
-            for j in range(len(row)):
-                row[j] *= scale
-
-
-@nb.njit(fastmath=True, nogil=True, cache=True)
-def _solve(u: Any, b: Any) -> None:
-    """Overwrites b [d] with the solution of U'U x = b."""
-    for i in range(len(b)):
-        b[i] /= u[i, i]
-        value, row, rest = b[i], u[i, i + 1 :], b[i + 1 :]
-        for j in range(len(rest)):
-            rest[j] -= value * row[j]
-    for i in range(len(b) - 1, -1, -1):
-        total, row, rest = np.float32(0), u[i, i + 1 :], b[i + 1 :]
-        for j in range(len(rest)):
-            total += row[j] * rest[j]
-        b[i] = (b[i] - total) / u[i, i]
-
-
-@nb.njit(fastmath=True, nogil=True, cache=True)
 def _solve_rows(
     first: Any,
     last: Any,
@@ -175,7 +113,7 @@ def _solve_rows(
 ) -> None:
     d = len(gram)
     a = np.empty((d, d), np.float32)
-    panel = np.empty((_PANEL, d), np.float32)
+    panel = np.empty((d, _LINE), np.float32)
     for row in range(first, last):
         if offsets[row] == offsets[row + 1]:
             continue
@@ -188,18 +126,18 @@ def _solve_rows(
             size = min(_PANEL, offsets[row + 1] - start)
             for k in range(size):
                 confidence = confidences[start + k]
-                root = np.sqrt(confidence)
-                vector, target = vectors[columns[start + k]], panel[k]
+                root, vector = np.sqrt(confidence), vectors[columns[start + k]]
                 for j in range(d):
-                    target[j] = root * vector[j]
                     b[j] += confidence * vector[j]
-            full = (size + 3) // 4 * 4
-            for k in range(size, full):
                 for j in range(d):
-                    panel[k, j] = 0
-            _add_outer(a, panel, 0, full, 0, d, np.float32(1))
-        _cholesky(a)
-        _solve(a, b)
+                    panel[j, k] = root * vector[j]
+            whole = (size + 7) // 8 * 8
+            for j in range(d):
+                for k in range(size, whole):
+                    panel[j, k] = 0
+            add_products(a, panel, whole)
+        factorize(a)
+        solve(a, b)
 
 
 @parallel_njit()
@@ -218,7 +156,112 @@ def _gram_parts(vectors: Any, parts: Any) -> None:
     for block in nb.prange(len(parts)):
         start = block * _GRAM_BLOCK
         stop = min(len(vectors), start + _GRAM_BLOCK)
-        _add_outer(parts[block], vectors, start, stop, 0, vectors.shape[1], np.float32(1))
+        add_outer(parts[block], vectors, start, stop, 0, vectors.shape[1], np.float32(1))
+
+
+def solve_in_axes(
+    offsets: NDArray[np.int64],
+    columns: NDArray[np.int32],
+    confidences: NDArray[np.float32],
+    vectors: NDArray[np.float32],
+    axis_costs: NDArray[np.float32],
+    ridge: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """As `half_step` where G is diagonal: exact, and cheap for rows with few pairs.
+
+    With D = G + ridge I and P = C^½ Y D^-½, the solution is x = D^-½ P' (I + P P')⁻¹ C^½ 1
+    (Woodbury's identity): a system of the size of the row's pairs instead of d. Rows with more
+    pairs than d are solved as by `half_step`.
+
+    Args:
+        axis_costs: float32 [d], the diagonal of G. The others are as for `half_step`.
+    """
+    counts = np.diff(offsets)
+    n, d = len(counts), vectors.shape[1]
+    out = np.zeros((n, d), np.float32)
+    columns = np.asarray(columns, np.int32)
+    confidences = np.asarray(confidences, np.float32)
+    short = np.flatnonzero((counts > 0) & (counts <= d))
+    padding = -d % 8
+    solved = np.zeros((len(short), d + padding), np.float32)
+    _solve_short(
+        short,
+        np.asarray(offsets, np.int64),
+        columns,
+        confidences,
+        np.pad(np.asarray(vectors, np.float32), ((0, 0), (0, padding))),
+        np.pad(np.asarray(axis_costs, np.float32), (0, padding)),
+        np.asarray(ridge, np.float32),
+        solved,
+    )
+    out[short] = solved[:, :d]
+    long = np.flatnonzero(counts > d)
+    if len(long):
+        pairs = np.concatenate([np.arange(offsets[row], offsets[row + 1]) for row in long])
+        out[long] = half_step(
+            np.concatenate([[0], np.cumsum(counts[long])]),
+            columns[pairs],
+            confidences[pairs],
+            vectors,
+            np.diag(axis_costs),
+            ridge[long],
+        )
+    return out
+
+
+@parallel_njit()
+def _solve_short(
+    rows: Any,
+    offsets: Any,
+    columns: Any,
+    confidences: Any,
+    vectors: Any,
+    axis_costs: Any,
+    ridge: Any,
+    out: Any,
+) -> None:
+    for place in nb.prange(len(rows)):
+        row = rows[place]
+        first = offsets[row]
+        _solve_short_row(
+            columns[first : offsets[row + 1]],
+            confidences[first : offsets[row + 1]],
+            vectors,
+            axis_costs,
+            ridge[row],
+            out[place],
+        )
+
+
+@nb.njit(fastmath=True, nogil=True, cache=True)
+def _solve_short_row(
+    columns: Any, confidences: Any, vectors: Any, axis_costs: Any, ridge: Any, x: Any
+) -> None:
+    n, d = len(columns), len(x)
+    whole = (n + 7) // 8 * 8
+    scale = np.empty(d, np.float32)
+    for j in range(d):
+        scale[j] = np.float32(1) / np.sqrt(axis_costs[j] + ridge)
+    p = np.zeros((whole, d), np.float32)
+    b = np.zeros(whole, np.float32)
+    for k in range(n):
+        root = np.sqrt(confidences[k])
+        b[k] = root
+        y, target = vectors[columns[k]], p[k]
+        for j in range(d):
+            target[j] = root * y[j] * scale[j]
+    a = np.zeros((whole, whole), np.float32)
+    for k in range(whole):
+        a[k, k] = 1
+    add_products(a, p, d)
+    factorize(a)
+    solve(a, b)
+    for k in range(n):
+        weight, source = b[k], p[k]
+        for j in range(d):
+            x[j] += weight * source[j]
+    for j in range(d):
+        x[j] *= scale[j]
 
 
 def half_step_torch(
@@ -238,19 +281,8 @@ def half_step_torch(
     device, d = vectors.device, vectors.shape[1]
     counts = np.diff(offsets)
     out = torch.zeros((len(counts), d), dtype=torch.float32, device=device)
-    order = np.argsort(counts, kind="stable")
-    order = order[counts[order] > 0]
-    start = 0
-    while start < len(order):
-        # The longest of the batch sets its width, so a batch is taken from the sorted rows'
-        # front for as long as width × rows fits.
-        widths = np.maximum(counts[order[start:]], d)
-        sizes = widths * np.arange(1, len(widths) + 1) * d
-        rows = order[start : start + max(1, int(np.searchsorted(sizes, _TORCH_NUMBERS, "right")))]
-        start += len(rows)
-        place = np.arange(counts[rows[-1]])
-        real = place < counts[rows][:, None]
-        index = np.where(real, offsets[rows][:, None] + place, 0)
+    for rows in batches_by_length(counts, d, d, _TORCH_NUMBERS):
+        index, real = padded_slices(offsets, rows)
         weight = torch.from_numpy(np.where(real, confidences[index], 0)[:, :, None]).to(device)
         picked = vectors[torch.from_numpy(columns[index].astype(np.int64)).to(device)]
         weighted = weight * picked
@@ -260,3 +292,34 @@ def half_step_torch(
         solved = torch.cholesky_solve(weighted.sum(dim=1)[:, :, None], factor)
         out[torch.from_numpy(rows).to(device)] = solved[:, :, 0]
     return out
+
+
+def batches_by_length(
+    counts: NDArray[np.int64], width: int, least: int, numbers: int
+) -> Iterator[NDArray[np.int64]]:
+    """Rows that have pairs, in order of their length, in batches for `padded_slices`.
+
+    A batch of b rows, the longest of n pairs, takes b × max(n, least) × width numbers, at most
+    `numbers` where it has more than one row.
+    """
+    order = np.argsort(counts, kind="stable")
+    order = order[counts[order] > 0]
+    start = 0
+    while start < len(order):
+        # The longest of the batch sets its width, so a batch is taken from the sorted rows'
+        # front for as long as width × rows fits.
+        widths = np.maximum(counts[order[start:]], least)
+        sizes = widths * np.arange(1, len(widths) + 1) * width
+        rows = order[start : start + max(1, int(np.searchsorted(sizes, numbers, "right")))]
+        start += len(rows)
+        yield rows
+
+
+def padded_slices(
+    offsets: NDArray[np.int64], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Where the pairs of `rows` lie, int64 [rows, longest], and which of them are real."""
+    counts = offsets[rows + 1] - offsets[rows]
+    place = np.arange(counts.max())
+    real = place < counts[:, None]
+    return np.where(real, offsets[rows][:, None] + place, 0), real

@@ -1,6 +1,6 @@
 """SGD epochs of matrix factorization on the CPU, in place on float32 tables.
 
-Both epochs follow distributed SGD (Gemulla et al. 2011, Large-Scale Matrix Factorization with
+They follow distributed SGD (Gemulla et al. 2011, Large-Scale Matrix Factorization with
 Distributed Stochastic Gradient Descent): users and items are cut into T strata each, which cuts the
 events into T × T blocks. Blocks that share neither users nor items touch different rows, so T of
 them can run at once without locks, and whatever the number of threads, the result is the same.
@@ -20,7 +20,6 @@ __all__ = [
     "FAST",
     "STRATA",
     "Strata",
-    "bpr_epoch",
     "draw",
     "mse_epoch",
     "sigmoid_and_loss",
@@ -59,7 +58,7 @@ class Strata(NamedTuple):
 def stratify(
     users: NDArray[np.int32],
     items: NDArray[np.int32],
-    values: NDArray[np.float32],
+    values: NDArray[Any],
     n_users: int,
     n_items: int,
     rng: np.random.Generator,
@@ -188,59 +187,3 @@ def sigmoid_and_loss(x: Any) -> Any:
     up = np.float32(1) / (np.float32(1) + small)
     loss = np.log1p(small) + max(-x, np.float32(0))
     return (small * up if x > 0 else up), loss
-
-
-@parallel_njit(fastmath=FAST)
-def bpr_epoch(
-    users: Any, items: Any, offsets: Any, pool: Any, pool_offsets: Any, order: Any,
-    chosen_offsets: Any, chosen: Any, P: Any, Q: Any, c: Any, rate: Any, decay: Any,
-    bias_decay: Any, seed: Any,
-) -> Any:  # fmt: skip
-    """One pass of SGD on the BPR loss (Rendle et al. 2009), a negative for each event.
-
-        x = c_i - c_j + p_u · (q_i - q_j),      g = σ(-x)
-        p_u += rate (g (q_i - q_j) - decay p_u)
-        q_i += rate (g p_u - decay q_i)         c_i += rate (g - bias_decay c_i)
-        q_j += rate (-g p_u - decay q_j)        c_j += rate (-g - bias_decay c_j)
-
-    The negative j comes from the stratum of i, so that blocks stay apart. Where strata are drawn
-    anew for every epoch, each item is as likely a negative as every other over the epochs.
-
-    Args:
-        users, items, offsets, pool, pool_offsets: see `Strata`.
-        order: int64 [T], a permutation: which diagonal of blocks comes when.
-        chosen_offsets, chosen: int64 [user rows + 1] and int32, each user's items, sorted.
-        P, Q: float32 [user rows, k] and [item rows, k], changed in place.
-        c: float32 [item rows], changed in place.
-        rate, decay, bias_decay: float32. seed: uint64, of the negatives.
-
-    Returns:
-        The sum of -ln σ(x) as the events were met, float64, and how many had a negative, int64.
-    """
-    T, k = len(order), P.shape[1]
-    losses, counts = np.zeros(T), np.zeros(T, np.int64)
-    keep, bias_keep = np.float32(1) - rate * decay, np.float32(1) - rate * bias_decay
-    for step in range(T):
-        for s in nb.prange(T):
-            t = (s + order[step]) % T
-            stratum = pool[pool_offsets[t] : pool_offsets[t + 1]]
-            for event in range(offsets[s * T + t], offsets[s * T + t + 1]):
-                u, i = users[event], items[event]
-                j = draw(seed, event, stratum, chosen[chosen_offsets[u] : chosen_offsets[u + 1]])
-                if j == 0:
-                    continue
-                x = c[i] - c[j]
-                for f in range(k):
-                    x += P[u, f] * (Q[i, f] - Q[j, f])
-                g, loss = sigmoid_and_loss(x)
-                losses[s] += loss
-                counts[s] += 1
-                push = rate * g
-                c[i] = bias_keep * c[i] + push
-                c[j] = bias_keep * c[j] - push
-                for f in range(k):
-                    p, qi, qj = P[u, f], Q[i, f], Q[j, f]
-                    P[u, f] = keep * p + push * (qi - qj)
-                    Q[i, f] = keep * qi + push * p
-                    Q[j, f] = keep * qj - push * p
-    return losses.sum(), counts.sum()

@@ -11,9 +11,9 @@ import numba as nb
 import numpy as np
 
 from tastemap.compiled import parallel_njit
-from tastemap.kernels.mf import FAST, draw, sigmoid_and_loss
+from tastemap.kernels.mf import FAST
 
-__all__ = ["bpr_fold_in", "mse_fold_in"]
+__all__ = ["mse_fold_in"]
 
 
 @parallel_njit(fastmath=FAST)
@@ -77,40 +77,3 @@ def _solve_in_place(a: Any, y: Any) -> None:
         y[i] /= a[i, i]
         for f in range(i):
             y[f] -= a[i, f] * y[i]
-
-
-@parallel_njit(fastmath=FAST)
-def bpr_fold_in(
-    offsets: Any, items: Any, Q: Any, c: Any, rate: Any, decay: Any, epochs: Any, seed: Any
-) -> Any:
-    """Vectors p_u of histories, float32 [B, k]: the user's part of `bpr_epoch` from 0 on.
-
-    The rate falls linearly to 0. Every history has the same random numbers.
-
-    Args:
-        offsets, items: int64 [B+1] and int32 [m], the histories; item row 0 is passed over.
-        Q, c: float32 [item rows, k] and [item rows].
-        rate, decay: float32. epochs: int. seed: uint64.
-    """
-    n, k = len(offsets) - 1, Q.shape[1]
-    P = np.zeros((n, k), np.float32)
-    pool = np.arange(1, len(Q)).astype(np.int32)
-    for row in nb.prange(n):
-        history = items[offsets[row] : offsets[row + 1]]
-        history = history[history > 0]
-        chosen = np.sort(history)
-        for epoch in range(epochs):
-            step = np.float32(rate * (1 - epoch / epochs))
-            keep = np.float32(1) - step * decay
-            for event in range(len(history)):
-                i = history[event]
-                j = draw(seed, epoch * len(history) + event, pool, chosen)
-                if j == 0:
-                    continue
-                x = c[i] - c[j]
-                for f in range(k):
-                    x += P[row, f] * (Q[i, f] - Q[j, f])
-                push = step * sigmoid_and_loss(x)[0]
-                for f in range(k):
-                    P[row, f] = keep * P[row, f] + push * (Q[i, f] - Q[j, f])
-    return P

@@ -18,10 +18,19 @@ from tastemap.kernels.als import gram, half_step, half_step_torch
 from tastemap.retrieval.base import VectorRetriever
 from tastemap.training.run import Run, describe
 
-__all__ = ["ALS"]
+__all__ = ["ALS", "Step"]
 
-_HalfStep = Callable[
-    [csr_array, NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]
+# Improves the vectors of one side (the last) from its observed pairs, the vectors of the other
+# side, their Gram matrix and the ridge of each row.
+Step = Callable[
+    [
+        csr_array,
+        NDArray[np.float32],
+        NDArray[np.float32],
+        NDArray[np.float32],
+        NDArray[np.float32],
+    ],
+    NDArray[np.float32],
 ]
 
 
@@ -94,13 +103,14 @@ class ALS(VectorRetriever):
         n_users, n_items = float((user_counts > 0).sum()), float((item_counts > 0).sum())
         user_ridge = self._ridge(user_counts, n_items)
         item_ridge = self._ridge(item_counts, n_users)
-        step = _half_step(run.torch_device())
+        step = self._step(run.torch_device())
         start = time.monotonic()
         y = self._start(item_counts)
+        x = np.zeros((len(user_counts), self.factors), np.float32)
         with run.recorder(lambda: describe(self, dataset), self.iterations) as recorder:
             for iteration in range(1, self.iterations + 1):
-                x = step(users, y, self._gram(y), user_ridge)
-                y = step(items, x, self._gram(x), item_ridge)
+                x = step(users, y, self._gram(y), user_ridge, x)
+                y = step(items, x, self._gram(x), item_ridge, y)
                 seconds = time.monotonic() - start
                 recorder.epoch({"epoch": iteration, "seconds": seconds})
                 if run.time_budget is not None and seconds >= run.time_budget:
@@ -110,6 +120,37 @@ class ALS(VectorRetriever):
         self.item_factors: NDArray[np.float32] = y
         self.item_gram: NDArray[np.float32] = self._gram(y)
         self.fitted_scale: NDArray[np.float64] = np.array([n_items, mean])
+
+    def _step(self, device: str) -> Step:
+        """What solves one side on a device, from and to arrays."""
+        if device == "cpu":
+            return lambda observed, vectors, gram, ridge, _before: half_step(
+                observed.indptr, observed.indices, observed.data, vectors, gram, ridge
+            )
+        import torch
+
+        def on_device(
+            observed: csr_array,
+            vectors: NDArray[np.float32],
+            gram: NDArray[np.float32],
+            ridge: NDArray[np.float32],
+            _before: NDArray[np.float32],
+        ) -> NDArray[np.float32]:
+            solved: NDArray[np.float32] = (
+                half_step_torch(
+                    observed.indptr,
+                    observed.indices,
+                    observed.data,
+                    torch.from_numpy(vectors).to(device),
+                    torch.from_numpy(gram).to(device),
+                    ridge,
+                )
+                .cpu()
+                .numpy()
+            )
+            return solved
+
+        return on_device
 
     def _start(self, item_counts: NDArray[np.int64]) -> NDArray[np.float32]:
         rng = np.random.default_rng(self.seed)
@@ -143,7 +184,14 @@ class ALS(VectorRetriever):
     def encode_queries(self, queries: Queries) -> NDArray[np.float32]:
         observed = self._observed(queries.histories)
         ridge = self._ridge(np.diff(observed.indptr), self.fitted_scale[0])
-        return _half_step_cpu(observed, self.item_factors, self.item_gram, ridge)
+        return half_step(
+            observed.indptr,
+            observed.indices,
+            observed.data,
+            self.item_factors,
+            self.item_gram,
+            ridge,
+        )
 
     def _observed(self, histories: Histories) -> csr_array:
         """The confidences c of histories [B], [B, item rows]."""
@@ -160,41 +208,3 @@ class ALS(VectorRetriever):
         a = self.item_gram + y.T @ y + ridge * np.eye(self.factors, dtype=np.float32)
         spoken: NDArray[np.float32] = y @ np.linalg.solve(a, self.item_factors[items].T)
         return spoken
-
-
-def _half_step(device: str) -> _HalfStep:
-    """The half-step on a device, from and to arrays."""
-    if device == "cpu":
-        return _half_step_cpu
-    import torch
-
-    def on_device(
-        observed: csr_array,
-        vectors: NDArray[np.float32],
-        gram_matrix: NDArray[np.float32],
-        ridge: NDArray[np.float32],
-    ) -> NDArray[np.float32]:
-        solved: NDArray[np.float32] = (
-            half_step_torch(
-                observed.indptr,
-                observed.indices,
-                observed.data,
-                torch.from_numpy(vectors).to(device),
-                torch.from_numpy(gram_matrix).to(device),
-                ridge,
-            )
-            .cpu()
-            .numpy()
-        )
-        return solved
-
-    return on_device
-
-
-def _half_step_cpu(
-    observed: csr_array,
-    vectors: NDArray[np.float32],
-    gram_matrix: NDArray[np.float32],
-    ridge: NDArray[np.float32],
-) -> NDArray[np.float32]:
-    return half_step(observed.indptr, observed.indices, observed.data, vectors, gram_matrix, ridge)

@@ -14,6 +14,7 @@ from tastemap.data.queries import Holdout, Queries
 from tastemap.errors import DataError
 from tastemap.hyperparameters import hyperparameter
 from tastemap.kernels.ease import sum_rows
+from tastemap.retrieval.activity import damp_active_users
 from tastemap.retrieval.base import Retriever
 from tastemap.training.run import Run
 
@@ -26,9 +27,15 @@ _MAX_ITEMS = 50_000
 class EASE(Retriever):
     """Item-item weights B that best reproduce every history X from its other items:
 
-        min_B |X - XB|² + regularization |B|²   with   diag(B) = 0
+        min_B |X - XB|² + sum_j (regularization + dropout / (1 - dropout) (X'X)_jj) |B_j|²
+            with   diag(B) = 0
 
-    whose solution is B = I - P diag(1 / P_ii), P = (X'X + regularization I)⁻¹. A query scores xB.
+    whose solution is B = I - P diag(1 / P_ii), P the inverse of X'X with the penalties added to
+    its diagonal. A query scores xB. With dropout this is training on histories of which so many
+    events are hidden, which keeps popular items from explaining everything (Steck 2020, equation
+    7, with all the emphasis on what is hidden). Users weigh (number of their items)
+    ^-`activity_exponent`, on average 1: people who chose nearly everything say less about what
+    belongs together. With both at 0 it is EASE as first published.
     Fitting takes memory for items² and time for items³; the number of users hardly matters.
 
     Attributes:
@@ -37,11 +44,20 @@ class EASE(Retriever):
     """
 
     name: ClassVar[str] = "ease"
-    paper: ClassVar[str] = "Steck 2019, Embarrassingly Shallow Autoencoders for Sparse Data (WWW)"
+    paper: ClassVar[str] = (
+        "Steck 2019, Embarrassingly Shallow Autoencoders for Sparse Data (WWW); Steck 2020, "
+        "Autoencoders that don't overfit towards the Identity (NeurIPS)"
+    )
     learned: ClassVar[tuple[str, ...]] = ("item_weights",)
 
     regularization: float = hyperparameter(
-        default=500.0, help="L2 penalty on the weights", gt=0, log=True
+        default=300.0, help="L2 penalty on the weights", gt=0, log=True
+    )
+    dropout: float = hyperparameter(
+        default=0.5, help="share of a history that is hidden in training", ge=0, lt=1
+    )
+    activity_exponent: float = hyperparameter(
+        default=0.5, help="how far active users count less", ge=0, le=1
     )
     use_values: bool = hyperparameter(
         default=False,
@@ -56,8 +72,9 @@ class EASE(Retriever):
                 remedy="Drop rare items (Dataset.filter(min_item_events=...)), or use ALS",
             )
         x = dataset.histories.to_csr(len(dataset.items), values=self.use_values)
+        x = damp_active_users(x, self.activity_exponent)
         self.item_weights: NDArray[np.float32] = item_weights(
-            x, self.regularization, run.torch_device()
+            x, self.regularization, self.dropout, run.torch_device()
         )
 
     def score(
@@ -68,11 +85,14 @@ class EASE(Retriever):
         return sum_rows(histories, weights)
 
 
-def item_weights(x: csr_array, regularization: float, device: str = "cpu") -> NDArray[np.float32]:
+def item_weights(
+    x: csr_array, regularization: float, dropout: float = 0.0, device: str = "cpu"
+) -> NDArray[np.float32]:
     """B of EASE for histories x float32 [users, n], float32 [n, n], with a diagonal of 0."""
     n = x.shape[1]
     # In float64: the columns of popular items are nearly dependent.
     gram = (x.T @ x).toarray().astype(np.float64)
+    gram[np.diag_indices(n)] *= 1.0 / (1.0 - dropout)
     gram[np.diag_indices(n)] += regularization
     if device == "cpu":
         inverse = _inverse(gram)

@@ -13,12 +13,10 @@ from tastemap.data.queries import Holdout, Queries
 from tastemap.hyperparameters import hyperparameter
 from tastemap.kernels.neighbors import sum_neighbors
 from tastemap.retrieval.base import Retriever
+from tastemap.retrieval.neighborhoods import best_neighbors
 from tastemap.training.run import Run
 
 __all__ = ["ItemKNN"]
-
-# Rows of the similarity matrix that are dense at one time.
-_TILE = 512
 
 
 class ItemKNN(Retriever):
@@ -67,25 +65,18 @@ class ItemKNN(Retriever):
         weighted = self._weighted(counts)
         item_users = csr_array(weighted.T)
         item_users_counted = csr_array(counts.T)
-        offsets, items, weights = [0], [], []
-        for start in range(0, len(dataset.items), _TILE):
-            tile = (item_users[start : start + _TILE] @ weighted).toarray()
+
+        def similarities(rows: slice) -> NDArray[np.float32]:
+            tile: NDArray[np.float32] = (item_users[rows] @ weighted).toarray()
             if self.shrinkage:
-                shared = (item_users_counted[start : start + _TILE] @ counts).toarray()
+                shared = (item_users_counted[rows] @ counts).toarray()
                 tile *= shared / (shared + self.shrinkage)
-            rows = np.arange(len(tile))
-            tile[rows, start + rows] = 0.0
-            kept = min(self.neighbors, tile.shape[1])
-            best = np.argpartition(-tile, kept - 1, axis=1)[:, :kept]
-            best.sort(axis=1)
-            for row in rows:
-                neighbors = best[row][tile[row, best[row]] > 0]
-                items.append(neighbors.astype(np.int32))
-                weights.append(tile[row, neighbors].astype(np.float32))
-                offsets.append(offsets[-1] + len(neighbors))
-        self.neighbor_offsets: NDArray[np.int64] = np.array(offsets, np.int64)
-        self.neighbor_items: NDArray[np.int32] = np.concatenate(items)
-        self.neighbor_weights: NDArray[np.float32] = np.concatenate(weights)
+            return tile
+
+        found = best_neighbors(similarities, len(dataset.items), self.neighbors)
+        self.neighbor_offsets: NDArray[np.int64] = found.offsets
+        self.neighbor_items: NDArray[np.int32] = found.items
+        self.neighbor_weights: NDArray[np.float32] = found.weights
 
     def _weighted(self, counts: csr_array) -> csr_array:
         weighted = counts.astype(np.float32)

@@ -1,8 +1,9 @@
-"""Matrix factorization as something the training loop drives, by compiled kernels or by torch."""
+"""The tables of matrix factorization, and how compiled kernels train them on a CPU."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,11 +14,13 @@ from torch import nn
 
 from tastemap.data.histories import Histories
 from tastemap.kernels import mf
-from tastemap.losses import bpr, mse
-from tastemap.sampling.uniform import UniformSampler
+from tastemap.kernels.bpr import bpr_epoch
 from tastemap.training.loop import State
 
-__all__ = ["BiasedDotProduct", "KernelTrainer", "Settings", "TorchTrainer"]
+__all__ = ["BiasedDotProduct", "KernelTrainer", "Loss", "Sampler", "Settings", "TableTrainer"]
+
+Loss = Literal["mse", "huber", "bpr", "bce", "softmax", "sampled_softmax"]
+Sampler = Literal["uniform", "popularity", "in_batch", "hard"]
 
 # Small, so that a factor grows only where the data ask for it.
 _INITIAL_DEVIATION = 0.01
@@ -25,9 +28,9 @@ _INITIAL_DEVIATION = 0.01
 
 @dataclass(frozen=True)
 class Settings:
-    """What to minimise, and how; the learning rate falls linearly to 0 over the epochs."""
+    """What to minimise, and how; see `MatrixFactorization` for what each means."""
 
-    loss: Literal["mse", "bpr"]
+    loss: Loss
     factors: int
     epochs: int
     learning_rate: float
@@ -35,9 +38,26 @@ class Settings:
     bias_regularization: float
     batch_size: int
     seed: int
+    negatives: int = 1
+    sampler: Sampler = "uniform"
+    popularity_exponent: float = 0.75
+    propensity_exponent: float = 0.0
+
+    @property
+    def of_ratings(self) -> bool:
+        """Whether the values of events are to be foretold, rather than which events there are."""
+        return self.loss in ("mse", "huber")
+
+    @property
+    def compiled(self) -> bool:
+        """Whether there is a kernel for this."""
+        if self.loss == "bpr":
+            plain = self.negatives == 1 and self.sampler == "uniform"
+            return plain and self.propensity_exponent == 0
+        return self.loss == "mse"
 
     def rate(self, epoch: int) -> float:
-        """The learning rate of an epoch, from 0."""
+        """The learning rate of an epoch, counted from 0: it falls linearly to 0."""
         return self.learning_rate * (1 - epoch / self.epochs)
 
 
@@ -70,8 +90,8 @@ class BiasedDotProduct(nn.Module):
         return {name: w[:, 0] if name in "bc" else w for name, w in weights.items()}
 
 
-class _Trainer:
-    """What both ways of training have in common: the tables and the events.
+class TableTrainer(ABC):
+    """What all ways of training have in common: the tables and the events.
 
     Args:
         settings: what to minimise, and how.
@@ -95,11 +115,15 @@ class _Trainer:
         for name in "PQ":
             self.rng.standard_normal(out=views[name], dtype=np.float32)
             views[name] *= _INITIAL_DEVIATION
-        # What has no events stays where it began. In BPR every item but the unknown has negatives.
+        # What has no events stays where it began, but a ranking pushes every item but the unknown.
         views["P"][np.bincount(self.users, minlength=len(histories)) == 0] = 0
         n_events = np.bincount(self.items, minlength=n_items)
-        views["Q"][n_events == 0 if settings.loss == "mse" else 0] = 0
+        views["Q"][n_events == 0 if settings.of_ratings else 0] = 0
         self.tables.to(device)
+
+    @abstractmethod
+    def train_epoch(self, epoch: int, rng: np.random.Generator) -> dict[str, float]:
+        """One pass over the events; see `Trainable`."""
 
     def state(self) -> State:
         return {name: array.copy() for name, array in self.tables.arrays().items()}
@@ -111,7 +135,7 @@ class _Trainer:
                 weight.copy_(torch.from_numpy(array).reshape(weight.shape))
 
 
-class KernelTrainer(_Trainer):
+class KernelTrainer(TableTrainer):
     """Epochs of compiled SGD on views of the tables, for the CPU; one seed gives one result."""
 
     def __init__(self, settings: Settings, histories: Histories, n_items: int, mean: float) -> None:
@@ -140,84 +164,9 @@ class KernelTrainer(_Trainer):
             )  # fmt: skip
             return {"train_rmse": math.sqrt(total / max(len(s.users), 1))}
         s, order = self._stratify(rng), rng.permutation(mf.STRATA)
-        total, count = mf.bpr_epoch(
+        total, count = bpr_epoch(
             s.users, s.items, s.offsets, s.pool, s.pool_offsets, order,
             *self.chosen, t["P"], t["Q"], t["c"],
-            rate, penalty, bias_penalty, rng.integers(1 << 63, dtype=np.uint64),
+            rate, penalty, bias_penalty, 1, rng.integers(1 << 63, dtype=np.uint64),
         )  # fmt: skip
         return {"train_loss": total / max(count, 1)}
-
-
-class TorchTrainer(_Trainer):
-    """Epochs of mini-batches on any device, with the loss of the kernels.
-
-    All events of a batch take their step of SGD from the same place. That comes near to one step
-    after the other while a row occurs rarely in a batch; where a popular row occurs so often that
-    its steps would add up to an overshoot, they are shortened.
-    """
-
-    def __init__(
-        self, settings: Settings, histories: Histories, n_items: int, mean: float, device: str
-    ) -> None:
-        super().__init__(settings, histories, n_items, mean, device)
-        columns = self.users.astype(np.int64), self.items.astype(np.int64), self.values
-        self.events = [torch.from_numpy(column).to(device) for column in columns]
-        self.optimizer = torch.optim.SGD(self.tables.parameters(), lr=settings.learning_rate)
-        if settings.loss == "bpr":
-            self.sampler = UniformSampler(n_items, self.events[0], self.events[1])
-
-    def train_epoch(self, epoch: int, rng: np.random.Generator) -> dict[str, float]:
-        generator = torch.Generator(self.device).manual_seed(int(rng.integers(1 << 62)))
-        rate = self.optimizer.param_groups[0]["lr"] = self.settings.rate(epoch)
-        n, t = len(self.values), self.tables
-        order = torch.randperm(n, generator=generator, device=self.device)
-        total = torch.zeros((), device=self.device)
-        for batch in torch.split(order, self.settings.batch_size):
-            users, items, values = (column[batch] for column in self.events)
-            self.optimizer.zero_grad()
-            if self.settings.loss == "mse":
-                loss = mse(t(users, items), values)
-                objective = (loss + self._penalty(users, items)) / 2
-            else:
-                negatives, _, mask = self.sampler.sample(users, 1, generator)
-                loss = bpr(t(users, items), t(users[:, None], negatives), mask)
-                items = torch.cat([items, negatives[:, 0]])
-                objective = loss + self._penalty(users, items) / 2
-            (objective * len(batch)).backward()  # type: ignore[no-untyped-call]
-            for table, rows in ((t.P, users), (t.b, users), (t.Q, items), (t.c, items)):
-                _shorten(table.weight, rows, rate)
-            self.optimizer.step()
-            total += loss.detach() * len(batch)
-        average = total.item() / max(n, 1)
-        if self.settings.loss == "mse":
-            return {"train_rmse": math.sqrt(average)}
-        return {"train_loss": average}
-
-    def _penalty(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
-        """The weighted squares of what a batch touches, divided by its number of users."""
-        s, t = self.settings, self.tables
-        vectors = t.P(users).square().sum() + t.Q(items).square().sum()
-        biases = t.b(users).square().sum() + t.c(items).square().sum()
-        weighted: torch.Tensor = s.regularization * vectors + s.bias_regularization * biases
-        return weighted / len(users)
-
-
-def _shorten(weight: torch.Tensor, rows: torch.Tensor, rate: float) -> None:
-    """Scales the sparse gradient of each row that `rows` holds n times by min(1, 1 / (2 rate n)).
-
-    With 1 as the curvature of the loss, which it is for biases under the squared error, n steps of
-    a rate above 1 / n overshoot, and above 2 / n they diverge.
-    """
-    if weight.grad is None:
-        return
-    gradient = weight.grad.coalesce()
-    touched = gradient.indices()[0]
-    n = torch.bincount(rows, minlength=len(weight))[touched]
-    scale = (0.5 / (rate * n)).clamp(max=1.0)
-    weight.grad = torch.sparse_coo_tensor(
-        gradient.indices(),
-        gradient.values() * scale[:, None],
-        gradient.shape,
-        is_coalesced=True,
-        check_invariants=False,
-    )

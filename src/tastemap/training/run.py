@@ -35,6 +35,8 @@ class Run:
         progress: whether to show a progress bar; None to show it on a terminal.
         time_budget: seconds after which training stops at the end of an epoch, or None.
         tracker: "mlflow" to log to MLflow too (the extra `tastemap[mlflow]`), or None.
+        on_epoch: called after every epoch with what was measured: its number, the seconds since the
+            start, and metrics by name. What it raises ends the fit without a model.
 
     Raises:
         ParameterError: a value out of its range.
@@ -45,6 +47,7 @@ class Run:
     progress: bool | None = None
     time_budget: float | None = None
     tracker: Literal["mlflow"] | None = None
+    on_epoch: Callable[[Mapping[str, float]], object] | None = None
 
     def __post_init__(self) -> None:
         if self.time_budget is not None and not self.time_budget > 0:
@@ -125,6 +128,7 @@ class Recorder:
             self._tracker.start(self._about)
         shown = run.progress if run.progress is not None else sys.stderr.isatty()
         self._bar = _Bar(epochs) if shown else None
+        self._on_epoch = run.on_epoch
 
     def epoch(self, measured: Mapping[str, float]) -> None:
         """Notes what was measured: epoch, seconds, and metrics by name."""
@@ -136,6 +140,8 @@ class Recorder:
             self._tracker.log(measured)
         if self._bar is not None:
             self._bar.show(measured)
+        if self._on_epoch is not None:
+            self._on_epoch(measured)
 
     def finish(self, stopped: str, best_epoch: int) -> None:
         """Notes how it ended: why, and which epoch was kept."""

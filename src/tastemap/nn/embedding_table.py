@@ -1,0 +1,49 @@
+"""A table of vectors whose gradients hold only the rows that were looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from tastemap.nn.initializers import uniform_
+
+__all__ = ["EmbeddingTable"]
+
+
+class EmbeddingTable(nn.Module):
+    """One vector a row; row 0 stands for the unknown, is 0 and stays so.
+
+    With `sparse` the gradient is a sparse tensor, which `tastemap.nn.optimizers` take; without, it
+    is as big as the table, for optimizers that move every row in every step (dense Adam).
+
+    Args:
+        rows: how many, with row 0.
+        dim: length of the vectors.
+        sparse: whether the gradient is sparse.
+        initialize: writes the first values in place; `tastemap.nn.initializers`.
+
+    Attributes:
+        weight: float32 [rows, dim].
+    """
+
+    def __init__(
+        self,
+        rows: int,
+        dim: int,
+        *,
+        sparse: bool = True,
+        initialize: Callable[[torch.Tensor], object] = uniform_,
+    ) -> None:
+        super().__init__()
+        self.sparse = sparse
+        self.weight = nn.Parameter(torch.empty(rows, dim))
+        initialize(self.weight)
+        with torch.no_grad():
+            self.weight[0] = 0
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """Vectors of rows: int64 [...] gives float32 [..., dim]."""
+        return functional.embedding(rows, self.weight, padding_idx=0, sparse=self.sparse)

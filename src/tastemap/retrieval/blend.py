@@ -1,0 +1,183 @@
+"""Several models as one: the weighted sum of their standardised scores."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tastemap.data.dataset import Dataset
+from tastemap.data.histories import Histories
+from tastemap.data.queries import Holdout, Queries
+from tastemap.errors import ParameterError
+from tastemap.hyperparameters import hyperparameter
+from tastemap.retrieval.base import Retriever
+from tastemap.retrieval.table import model_class
+from tastemap.training.run import Run
+
+__all__ = ["Blend", "Member", "parse_members"]
+
+# "0.6 ialspp(factors=512, seed=1)": an optional weight, a model's name, its settings.
+_MEMBER = re.compile(
+    r"(?P<weight>[0-9.]+(?:e-?[0-9]+)?)?[ *]*(?P<name>\w+) *(?:\((?P<set>[^()]*)\))?"
+)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One model of a blend, its weight, and which hyper-parameters were said, as texts."""
+
+    weight: float
+    model: str
+    settings: Mapping[str, str]
+
+    def make(self, seed: int) -> Retriever:
+        """The model, not fitted."""
+        cls = model_class(self.model)
+        if "seed" in cls.hyperparameters() and "seed" not in self.settings:
+            return cls.from_text({**self.settings, "seed": str(seed)})
+        return cls.from_text(dict(self.settings))
+
+
+def parse_members(text: str) -> list[Member]:
+    """The members that a text such as "0.6 ialspp(factors=512) + 0.4 ease" names.
+
+    Raises:
+        ParameterError: the text is not of this form, or a weight is 0.
+    """
+    members = []
+    for part in re.split(r"\+(?![^()]*\))", text):
+        found = _MEMBER.fullmatch(part.strip())
+        settings = [pair.partition("=") for pair in ((found and found["set"]) or "").split(",")]
+        settings = [pair for pair in settings if pair[0].strip()]
+        if found is None or any(not equals for _, equals, _ in settings):
+            raise ParameterError(
+                f"Blend: {part.strip()!r} is not a member; write models as "
+                "'0.6 ialspp(factors=256) + 0.4 ease'"
+            )
+        try:
+            weight = float(found["weight"] or 1)
+        except ValueError:
+            weight = 0.0
+        if weight <= 0:
+            raise ParameterError(f"Blend: {part.strip()!r} needs a weight above 0")
+        said = {name.strip(): value.strip() for name, _, value in settings}
+        members.append(Member(weight, found["name"], said))
+    return members
+
+
+class Blend(Retriever):
+    """Scores sum_m weight_m z_m, with z_m the scores of model m for the query, less their mean
+    over all items and divided by their standard deviation.
+
+    Standardising makes models comparable whose scores have nothing in common but their order
+    (zero-mean unit-variance normalisation, Montague & Aslam 2001); models that err differently
+    are better together than the best of them alone (Fox & Shaw 1994, Töscher, Jahrer & Bell 2009).
+    Ratings, where all members predict them, are averaged with the same weights.
+
+    The members are named by a text, so that the command line, recipes and saved models say them
+    like any other hyper-parameter. Each member is fitted by itself; in Python the fitted ones are
+    `members`. They take the blend's seed where the text gives them none.
+    """
+
+    name: ClassVar[str] = "blend"
+    paper: ClassVar[str] = (
+        "Montague & Aslam 2001, Relevance Score Normalization for Metasearch (CIKM); "
+        "Töscher, Jahrer & Bell 2009, The BigChaos Solution to the Netflix Grand Prize"
+    )
+
+    models: str = hyperparameter(
+        default="0.8 ialspp + 0.2 ease",
+        help="members with their weights, their settings in brackets",
+    )
+    seed: int = hyperparameter(default=0, help="of the members", ge=0)
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**values)
+        said = parse_members(self.models)
+        self.weights = [member.weight for member in said]
+        self.members: Sequence[Retriever] = [member.make(self.seed) for member in said]
+
+    def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
+        budget = None if run.time_budget is None else run.time_budget / len(self.members)
+        for number, member in enumerate(self.members):
+            folder = None if run.folder is None else Path(run.folder) / f"{number}-{member.name}"
+            own = replace(run, folder=folder, time_budget=budget)
+            member.fit(dataset, validation=validation, run=own)
+
+    def score(
+        self, queries: Queries, items: NDArray[np.int32] | None = None
+    ) -> NDArray[np.float32]:
+        total = np.zeros((len(queries), len(self.items)), np.float32)
+        for weight, member in zip(self.weights, self.members, strict=True):
+            scores = member.score(queries)
+            mean, deviation = _moments(scores)
+            # A member that knows nothing of a query gives all items the same.
+            scale = np.divide(weight, deviation, out=np.zeros_like(mean), where=deviation > 0)
+            total += (scores - mean) * scale
+        return total if items is None else total[:, items]
+
+    def knows(self, queries: Queries) -> NDArray[np.bool_]:
+        known: NDArray[np.bool_] = np.any([m.knows(queries) for m in self.members], axis=0)
+        return known
+
+    def evidence(self, history: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.float32]:
+        query = Queries.of(Histories.from_lists([history]))
+        total = np.zeros((len(history), len(items)), np.float32)
+        for weight, member in zip(self.weights, self.members, strict=True):
+            deviation = _moments(member.score(query))[1][0, 0]
+            if deviation > 0:
+                total += weight / deviation * member.evidence(history, items)
+        return total
+
+    def predict_pairs(
+        self,
+        queries: Queries,
+        query_rows: NDArray[Any],
+        items: NDArray[np.int32],
+        times: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]:
+        ratings = [m.predict_pairs(queries, query_rows, items, times) for m in self.members]
+        mean: NDArray[np.float64] = np.average(ratings, axis=0, weights=self.weights)
+        return mean
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        return {
+            f"{number}.{name}": array
+            for number, member in enumerate(self.members)
+            for name, array in member.tensors().items()
+        }
+
+    @classmethod
+    def restored(
+        cls,
+        data: Dataset,
+        hyperparameters: Mapping[str, Any],
+        tensors: Mapping[str, NDArray[Any]],
+    ) -> Self:
+        model = cls(**hyperparameters)
+        model._data = data
+        model.members = [
+            type(member).restored(
+                data,
+                member.hyperparameter_values(),
+                {
+                    name.removeprefix(f"{number}."): array
+                    for name, array in tensors.items()
+                    if name.startswith(f"{number}.")
+                },
+            )
+            for number, member in enumerate(model.members)
+        ]
+        return model
+
+
+def _moments(scores: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation over the known items, each float32 [B, 1]."""
+    known = scores[:, 1:]
+    return known.mean(axis=1, keepdims=True), known.std(axis=1, keepdims=True)

@@ -1,0 +1,95 @@
+"""What models have in common that order items by a dot product and a bias of the item."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tastemap.data.histories import Histories
+from tastemap.data.queries import Queries
+from tastemap.retrieval.base import VectorRetriever, cosines
+from tastemap.retrieval.fold_in import unchanged_since
+from tastemap.training.loop import State
+
+__all__ = ["FactorModel", "FactorTrainer"]
+
+
+class FactorModel(VectorRetriever):
+    """Scores p_u · q_i + c_i; what orders nothing, such as a bias of the user, is left out.
+
+    A user whose history has not changed since training has the vector learned in training; to every
+    other history the subclass fits one with the items held fixed.
+
+    Attributes:
+        user_factors: float32 [user rows, factors].
+        item_factors: float32 [item rows, factors].
+        item_biases: float32 [item rows].
+    """
+
+    learned: ClassVar[tuple[str, ...]] = ("user_factors", "item_factors", "item_biases")
+
+    @abstractmethod
+    def _fold_in(self, histories: Histories) -> NDArray[np.float32]:
+        """p_u of histories [B] without unknown items, float32 [B, factors]; of each history by
+        itself, whatever the others are."""
+
+    def _set_factors(self, state: State) -> None:
+        self.user_factors: NDArray[np.float32] = state["P"]
+        self.item_factors: NDArray[np.float32] = state["Q"]
+        self.item_biases: NDArray[np.float32] = state["c"]
+
+    def item_vectors(self) -> NDArray[np.float32]:
+        """(q_i, c_i), float32 [item rows, factors + 1]."""
+        return np.column_stack([self.item_factors, self.item_biases])
+
+    def encode_queries(self, queries: Queries) -> NDArray[np.float32]:
+        """(p_u, 1), float32 [B, factors + 1]."""
+        return np.column_stack([self._users(queries), np.ones(len(queries), np.float32)])
+
+    def score(
+        self, queries: Queries, items: NDArray[np.int32] | None = None
+    ) -> NDArray[np.float32]:
+        # Without `item_vectors`, which would copy a big table for every tile of queries.
+        Q, c = self.item_factors, self.item_biases
+        if items is not None:
+            Q, c = Q[items], c[items]
+        scores: NDArray[np.float32] = self._users(queries) @ Q.T
+        scores += c
+        return scores
+
+    def _users(self, queries: Queries) -> NDArray[np.float32]:
+        found = np.empty((len(queries), self.item_factors.shape[1]), np.float32)
+        unchanged = unchanged_since(self.histories, queries)
+        found[unchanged] = self.user_factors[queries.users[unchanged]]
+        changed = np.flatnonzero(~unchanged)
+        histories = queries.histories.take(changed)
+        known = (histories.items > 0) & (histories.items < len(self.item_factors))
+        found[changed] = self._fold_in(histories.select(known))
+        return found
+
+    def similarity(self, items: NDArray[np.int32]) -> NDArray[np.float32]:
+        # Cosine of the factors alone: a bias says how good an item is, not what it is like.
+        return cosines(self.item_factors, items)
+
+
+class FactorTrainer(ABC):
+    """What trains a `FactorModel`, as something that `train` drives."""
+
+    @abstractmethod
+    def factors(self) -> State:
+        """P, Q and c; the arrays that are trained themselves where they are on the CPU."""
+
+    @abstractmethod
+    def train_epoch(self, epoch: int, rng: np.random.Generator) -> Mapping[str, float]:
+        """One pass over the training data; see `Trainable`."""
+
+    def state(self) -> State:
+        return {name: array.copy() for name, array in self.factors().items()}
+
+    @abstractmethod
+    def restore(self, state: State) -> None:
+        """Goes back to what `state` gave."""

@@ -1,0 +1,175 @@
+"""Training of models that put what was chosen before what was not: what BPR and WARP share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from tastemap.data.histories import Histories
+from tastemap.kernels.blocks import STRATA, Blocks, cut_into_blocks, sorted_within_rows, user_strata
+from tastemap.nn.embedding_table import EmbeddingTable
+from tastemap.retrieval.factor_model import FactorTrainer
+from tastemap.training.loop import State
+from tastemap.training.module import generator_of
+
+__all__ = ["DotProduct", "PairKernelTrainer", "PairTorchTrainer"]
+
+
+class PairKernelTrainer(FactorTrainer):
+    """Compiled epochs on the CPU; a subclass writes `_epoch`. Memory beside the factors and the
+    histories: three int32 for each event, and a few numbers for each item.
+
+    Args:
+        histories: the events, [user rows]; unknown items are passed over.
+        n_items: item rows.
+        factors: length of the vectors.
+        deviation: of the first values of the vectors.
+        seed: of those.
+    """
+
+    def __init__(
+        self, histories: Histories, n_items: int, factors: int, deviation: float, seed: int
+    ) -> None:
+        self.offsets, self.items = histories.offsets, histories.items
+        self.P, self.Q = first_factors(histories, n_items, factors, deviation, seed)
+        self.c: NDArray[np.float32] = np.zeros(n_items, np.float32)
+        self.counts = np.bincount(self.items, minlength=n_items)
+        self.chosen = sorted_within_rows(self.offsets, self.items)
+        self.bounds = user_strata(self.offsets)
+
+    def factors(self) -> State:
+        return {"P": self.P, "Q": self.Q, "c": self.c}
+
+    def restore(self, state: State) -> None:
+        for name, array in self.factors().items():
+            array[...] = state[name]
+
+    def train_epoch(self, epoch: int, rng: np.random.Generator) -> Mapping[str, float]:
+        blocks = cut_into_blocks(self.offsets, self.items, self.bounds, self.counts, rng)
+        order, seed = rng.permutation(STRATA), rng.integers(1 << 63, dtype=np.uint64)
+        total, count = self._epoch(epoch, blocks, order, seed)
+        return {"train_loss": total / max(count, 1)}
+
+    @abstractmethod
+    def _epoch(
+        self, epoch: int, blocks: Blocks, order: NDArray[np.int64], seed: np.uint64
+    ) -> tuple[float, int]:
+        """One pass over the blocks; the sum of the losses, and of how many events."""
+
+
+class DotProduct(nn.Module):
+    """Scores p_u · q_i + c_i from tables with sparse gradients.
+
+    Attributes:
+        P, Q, c: tables [user rows, factors], [item rows, factors] and [item rows, 1].
+    """
+
+    def __init__(self, n_users: int, n_items: int, factors: int) -> None:
+        super().__init__()
+        self.P = EmbeddingTable(n_users, factors, initialize=nn.init.zeros_)
+        self.Q = EmbeddingTable(n_items, factors, initialize=nn.init.zeros_)
+        self.c = EmbeddingTable(n_items, 1, initialize=nn.init.zeros_)
+
+    def forward(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        """Scores of users int64 [B] for items int64 [B, n], float32 [B, n]."""
+        dot = torch.bmm(self.Q(items), self.P(users)[:, :, None])
+        scores: torch.Tensor = (dot + self.c(items))[..., 0]
+        return scores
+
+
+class PairTorchTrainer(FactorTrainer):
+    """Epochs of mini-batches by torch, on any device; a subclass writes `_loss`.
+
+    Args:
+        histories, n_items, factors, deviation, seed: see `PairKernelTrainer`.
+        batch_size: events in a step.
+        device: torch's name of it.
+    """
+
+    optimizer: torch.optim.Optimizer
+
+    def __init__(
+        self,
+        histories: Histories,
+        n_items: int,
+        factors: int,
+        deviation: float,
+        seed: int,
+        batch_size: int,
+        device: str,
+    ) -> None:
+        self.batch_size, self.device = batch_size, device
+        known = histories.items > 0
+        self.users, self.items = (
+            torch.from_numpy(column[known].astype(np.int64)).to(device)
+            for column in (histories.rows_of_events(), histories.items)
+        )
+        self.tables = DotProduct(len(histories), n_items, factors)
+        P, Q = first_factors(histories, n_items, factors, deviation, seed)
+        with torch.no_grad():
+            self.tables.P.weight.copy_(torch.from_numpy(P))
+            self.tables.Q.weight.copy_(torch.from_numpy(Q))
+        self.tables.to(device)
+
+    def factors(self) -> State:
+        t = self.tables
+        P, Q, c = (table.weight.detach().cpu().numpy() for table in (t.P, t.Q, t.c))
+        return {"P": P, "Q": Q, "c": c[:, 0]}
+
+    def restore(self, state: State) -> None:
+        with torch.no_grad():
+            for table, name in ((self.tables.P, "P"), (self.tables.Q, "Q"), (self.tables.c, "c")):
+                table.weight.copy_(torch.from_numpy(state[name]).reshape(table.weight.shape))
+
+    def train_epoch(self, epoch: int, rng: np.random.Generator) -> Mapping[str, float]:
+        self.optimizer.param_groups[0]["lr"] = self._rate(epoch)
+        generator = generator_of(rng, self.device)
+        order = torch.randperm(len(self.users), generator=generator, device=self.device)
+        total = torch.zeros((), device=self.device)
+        for batch in torch.split(order, self.batch_size):
+            users, items = self.users[batch], self.items[batch]
+            self.optimizer.zero_grad()
+            loss, penalty = self._loss(users, items, generator)
+            ((loss + penalty / 2) * len(batch)).backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            total += loss.detach() * len(batch)
+        return {"train_loss": total.item() / max(len(self.users), 1)}
+
+    @abstractmethod
+    def _rate(self, epoch: int) -> float:
+        """The learning rate of an epoch, from 0."""
+
+    @abstractmethod
+    def _loss(
+        self, users: torch.Tensor, items: torch.Tensor, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The mean loss of chosen pairs int64 [B] and [B], and the mean penalty."""
+
+    def _penalty(
+        self, users: torch.Tensor, items: torch.Tensor, vectors: float, biases: float
+    ) -> torch.Tensor:
+        """The weighted squares of what a batch touches, users [B] and items [...], over B."""
+        t = self.tables
+        squares = t.P(users).square().sum() + t.Q(items).square().sum()
+        biased = biases * t.c(items).square().sum()
+        penalty: torch.Tensor = (vectors * squares + biased) / len(users)
+        return penalty
+
+
+def first_factors(
+    histories: Histories, n_items: int, factors: int, deviation: float, seed: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Normal random vectors of users and items; 0 for users without events and for item row 0."""
+    rng = np.random.default_rng([seed, 0])
+    P = rng.standard_normal((len(histories), factors), np.float32)
+    P *= np.float32(deviation)
+    P[histories.counts == 0] = 0
+    Q = rng.standard_normal((n_items, factors), np.float32)
+    Q *= np.float32(deviation)
+    Q[0] = 0
+    return P, Q
