@@ -25,9 +25,9 @@ import tastemap as tm
 from benchmarks import results
 from tastemap.metrics import bootstrap_interval
 from tastemap.retrieval.gmf import GMF
-from tastemap.retrieval.ncf import NeuralCollaborativeFilter, Similarity, new_table
 from tastemap.retrieval.ncf_mlp import NCFMLP
 from tastemap.retrieval.neumf import NeuMF
+from tastemap.retrieval.parts.ncf import NeuralCollaborativeFilter, Similarity, new_table
 from tastemap.training.run import Run
 
 SUITE, DATASET = "ncf-study", "movielens-1m"
@@ -72,7 +72,7 @@ class DotProduct(GMF):
 
 @dataclass(frozen=True)
 class Contestant:
-    """A similarity function with the settings found for it on the validation part.
+    """A similarity function with its settings; `--search` shows how others do on validation.
 
     `share` of a vector's length are the predictive factors; the MLP with three layers needs vectors
     four times as long, NeuMF those of the MLP and of GMF.

@@ -24,7 +24,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "bce, uniform negatives": {"loss": "bce"},
     "bce, popularity^0.5": {"loss": "bce", "sampler": "popularity", "popularity_exponent": 0.5},
     "bce, popularity^1": {"loss": "bce", "sampler": "popularity", "popularity_exponent": 1.0},
-    "bce, uniform, propensity^0.5": {"loss": "bce", "propensity_exponent": 0.5},
 }
 
 
@@ -48,10 +47,10 @@ def measure(dataset: str, seeds: int, factors: int) -> dict[str, Any]:
         for title, options in VARIANTS.items():
             model = tm.MatrixFactorization(**options, factors=factors, seed=seed)
             model.fit(train, run=tm.Run(device="cpu", progress=False))
-            run = {"seed": seed, **_judged(model, split)}
-            runs[title].append(run)
-            shown = ", ".join(f"{name} {value:.4f}" for name, value in run.items())
-            print(f"{title}: {shown}", flush=True)
+            judged = _judged(model, split)
+            runs[title].append({"seed": seed, **judged})
+            shown = ", ".join(f"{name} {value:.4f}" for name, value in judged.items())
+            print(f"seed {seed}, {title}: {shown}", flush=True)
     variants = {
         title: {"parameters": {**options, "factors": factors}, "runs": runs[title]}
         for title, options in VARIANTS.items()

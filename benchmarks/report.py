@@ -439,7 +439,7 @@ def _ncf_study(found: list[Result]) -> str:
             f"- `{result['command']}`, {result['date']}, {result['machine']}, "
             f"{result['threads']} threads",
             f"- split {result['split']}; seed 0",
-            "- hyper-parameters, chosen on a validation part (each user's last but one):",
+            "- hyper-parameters, which had no search of their own in this study:",
         ]
         for about in result["settings"].values():
             given = about["hyperparameters"].items()

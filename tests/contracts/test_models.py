@@ -148,7 +148,7 @@ class TestAutoRec(RatingContract):
 
 class TestAutoRecOfUsers(RatingContract):
     model = "autorec"
-    settings = {"based_on": "user", "hidden_units": 100}
+    settings = {"based_on": "user", "hidden_units": 100, "learning_rate": 0.003}
     small_settings = {
         "hidden_units": 16,
         "regularization": 0.1,
@@ -202,7 +202,7 @@ class TestNeuMF(ModelContract):
 
 class TestCML(ModelContract):
     model = "cml"
-    settings = {"epochs": 15}
+    settings = {"epochs": 6, "factors": 64}
     small_settings = {"factors": 8, "epochs": 60, "batch_size": 32, "negatives": 5}
     ndcg_band = (0.20, 0.30)
 
@@ -210,7 +210,7 @@ class TestCML(ModelContract):
 class TestUser2Vec(ModelContract):
     model = "user2vec"
     settings = {"epochs": 15}
-    small_settings = {"factors": 8, "epochs": 40, "batch_size": 4, "learning_rate": 0.01}
+    small_settings = {"factors": 8, "epochs": 40, "batch_size": 4, "margin": 2.0}
     ndcg_band = (0.20, 0.32)
 
 
@@ -229,13 +229,14 @@ class TestIRGAN(ModelContract):
 
 class TestCFGAN(ModelContract):
     model = "cfgan"
-    settings = {"hidden": 64, "discriminator_hidden": 32, "epochs": 6, "learning_rate": 0.005}
+    settings = {"hidden": 64, "discriminator_hidden": 32, "epochs": 15, "learning_rate": 0.001}
     small_settings = {
         "hidden": 32,
         "discriminator_hidden": 16,
-        "epochs": 60,
+        "epochs": 150,
         "batch_size": 8,
-        "learning_rate": 0.01,
+        "learning_rate": 0.003,
+        "regularization": 0.01,
     }
     ndcg_band = (0.10, 0.32)
 

@@ -15,7 +15,12 @@ import tastemap as tm
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
 from tastemap.retrieval import mult_vae, rec_vae
-from tastemap.retrieval.autoencoders import HistoryAutoencoder, SparseLinear, SparseRows, noisy
+from tastemap.retrieval.parts.autoencoders import (
+    HistoryAutoencoder,
+    SparseLinear,
+    SparseRows,
+    noisy,
+)
 
 SMALL = {"hidden_dim": 12, "latent_dim": 6, "epochs": 2}
 MODELS = (tm.MultDAE, tm.MultVAE, tm.RecVAE)

@@ -26,7 +26,7 @@ def test_masks_hold_what_was_observed_and_a_share_of_the_rest() -> None:
 def fitted_game(liked_movies: tm.Dataset, **settings: float) -> Game:
     rows = liked_movies.histories.to_csr(len(liked_movies.items))
     torch.manual_seed(0)
-    model = CFGAN(regularization=0.0, learning_rate=0.01, **settings)
+    model = CFGAN(batch_size=64, regularization=0.0, learning_rate=0.01, **settings)
     return Game(Players(rows.shape[1], 8, 8), rows, model)
 
 
@@ -96,7 +96,9 @@ def test_scores_are_the_generators_output(liked_movies: tm.Dataset, based_on: st
 def test_a_stranger_is_answered_as_a_known_user_of_that_history(liked_movies: tm.Dataset) -> None:
     data = liked_movies.filter(min_user_events=100)
     sizes = {"hidden": 32, "discriminator_hidden": 16, "batch_size": 64, "learning_rate": 0.01}
-    model = CFGAN(**sizes, epochs=10, generator_steps=2, discriminator_steps=1).fit(data)
+    model = CFGAN(
+        based_on="item", **sizes, epochs=10, generator_steps=2, zero_weight=0.03, masking_ratio=0.7
+    ).fit(data)
     rows = np.arange(1, len(data.users))
     learned = model.score(model.data.queries(rows))[:, 1:]
     folded = model.score(Queries.of(model.histories.take(rows)))[:, 1:]

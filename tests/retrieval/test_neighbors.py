@@ -10,7 +10,7 @@ from test_ease import small_data
 import tastemap as tm
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
-from tastemap.retrieval.neighborhoods import best_neighbors
+from tastemap.retrieval.parts.neighborhoods import best_neighbors
 
 
 @pytest.mark.parametrize(("alpha", "beta"), [(1.0, 0.0), (0.6, 0.5)])
@@ -27,7 +27,7 @@ def test_rp3_beta_equals_three_steps_of_a_walk(alpha: float, beta: float) -> Non
 
 
 def test_best_neighbors_are_the_largest_above_zero(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tastemap.retrieval.neighborhoods._TILE", 7)
+    monkeypatch.setattr("tastemap.retrieval.parts.neighborhoods._TILE", 7)
     matrix = np.random.default_rng(0).standard_normal((20, 20)).astype(np.float32)
     found = best_neighbors(lambda rows: matrix[rows].copy(), 20, 4)
     for row in range(20):

@@ -11,7 +11,7 @@ from test_ease import small_data
 import tastemap as tm
 from tastemap.errors import DataError
 from tastemap.kernels.slim import slim_weights
-from tastemap.retrieval.activity import damp_active_users
+from tastemap.retrieval.parts.activity import damp_active_users
 
 
 def choices(users: int = 80, items: int = 30, seed: int = 0) -> np.ndarray:

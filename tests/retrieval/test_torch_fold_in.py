@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from tastemap.data.histories import Histories
-from tastemap.retrieval.torch_fold_in import Pairs, fold_in, negatives_of
+from tastemap.retrieval.parts.torch_fold_in import Pairs, fold_in, negatives_of
 
 N_ITEMS, DIM = 60, 5
 
@@ -114,7 +114,7 @@ def test_histories_do_not_mix(
     backwards = fitted(histories.take(np.arange(len(histories))[::-1]))
     torch.testing.assert_close(backwards.flip(0), together, atol=1e-6, rtol=1e-6)
     # Tiles smaller than the longest history change nothing either.
-    monkeypatch.setattr("tastemap.retrieval.torch_fold_in._TILE_PAIRS", 20 * 4 * 8)
+    monkeypatch.setattr("tastemap.retrieval.parts.torch_fold_in._TILE_PAIRS", 20 * 4 * 8)
     torch.testing.assert_close(fitted(histories), together, atol=1e-6, rtol=1e-6)
     assert (together[2] == 0).all() and (together[0] != 0).all()
 

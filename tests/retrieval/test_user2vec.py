@@ -13,7 +13,7 @@ import pytest
 import tastemap as tm
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
-from tastemap.retrieval.attributes import Attributes
+from tastemap.retrieval.parts.attributes import Attributes
 from tastemap.retrieval.user2vec import User2Vec
 
 TABLE = pl.DataFrame(

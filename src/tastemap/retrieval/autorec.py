@@ -22,8 +22,8 @@ from tastemap.kernels.autorec import (
     ridge_fold_in,
 )
 from tastemap.retrieval.base import cosines
-from tastemap.retrieval.fitting import fit_in_epochs
-from tastemap.retrieval.rating_vectors import RatingVectors, rating_scale
+from tastemap.retrieval.parts.fitting import fit_in_epochs
+from tastemap.retrieval.parts.rating_vectors import RatingVectors, rating_scale
 from tastemap.training.loop import State, Training
 from tastemap.training.run import Run
 

@@ -15,9 +15,9 @@ from tastemap.hyperparameters import hyperparameter
 from tastemap.kernels.blocks import Blocks
 from tastemap.kernels.bpr import bpr_epoch, bpr_fold_in
 from tastemap.losses.bpr import bpr
-from tastemap.retrieval.factor_model import FactorModel
-from tastemap.retrieval.fitting import fit_in_epochs
-from tastemap.retrieval.pairwise import PairKernelTrainer, PairTorchTrainer
+from tastemap.retrieval.parts.factor_model import FactorModel
+from tastemap.retrieval.parts.fitting import fit_in_epochs
+from tastemap.retrieval.parts.pairwise import PairKernelTrainer, PairTorchTrainer
 from tastemap.sampling.hard import HardSampler
 from tastemap.sampling.uniform import UniformSampler
 from tastemap.training.loop import Training

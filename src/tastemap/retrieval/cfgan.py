@@ -18,8 +18,8 @@ from tastemap.data.queries import Holdout, Queries
 from tastemap.hyperparameters import hyperparameter
 from tastemap.kernels.als import gram, half_step
 from tastemap.retrieval.base import VectorRetriever, cosines
-from tastemap.retrieval.fitting import fit_in_epochs
-from tastemap.retrieval.fold_in import unchanged_since
+from tastemap.retrieval.parts.fitting import fit_in_epochs
+from tastemap.retrieval.parts.fold_in import unchanged_since
 from tastemap.training.loop import State, Training
 from tastemap.training.module import ModuleTrainer, generator_of
 from tastemap.training.run import Run
@@ -66,31 +66,31 @@ class CFGAN(VectorRetriever):
     learned: ClassVar[tuple[str, ...]] = ("user_vectors", "vectors", "encoder")
 
     based_on: Literal["item", "user"] = hyperparameter(
-        default="item", help="whose purchase vectors are generated"
+        default="user", help="whose purchase vectors are generated"
     )
     hidden: int = hyperparameter(
-        default=400, help="width of the generator's hidden layer", ge=1, log=True
+        default=200, help="width of the generator's hidden layer", ge=1, log=True
     )
     discriminator_hidden: int = hyperparameter(
         default=125, help="width of the discriminator's hidden layer", ge=1, log=True
     )
     zero_weight: float = hyperparameter(
-        default=0.03, help="α, the weight of zero reconstruction; 0 for none", ge=0, log=True
+        default=0.3, help="α, the weight of zero reconstruction; 0 for none", ge=0, log=True
     )
     zero_ratio: float = hyperparameter(
         default=0.7, help="share of what was not observed that is drawn towards 0", ge=0, le=1
     )
     masking_ratio: float = hyperparameter(
-        default=0.7, help="share of what was not observed that the discriminator sees", ge=0, le=1
+        default=0.1, help="share of what was not observed that the discriminator sees", ge=0, le=1
     )
     generator_steps: int = hyperparameter(
-        default=4, help="passes over the rows for the generator in an epoch", ge=1
+        default=1, help="passes over the rows for the generator in an epoch", ge=1
     )
     discriminator_steps: int = hyperparameter(
-        default=2, help="passes over the rows for the discriminator in an epoch", ge=1
+        default=1, help="passes over the rows for the discriminator in an epoch", ge=1
     )
-    epochs: int = hyperparameter(default=200, help="rounds of both players", ge=1, log=True)
-    learning_rate: float = hyperparameter(default=1e-4, help="Adam's step size", gt=0, log=True)
+    epochs: int = hyperparameter(default=25, help="rounds of both players", ge=1, log=True)
+    learning_rate: float = hyperparameter(default=3e-4, help="Adam's step size", gt=0, log=True)
     regularization: float = hyperparameter(
         default=0.001, help="L2 penalty on the generator", ge=0, log=True
     )
@@ -99,7 +99,7 @@ class CFGAN(VectorRetriever):
     )
     batch_size: int = hyperparameter(default=32, help="rows in a step", ge=1, log=True)
     patience: int = hyperparameter(
-        default=20, help="with validation: stop after so many epochs without a better one", ge=1
+        default=10, help="with validation: stop after so many epochs without a better one", ge=1
     )
     seed: int = hyperparameter(default=0, help="of all random numbers", ge=0)
 

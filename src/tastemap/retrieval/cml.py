@@ -15,10 +15,11 @@ from tastemap.data.histories import Histories
 from tastemap.data.queries import Holdout, Queries
 from tastemap.hyperparameters import hyperparameter
 from tastemap.losses import triplet
+from tastemap.nn.rowwise_adagrad import RowwiseAdagrad
 from tastemap.retrieval.base import VectorRetriever
-from tastemap.retrieval.fitting import fit_in_epochs
-from tastemap.retrieval.fold_in import unchanged_since
-from tastemap.retrieval.torch_fold_in import Pairs, fold_in
+from tastemap.retrieval.parts.fitting import fit_in_epochs
+from tastemap.retrieval.parts.fold_in import unchanged_since
+from tastemap.retrieval.parts.torch_fold_in import Pairs, fold_in
 from tastemap.sampling.uniform import UniformSampler
 from tastemap.training.loop import State, Training
 from tastemap.training.module import ModuleTrainer, generator_of
@@ -38,9 +39,9 @@ class CML(VectorRetriever):
     of the drawn that violate the margin, times the number of items (eq. 2 and section 3.2). C is
     the covariance of the dimensions over the vectors of a batch, which λ keeps from being redundant
     (section 3.4; the squares of its entries are ours, as the printed formula mixes a norm and a
-    squared norm). Vectors longer than 1 are cut to 1 after each step (eq. 3), and Adagrad
-    takes the steps, as in section 3.5. That of the drawn only the nearest counts is in the authors'
-    code. The part on item features (section 3.3) is left out.
+    squared norm). Vectors longer than 1 are cut to 1 after each step (eq. 3), and Adagrad takes the
+    steps, as in section 3.5, here with one accumulator a row. That of the drawn only the nearest
+    counts is in the authors' code. The part on item features (section 3.3) is left out.
 
     A user whose history has not changed since training has the vector learned in training. To every
     other history one is fitted with the items held fixed.
@@ -55,7 +56,7 @@ class CML(VectorRetriever):
     paper: ClassVar[str] = "Hsieh et al. 2017, Collaborative Metric Learning (WWW)"
     learned: ClassVar[tuple[str, ...]] = ("user_vectors", "vectors")
 
-    factors: int = hyperparameter(default=64, help="length of the vectors", ge=1, log=True)
+    factors: int = hyperparameter(default=128, help="length of the vectors", ge=1, log=True)
     margin: float = hyperparameter(
         default=2.0, help="how much farther away others shall be, in squared distance", gt=0
     )
@@ -63,9 +64,9 @@ class CML(VectorRetriever):
         default=5, help="items drawn for a chosen one, of which the nearest counts", ge=1, log=True
     )
     regularization: float = hyperparameter(
-        default=1.0, help="λ, the penalty on covariance between dimensions", ge=0, log=True
+        default=10.0, help="λ, the penalty on covariance between dimensions", ge=0, log=True
     )
-    epochs: int = hyperparameter(default=20, help="passes over the events", ge=1, log=True)
+    epochs: int = hyperparameter(default=15, help="passes over the events", ge=1, log=True)
     learning_rate: float = hyperparameter(default=0.1, help="Adagrad's step size", gt=0, log=True)
     batch_size: int = hyperparameter(default=512, help="events in a step", ge=1, log=True)
     patience: int = hyperparameter(
@@ -181,7 +182,7 @@ class _Trainer(ModuleTrainer):
             torch.from_numpy(rows.astype(np.int64)).to(self.device) for rows in (users, items)
         )
         self.sampler = UniformSampler(ball.items.num_embeddings, self.users, self.items)
-        self.optimizer = torch.optim.Adagrad(ball.parameters(), lr=model.learning_rate)
+        self.optimizer = RowwiseAdagrad(ball.parameters(), model.learning_rate)
 
     def train_epoch(self, epoch: int, rng: np.random.Generator) -> Mapping[str, float]:
         random = generator_of(rng, self.device)

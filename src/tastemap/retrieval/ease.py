@@ -14,8 +14,8 @@ from tastemap.data.queries import Holdout, Queries
 from tastemap.errors import DataError
 from tastemap.hyperparameters import hyperparameter
 from tastemap.kernels.ease import sum_rows
-from tastemap.retrieval.activity import damp_active_users
 from tastemap.retrieval.base import Retriever
+from tastemap.retrieval.parts.activity import damp_active_users
 from tastemap.training.run import Run
 
 __all__ = ["EASE"]

@@ -15,9 +15,9 @@ from tastemap.data.queries import Holdout, Queries
 from tastemap.hyperparameters import hyperparameter
 from tastemap.kernels import mf
 from tastemap.kernels.funk_svd import funk_add, funk_epoch, funk_fold_in
-from tastemap.retrieval.fitting import fit_in_epochs
-from tastemap.retrieval.rating_training import NetworkTrainer, RatingNetwork, TableTrainer
-from tastemap.retrieval.rating_vectors import RatingVectors, known_ratings
+from tastemap.retrieval.parts.fitting import fit_in_epochs
+from tastemap.retrieval.parts.rating_training import NetworkTrainer, RatingNetwork, TableTrainer
+from tastemap.retrieval.parts.rating_vectors import RatingVectors, known_ratings
 from tastemap.training.loop import State, Training
 from tastemap.training.run import Run
 

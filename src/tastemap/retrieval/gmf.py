@@ -11,7 +11,7 @@ from torch import nn
 
 from tastemap.data.queries import Queries
 from tastemap.retrieval.base import VectorRetriever
-from tastemap.retrieval.ncf import NeuralCollaborativeFilter, Similarity, new_table
+from tastemap.retrieval.parts.ncf import NeuralCollaborativeFilter, Similarity, new_table
 
 __all__ = ["GMF", "GMFNetwork"]
 

@@ -14,10 +14,10 @@ from tastemap.data.histories import Histories
 from tastemap.data.queries import Holdout, Queries
 from tastemap.hyperparameters import hyperparameter
 from tastemap.retrieval.base import VectorRetriever, cosines
-from tastemap.retrieval.fitting import fit_in_epochs
-from tastemap.retrieval.fold_in import unchanged_since
 from tastemap.retrieval.irgan_training import EventTrainer, Game, Players, Pretraining
-from tastemap.retrieval.torch_fold_in import Pairs, fold_in
+from tastemap.retrieval.parts.fitting import fit_in_epochs
+from tastemap.retrieval.parts.fold_in import unchanged_since
+from tastemap.retrieval.parts.torch_fold_in import Pairs, fold_in
 from tastemap.training.loop import State, Training
 from tastemap.training.run import Run
 
@@ -76,7 +76,7 @@ class IRGAN(VectorRetriever):
         default=1, help="passes over the users for the generator in a round", ge=1
     )
     learning_rate: float = hyperparameter(
-        default=0.001, help="Adam's step size in the game", gt=0, log=True
+        default=1e-4, help="Adam's step size in the game", gt=0, log=True
     )
     pretraining_rate: float = hyperparameter(
         default=0.003, help="Adam's step size in pre-training", gt=0, log=True

@@ -16,8 +16,8 @@ from tastemap.data.histories import Histories
 from tastemap.data.queries import Holdout
 from tastemap.hyperparameters import hyperparameter
 from tastemap.kernels.logistic_mf import logistic_step, logistic_step_torch
-from tastemap.retrieval.factor_model import FactorModel, FactorTrainer
-from tastemap.retrieval.fitting import fit_in_epochs
+from tastemap.retrieval.parts.factor_model import FactorModel, FactorTrainer
+from tastemap.retrieval.parts.fitting import fit_in_epochs
 from tastemap.training.loop import State, Training
 from tastemap.training.run import Run
 

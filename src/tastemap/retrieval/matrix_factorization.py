@@ -16,8 +16,6 @@ from tastemap.hyperparameters import hyperparameter
 from tastemap.kernels.bpr import bpr_fold_in
 from tastemap.kernels.mf_fold_in import mse_fold_in
 from tastemap.retrieval.base import VectorRetriever, cosines
-from tastemap.retrieval.fitting import fit_in_epochs
-from tastemap.retrieval.fold_in import unchanged_since
 from tastemap.retrieval.matrix_factorization_fold_in import huber_fold_in, ranking_fold_in
 from tastemap.retrieval.matrix_factorization_softmax import SoftmaxTrainer
 from tastemap.retrieval.matrix_factorization_torch import TorchTrainer
@@ -26,6 +24,8 @@ from tastemap.retrieval.matrix_factorization_training import (
     Settings,
     TableTrainer,
 )
+from tastemap.retrieval.parts.fitting import fit_in_epochs
+from tastemap.retrieval.parts.fold_in import unchanged_since
 from tastemap.training.loop import State, Training
 from tastemap.training.run import Run
 
@@ -71,9 +71,9 @@ class MatrixFactorization(VectorRetriever):
       which pays where there are very many items.
 
     With `propensity_exponent` γ > 0 a chosen item i weighs 1 / (n_i / max n)^γ, at most 10, since
-    popular items get chosen for being seen (Saito et al. 2020); recommendations are then less
-    popular ones. The `sampler` does the opposite where it draws what is popular as a negative less
-    often than it is chosen.
+    popular items get chosen for being seen (Saito et al. 2020). Recommendations are then less
+    popular and of more kinds, and so they are with negatives drawn by popularity, whose scores fall
+    by ln q; for the sampled softmax, which is corrected for q, that changes nothing.
 
     On the CPU compiled kernels train "mse" and plain "bpr", and torch the others and on other
     devices: by SGD, but "bce" and the softmaxes by Adam.

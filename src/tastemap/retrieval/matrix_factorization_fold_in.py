@@ -13,7 +13,7 @@ from tastemap.kernels.mf_fold_in import mse_fold_in
 from tastemap.losses.softmax import softmax_losses
 from tastemap.retrieval.matrix_factorization_torch import propensity_weights
 from tastemap.retrieval.matrix_factorization_training import Settings
-from tastemap.retrieval.torch_fold_in import Pairs, fold_in
+from tastemap.retrieval.parts.torch_fold_in import Pairs, fold_in
 from tastemap.sampling.popularity import popularity_of
 
 __all__ = ["huber_fold_in", "ranking_fold_in"]

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tastemap.hyperparameters import hyperparameter
-from tastemap.retrieval.ncf import NeuralCollaborativeFilter, Similarity, new_table
+from tastemap.retrieval.parts.ncf import NeuralCollaborativeFilter, Similarity, new_table
 
 __all__ = ["NCFMLP", "MLPNetwork", "Tower"]
 

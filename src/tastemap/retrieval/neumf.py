@@ -13,8 +13,8 @@ from tastemap.data.dataset import Dataset
 from tastemap.data.queries import Holdout
 from tastemap.hyperparameters import hyperparameter
 from tastemap.retrieval.gmf import GMF, GMFNetwork
-from tastemap.retrieval.ncf import NeuralCollaborativeFilter, Similarity, new_table
 from tastemap.retrieval.ncf_mlp import NCFMLP, MLPNetwork, Tower
+from tastemap.retrieval.parts.ncf import NeuralCollaborativeFilter, Similarity, new_table
 from tastemap.training.run import Run
 
 __all__ = ["NeuMF", "NeuMFNetwork"]

@@ -15,9 +15,9 @@ from tastemap.data.queries import Holdout, Queries
 from tastemap.errors import DataError
 from tastemap.hyperparameters import hyperparameter
 from tastemap.kernels.nmf import nmf_half_step, nmf_half_step_torch
-from tastemap.retrieval.fitting import fit_in_epochs
-from tastemap.retrieval.rating_training import TableTrainer
-from tastemap.retrieval.rating_vectors import RatingVectors, known_ratings
+from tastemap.retrieval.parts.fitting import fit_in_epochs
+from tastemap.retrieval.parts.rating_training import TableTrainer
+from tastemap.retrieval.parts.rating_vectors import RatingVectors, known_ratings
 from tastemap.training.loop import State, Training
 from tastemap.training.module import ModuleTrainer
 from tastemap.training.run import Run

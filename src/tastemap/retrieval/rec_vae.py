@@ -15,7 +15,7 @@ from torch.nn import functional
 from tastemap.data.dataset import Dataset
 from tastemap.data.queries import Holdout
 from tastemap.hyperparameters import hyperparameter
-from tastemap.retrieval.autoencoders import (
+from tastemap.retrieval.parts.autoencoders import (
     AutoencoderNetwork,
     HistoryAutoencoder,
     SparseLinear,
@@ -23,7 +23,7 @@ from tastemap.retrieval.autoencoders import (
     noisy,
     one_pass,
 )
-from tastemap.retrieval.fitting import fit_in_epochs
+from tastemap.retrieval.parts.fitting import fit_in_epochs
 from tastemap.training.loop import Training
 from tastemap.training.module import ModuleTrainer, generator_of
 from tastemap.training.run import Run

@@ -13,7 +13,7 @@ from tastemap.data.queries import Holdout, Queries
 from tastemap.hyperparameters import hyperparameter
 from tastemap.kernels.neighbors import sum_neighbors
 from tastemap.retrieval.base import Retriever
-from tastemap.retrieval.neighborhoods import best_neighbors
+from tastemap.retrieval.parts.neighborhoods import best_neighbors
 from tastemap.training.run import Run
 
 __all__ = ["RP3Beta"]

@@ -13,8 +13,8 @@ from tastemap.errors import DataError
 from tastemap.hyperparameters import hyperparameter
 from tastemap.kernels.neighbors import sum_neighbors
 from tastemap.kernels.slim import slim_weights
-from tastemap.retrieval.activity import damp_active_users
 from tastemap.retrieval.base import Retriever
+from tastemap.retrieval.parts.activity import damp_active_users
 from tastemap.training.run import Run
 
 __all__ = ["SLIM"]

@@ -16,14 +16,14 @@ from tastemap.data.queries import Holdout
 from tastemap.hyperparameters import hyperparameter
 from tastemap.kernels.mf_fold_in import mse_fold_in
 from tastemap.kernels.svdpp import block_size_of, implicit_sums, svdpp_epoch
-from tastemap.retrieval.fitting import fit_in_epochs
-from tastemap.retrieval.rating_training import (
+from tastemap.retrieval.parts.fitting import fit_in_epochs
+from tastemap.retrieval.parts.rating_training import (
     NetworkTrainer,
     RatingNetwork,
     TableTrainer,
     falling,
 )
-from tastemap.retrieval.rating_vectors import RatingVectors, known_ratings
+from tastemap.retrieval.parts.rating_vectors import RatingVectors, known_ratings
 from tastemap.training.loop import State, Training
 from tastemap.training.run import Run
 

@@ -16,9 +16,9 @@ from tastemap.hyperparameters import hyperparameter
 from tastemap.kernels.svdpp import implicit_sums
 from tastemap.kernels.time_svdpp import Days, Events, Items, Rates, Users, time_svdpp_fold_in
 from tastemap.retrieval.base import VectorRetriever, cosines
-from tastemap.retrieval.fitting import fit_in_epochs
-from tastemap.retrieval.fold_in import unchanged_since
-from tastemap.retrieval.rating_vectors import known_ratings, rating_scale
+from tastemap.retrieval.parts.fitting import fit_in_epochs
+from tastemap.retrieval.parts.fold_in import unchanged_since
+from tastemap.retrieval.parts.rating_vectors import known_ratings, rating_scale
 from tastemap.retrieval.time_svdpp_training import trainer_of
 from tastemap.training.loop import State, Training
 from tastemap.training.run import Run

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tastemap.kernels.svdpp import block_size_of
 from tastemap.kernels.time_svdpp import Days, Events, Items, Users, time_svdpp_epoch
-from tastemap.retrieval.rating_training import (
+from tastemap.retrieval.parts.rating_training import (
     NetworkTrainer,
     RatingNetwork,
     TableTrainer,

@@ -14,9 +14,9 @@ from scipy.sparse import csr_array
 from tastemap.data.dataset import Dataset
 from tastemap.data.queries import Holdout, Queries
 from tastemap.hyperparameters import hyperparameter
-from tastemap.retrieval.attributes import Attributes
 from tastemap.retrieval.base import VectorRetriever, cosines
-from tastemap.retrieval.fitting import fit_in_epochs
+from tastemap.retrieval.parts.attributes import Attributes
+from tastemap.retrieval.parts.fitting import fit_in_epochs
 from tastemap.retrieval.user2vec_training import Towers, TripletTrainer
 from tastemap.training.loop import State, Training
 from tastemap.training.run import Run

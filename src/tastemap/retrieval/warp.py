@@ -16,9 +16,9 @@ from tastemap.kernels.blocks import Blocks
 from tastemap.kernels.warp import warp_epoch, warp_fold_in
 from tastemap.losses.warp import warp_of_trials
 from tastemap.nn.optimizers import RowwiseAdagrad, sparse_sgd
-from tastemap.retrieval.factor_model import FactorModel
-from tastemap.retrieval.fitting import fit_in_epochs
-from tastemap.retrieval.pairwise import PairKernelTrainer, PairTorchTrainer
+from tastemap.retrieval.parts.factor_model import FactorModel
+from tastemap.retrieval.parts.fitting import fit_in_epochs
+from tastemap.retrieval.parts.pairwise import PairKernelTrainer, PairTorchTrainer
 from tastemap.sampling.uniform import UniformSampler
 from tastemap.training.loop import Training
 from tastemap.training.run import Run

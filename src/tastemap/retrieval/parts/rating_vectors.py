@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
 from tastemap.retrieval.base import VectorRetriever, cosines
-from tastemap.retrieval.fold_in import unchanged_since
+from tastemap.retrieval.parts.fold_in import unchanged_since
 
 __all__ = ["RatingVectors", "known_ratings", "rating_scale"]
 

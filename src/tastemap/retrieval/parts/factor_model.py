@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
 from tastemap.retrieval.base import VectorRetriever, cosines
-from tastemap.retrieval.fold_in import unchanged_since
+from tastemap.retrieval.parts.fold_in import unchanged_since
 from tastemap.training.loop import State
 
 __all__ = ["FactorModel", "FactorTrainer"]

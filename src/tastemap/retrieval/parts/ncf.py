@@ -18,10 +18,10 @@ from tastemap.data.histories import Histories
 from tastemap.data.queries import Holdout, Queries
 from tastemap.hyperparameters import hyperparameter
 from tastemap.losses import bce
-from tastemap.retrieval.fitting import fit_in_epochs
-from tastemap.retrieval.fold_in import unchanged_since
-from tastemap.retrieval.neural import NeuralRetriever
-from tastemap.retrieval.torch_fold_in import Pairs, fold_in
+from tastemap.retrieval.parts.fitting import fit_in_epochs
+from tastemap.retrieval.parts.fold_in import unchanged_since
+from tastemap.retrieval.parts.neural import NeuralRetriever
+from tastemap.retrieval.parts.torch_fold_in import Pairs, fold_in
 from tastemap.sampling.uniform import UniformSampler
 from tastemap.training.loop import Training
 from tastemap.training.module import ModuleTrainer, generator_of

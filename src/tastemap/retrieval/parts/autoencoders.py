@@ -17,7 +17,7 @@ from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
 from tastemap.losses.multinomial import multinomial
 from tastemap.retrieval.base import VectorRetriever, cosines
-from tastemap.retrieval.neural import NeuralRetriever
+from tastemap.retrieval.parts.neural import NeuralRetriever
 
 __all__ = [
     "AutoencoderNetwork",

@@ -13,7 +13,7 @@ from torch import nn
 from tastemap.data.histories import Histories
 from tastemap.kernels.blocks import STRATA, Blocks, cut_into_blocks, sorted_within_rows, user_strata
 from tastemap.nn.embedding_table import EmbeddingTable
-from tastemap.retrieval.factor_model import FactorTrainer
+from tastemap.retrieval.parts.factor_model import FactorTrainer
 from tastemap.training.loop import State
 from tastemap.training.module import generator_of
 
