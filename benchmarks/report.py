@@ -89,7 +89,8 @@ def _quality(
     best = {key: best_of(values) for key, values in means.items()}
     rows = []
     for number, entry in enumerate(entries):
-        cells = [entry["title"]]
+        few = len(entry["runs"]) < len(result["splits"]) and len(entry["runs"])
+        cells = [entry["title"] + (f" ({few} seed{'s' * (few > 1)})" if few else "")]
         for key in columns:
             values = [run[key] for run in entry["runs"]]
             text = f"{means[key][number]:.4f}"
@@ -376,14 +377,14 @@ def _about(result: Result) -> list[str]:
     hashes = [f"{seed}: {digest}" for seed, digest in result["splits"].items()]
     if len(set(result["splits"].values())) == 1:
         hashes = [next(iter(result["splits"].values()))]
-    runs = entries[0][1]["runs"]
+    seeds = sorted({run["seed"] for _, entry in entries for run in entry["runs"]})
     settings = [
         f"    - {entry['title']}: {ALL[name].note}{_given(entry)}" for name, entry in entries
     ]
     return [
         f"- `{result['command']}`, {result['date']}, {result['machine']}, "
         f"{result['threads']} threads",
-        f"- split {', '.join(hashes)}; seeds {', '.join(str(run['seed']) for run in runs)}",
+        f"- split {', '.join(hashes)}; seeds {', '.join(map(str, seeds))}",
         f"- {', '.join(f'{name} {v}' for name, v in sorted(versions.items()))}",
         "- hyper-parameters:",
         *settings,

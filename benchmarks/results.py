@@ -21,7 +21,7 @@ def write(suite: str, dataset: str, result: dict[str, Any], folder: Path = FOLDE
     about = {
         "suite": suite,
         "dataset": dataset,
-        "command": " ".join(["python -m benchmarks.run", *sys.argv[1:]]),
+        "command": " ".join(["python -m benchmarks.run", *_without_contenders(sys.argv[1:])]),
         "date": datetime.now(UTC).date().isoformat(),
         "machine": machine(),
         "threads": THREADS,
@@ -30,10 +30,20 @@ def write(suite: str, dataset: str, result: dict[str, Any], folder: Path = FOLDE
     path = folder / f"{suite}-{dataset}.json"
     if path.exists() and "contenders" in result:
         old = json.loads(path.read_text())
-        if old.get("splits") == {str(seed): digest for seed, digest in result["splits"].items()}:
-            result = {**result, "contenders": {**old["contenders"], **result["contenders"]}}
+        splits = {str(seed): digest for seed, digest in result["splits"].items()}
+        # A slow contender may have had fewer seeds than the others.
+        if splits.items() <= old.get("splits", {}).items():
+            contenders = {**old["contenders"], **result["contenders"]}
+            result = {**result, "splits": old["splits"], "contenders": contenders}
     path.write_text(json.dumps(_rounded({**about, **result}), indent=1) + "\n")
     return path
+
+
+def _without_contenders(arguments: list[str]) -> Iterator[str]:
+    """The command that runs all, since what others have measured stands beside it."""
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        if "--contender" not in (before, argument):
+            yield argument
 
 
 def read(folder: Path = FOLDER) -> dict[tuple[str, str], dict[str, Any]]:

@@ -20,7 +20,9 @@ def unchanged_since(trained: Histories, queries: Queries) -> NDArray[np.bool_]:
     """
     asked = queries.histories
     users = np.where(queries.users < len(trained), queries.users, 0)
-    same = (users > 0) & (asked.counts == trained.counts[users])
+    # Of those asked alone: `counts` would go through all users for every request.
+    counts = trained.offsets[users + 1] - trained.offsets[users]
+    same = (users > 0) & (asked.counts == counts)
     rows = np.flatnonzero(same)
     a, b = asked.take(rows), trained.take(users[rows])
     differs = (a.items != b.items) | (a.values != b.values)
