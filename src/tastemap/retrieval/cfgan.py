@@ -19,7 +19,7 @@ from tastemap.hyperparameters import hyperparameter
 from tastemap.kernels.als import gram, half_step
 from tastemap.retrieval.base import VectorRetriever, cosines
 from tastemap.retrieval.parts.fitting import fit_in_epochs
-from tastemap.retrieval.parts.fold_in import unchanged_since
+from tastemap.retrieval.parts.fold_in import learned_or_folded
 from tastemap.training.loop import State, Training
 from tastemap.training.module import ModuleTrainer, generator_of
 from tastemap.training.run import Run
@@ -150,11 +150,8 @@ class CFGAN(VectorRetriever):
         if self.based_on == "user":
             observed = queries.histories.to_csr(len(self.vectors))
             return _hidden(observed, self.encoder, self.encoder[0])
-        unchanged = unchanged_since(self.histories, queries)
-        vectors = np.empty((len(queries), self.vectors.shape[1]), np.float32)
-        vectors[unchanged] = self.user_vectors[queries.users[unchanged]]
-        vectors[~unchanged] = self._fold_in(queries.histories.take(np.flatnonzero(~unchanged)))
-        return vectors
+        learned, n_items = self.user_vectors, len(self.vectors)
+        return learned_or_folded(self.histories, queries, learned, n_items, self._fold_in)
 
     def _fold_in(self, histories: Histories) -> NDArray[np.float32]:
         """Rows of the output layer for histories, float32 [B, hidden + 1]."""

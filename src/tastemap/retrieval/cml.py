@@ -18,7 +18,7 @@ from tastemap.losses import triplet
 from tastemap.nn.rowwise_adagrad import RowwiseAdagrad
 from tastemap.retrieval.base import VectorRetriever
 from tastemap.retrieval.parts.fitting import fit_in_epochs
-from tastemap.retrieval.parts.fold_in import unchanged_since
+from tastemap.retrieval.parts.fold_in import learned_or_folded
 from tastemap.retrieval.parts.torch_fold_in import Pairs, fold_in
 from tastemap.sampling.uniform import UniformSampler
 from tastemap.training.loop import State, Training
@@ -108,13 +108,8 @@ class CML(VectorRetriever):
 
     def places(self, queries: Queries) -> NDArray[np.float32]:
         """u, where in the ball each query is, float32 [B, factors]."""
-        places = np.zeros((len(queries), self.factors), np.float32)
-        unchanged = unchanged_since(self.histories, queries)
-        places[unchanged] = self.user_vectors[queries.users[unchanged]]
-        histories = queries.histories.take(np.flatnonzero(~unchanged))
-        known = (histories.items > 0) & (histories.items < len(self.vectors))
-        places[~unchanged] = self._fold_in(histories.select(known))
-        return places
+        learned, n_items = self.user_vectors, len(self.vectors)
+        return learned_or_folded(self.histories, queries, learned, n_items, self._fold_in)
 
     def _fold_in(self, histories: Histories) -> NDArray[np.float32]:
         """u of histories without unknown items, float32 [B, factors]."""

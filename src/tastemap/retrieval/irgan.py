@@ -16,7 +16,7 @@ from tastemap.hyperparameters import hyperparameter
 from tastemap.retrieval.base import VectorRetriever, cosines
 from tastemap.retrieval.irgan_training import EventTrainer, Game, Players, Pretraining
 from tastemap.retrieval.parts.fitting import fit_in_epochs
-from tastemap.retrieval.parts.fold_in import unchanged_since
+from tastemap.retrieval.parts.fold_in import learned_or_folded
 from tastemap.retrieval.parts.torch_fold_in import Pairs, fold_in
 from tastemap.training.loop import State, Training
 from tastemap.training.run import Run
@@ -138,16 +138,11 @@ class IRGAN(VectorRetriever):
         return self.vectors
 
     def encode_queries(self, queries: Queries) -> NDArray[np.float32]:
-        vectors = np.ones((len(queries), self.vectors.shape[1]), np.float32)
-        unchanged = unchanged_since(self.histories, queries)
-        vectors[unchanged] = self.user_vectors[queries.users[unchanged]]
-        histories = queries.histories.take(np.flatnonzero(~unchanged))
-        known = (histories.items > 0) & (histories.items < len(self.vectors))
-        vectors[~unchanged, :-1] = self._fold_in(histories.select(known))
-        return vectors
+        learned, n_items = self.user_vectors, len(self.vectors)
+        return learned_or_folded(self.histories, queries, learned, n_items, self._fold_in)
 
     def _fold_in(self, histories: Histories) -> NDArray[np.float32]:
-        """p_u of histories without unknown items, float32 [B, factors]."""
+        """(p_u, 1) of histories without unknown items, float32 [B, factors + 1]."""
         q, b = torch.from_numpy(self.vectors[1:, :-1]), torch.from_numpy(self.vectors[1:, -1])
 
         def losses(users: torch.Tensor, pairs: Pairs) -> torch.Tensor:
@@ -164,7 +159,7 @@ class IRGAN(VectorRetriever):
             negatives=0,
             seed=self.seed,
         ).numpy()
-        return found
+        return np.column_stack([found, np.ones(len(found), np.float32)])
 
     def similarity(self, items: NDArray[np.int32]) -> NDArray[np.float32]:
         # Cosine of the factors alone: a bias says how good an item is, not what it is like.

@@ -15,7 +15,7 @@ from tastemap.errors import ParameterError
 from tastemap.hyperparameters import hyperparameter
 from tastemap.kernels.bpr import bpr_fold_in
 from tastemap.kernels.mf_fold_in import mse_fold_in
-from tastemap.retrieval.base import VectorRetriever, cosines
+from tastemap.retrieval.base import VectorRetriever
 from tastemap.retrieval.matrix_factorization_fold_in import huber_fold_in, ranking_fold_in
 from tastemap.retrieval.matrix_factorization_softmax import SoftmaxTrainer
 from tastemap.retrieval.matrix_factorization_torch import TorchTrainer
@@ -25,7 +25,7 @@ from tastemap.retrieval.matrix_factorization_training import (
     TableTrainer,
 )
 from tastemap.retrieval.parts.fitting import fit_in_epochs
-from tastemap.retrieval.parts.fold_in import unchanged_since
+from tastemap.retrieval.parts.rating_vectors import RatingVectors, rating_scale
 from tastemap.training.loop import State, Training
 from tastemap.training.run import Run
 
@@ -54,7 +54,7 @@ def _per_loss(name: str) -> str:
     return f"none for {shown}"
 
 
-class MatrixFactorization(VectorRetriever):
+class MatrixFactorization(RatingVectors):
     """Users and items as vectors whose dot product is the rating, or the order of preference.
 
         r̂_ui = mean + b_u + c_i + p_u · q_i
@@ -97,7 +97,6 @@ class MatrixFactorization(VectorRetriever):
         "Feedback (UAI); Saito et al. 2020, Unbiased Recommender Learning from "
         "Missing-Not-At-Random Implicit Feedback (WSDM)"
     )
-    learned: ClassVar[tuple[str, ...]] = ("user_vectors", "vectors", "ratings")
 
     loss: Literal["mse", "huber", "bpr", "bce", "softmax", "sampled_softmax"] = hyperparameter(
         default="mse",
@@ -188,9 +187,10 @@ class MatrixFactorization(VectorRetriever):
             )
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
-        settings, values = self._settings(), dataset.histories.values
-        mean = values.mean(dtype=np.float64) if settings.of_ratings else 0.0
-        self.ratings: NDArray[np.float32] = np.array([mean, values.min(), values.max()], np.float32)
+        settings = self._settings()
+        self.ratings: NDArray[np.float32] = rating_scale(dataset.histories)
+        if not settings.of_ratings:
+            self.ratings[0] = 0
         trainer = self._trainer(settings, dataset.histories, run.torch_device())
         self.training: Training = fit_in_epochs(
             self,
@@ -221,35 +221,15 @@ class MatrixFactorization(VectorRetriever):
         return Settings(**{k: own[k] if v is None else v for k, v in given.items()})
 
     def _set_vectors(self, state: State) -> None:
-        P, Q, b, c = (state[name] for name in ("P", "Q", "b", "c"))
-        self.user_vectors: NDArray[np.float32] = np.column_stack(
-            [P, np.ones_like(b), self.ratings[0] + b]
-        )
-        self.vectors: NDArray[np.float32] = np.column_stack([Q, c, np.ones_like(c)])
+        self._set_user_vectors(state["P"], state["b"])
+        self._set_item_vectors(state["Q"], state["c"])
 
     # -- answers --------------------------------------------------------------------------------
-
-    def item_vectors(self) -> NDArray[np.float32]:
-        return self.vectors
-
-    def encode_queries(self, queries: Queries) -> NDArray[np.float32]:
-        vectors = np.zeros((len(queries), self.vectors.shape[1]), np.float32)
-        vectors[:, -2:] = 1, self.ratings[0]
-        unchanged = unchanged_since(self.histories, queries)
-        vectors[unchanged] = self.user_vectors[queries.users[unchanged]]
-        changed = np.flatnonzero(~unchanged)
-        histories = queries.histories.take(changed)
-        known = (histories.items > 0) & (histories.items < len(self.vectors))
-        folded = self._fold_in(histories.select(known))
-        k = folded.shape[1] - 1
-        vectors[changed, :k] = folded[:, :k]
-        vectors[changed, -1] += folded[:, k]
-        return vectors
 
     def _fold_in(self, h: Histories) -> NDArray[np.float32]:
         """(p_u, b_u) of histories without unknown items, float32 [B, factors + 1]."""
         s = self._settings()
-        Q, c = np.ascontiguousarray(self.vectors[:, :-2]), self.vectors[:, -2].copy()
+        Q, c = self.item_factors, self.item_biases
         # Not 0, since without penalties there may be more than one minimum.
         penalties = max(s.regularization, 1e-6), max(s.bias_regularization, 1e-6)
         values = h.values - self.ratings[0]
@@ -274,14 +254,6 @@ class MatrixFactorization(VectorRetriever):
         times: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float64]:
         if self.loss not in ("mse", "huber"):
-            return super().predict_pairs(queries, query_rows, items, times)
-        users = self.encode_queries(queries)
-        ratings = np.empty(len(items), np.float64)
-        for start in range(0, len(items), 1 << 16):
-            pair = slice(start, start + (1 << 16))
-            ratings[pair] = (users[query_rows[pair]] * self.vectors[items[pair]]).sum(axis=1)
-        return np.clip(ratings, self.ratings[1], self.ratings[2])
-
-    def similarity(self, items: NDArray[np.int32]) -> NDArray[np.float32]:
-        # Cosine of the factors alone: a bias says how good an item is, not what it is like.
-        return cosines(self.vectors[:, :-2], items)
+            # That it ranks but does not rate.
+            return VectorRetriever.predict_pairs(self, queries, query_rows, items, times)
+        return super().predict_pairs(queries, query_rows, items, times)

@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from tastemap.data.dataset import Dataset
-from tastemap.data.queries import Holdout
 from tastemap.hyperparameters import hyperparameter
 from tastemap.retrieval.parts.autoencoders import (
     AutoencoderNetwork,
@@ -20,10 +18,7 @@ from tastemap.retrieval.parts.autoencoders import (
     noisy,
     one_pass,
 )
-from tastemap.retrieval.parts.fitting import fit_in_epochs
-from tastemap.training.loop import Training
 from tastemap.training.module import ModuleTrainer, generator_of
-from tastemap.training.run import Run
 
 __all__ = ["MultVAE", "kl_to_standard_normal"]
 
@@ -101,23 +96,9 @@ class MultVAE(HistoryAutoencoder):
     def make_network(self) -> _Network:
         return _Network(len(self.data.items), self.hidden_dim, self.latent_dim)
 
-    def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
-        device = run.torch_device()
-        self.start_network(self.seed, device)
-        rows = self.training_rows(device)
+    def _trainer(self, rows: SparseRows) -> ModuleTrainer:
         steps = self.epochs * -(-len(rows) // self.batch_size)
-        trainer = _Trainer(self, rows, annealing_steps=self.annealing * steps)
-        self.training: Training = fit_in_epochs(
-            self,
-            trainer,
-            dataset,
-            validation,
-            run,
-            epochs=self.epochs,
-            seed=self.seed,
-            patience=self.patience,
-        )
-        self.finish_network()
+        return _Trainer(self, rows, annealing_steps=self.annealing * steps)
 
 
 class _Trainer(ModuleTrainer):

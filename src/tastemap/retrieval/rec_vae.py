@@ -12,8 +12,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tastemap.data.dataset import Dataset
-from tastemap.data.queries import Holdout
 from tastemap.hyperparameters import hyperparameter
 from tastemap.retrieval.parts.autoencoders import (
     AutoencoderNetwork,
@@ -23,10 +21,7 @@ from tastemap.retrieval.parts.autoencoders import (
     noisy,
     one_pass,
 )
-from tastemap.retrieval.parts.fitting import fit_in_epochs
-from tastemap.training.loop import Training
 from tastemap.training.module import ModuleTrainer, generator_of
-from tastemap.training.run import Run
 
 __all__ = ["RecVAE", "composite_prior", "log_normal"]
 
@@ -124,20 +119,8 @@ class RecVAE(HistoryAutoencoder):
     def make_network(self) -> _Network:
         return _Network(len(self.data.items), self.hidden_dim, self.latent_dim)
 
-    def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
-        device = run.torch_device()
-        self.start_network(self.seed, device)
-        self.training: Training = fit_in_epochs(
-            self,
-            _Trainer(self, self.training_rows(device)),
-            dataset,
-            validation,
-            run,
-            epochs=self.epochs,
-            seed=self.seed,
-            patience=self.patience,
-        )
-        self.finish_network()
+    def _trainer(self, rows: SparseRows) -> ModuleTrainer:
+        return _Trainer(self, rows)
 
 
 class _Trainer(ModuleTrainer):

@@ -8,20 +8,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
-from tastemap.data.queries import Holdout
 from tastemap.hyperparameters import hyperparameter
 from tastemap.kernels.blocks import Blocks
 from tastemap.kernels.warp import warp_epoch, warp_fold_in
 from tastemap.losses.warp import warp_of_trials
 from tastemap.nn.optimizers import RowwiseAdagrad, sparse_sgd
-from tastemap.retrieval.parts.factor_model import FactorModel
-from tastemap.retrieval.parts.fitting import fit_in_epochs
-from tastemap.retrieval.parts.pairwise import PairKernelTrainer, PairTorchTrainer
+from tastemap.retrieval.parts.pairwise import (
+    PairKernelTrainer,
+    PairTorchTrainer,
+    PairwiseModel,
+)
 from tastemap.sampling.uniform import UniformSampler
-from tastemap.training.loop import Training
-from tastemap.training.run import Run
 
 __all__ = ["WARP"]
 
@@ -29,7 +27,7 @@ __all__ = ["WARP"]
 _DEVIATION = 0.01
 
 
-class WARP(FactorModel):
+class WARP(PairwiseModel):
     """Matrix factorisation that mends the top of the list first.
 
         x_ui = p_u · q_i + c_i
@@ -91,31 +89,11 @@ class WARP(FactorModel):
     )
     seed: int = hyperparameter(default=0, help="of all random numbers", ge=0, tuned=False)
 
-    def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
-        device = run.torch_device()
-        histories, n_items = dataset.histories, len(dataset.items)
-        trainer = (
-            _KernelTrainer(self, histories, n_items)
-            if device == "cpu"
-            else TorchTrainer(self, histories, n_items, device)
-        )
-        self._set_factors(trainer.factors())
-        self.training: Training = fit_in_epochs(
-            self,
-            trainer,
-            dataset,
-            validation,
-            run,
-            epochs=self.epochs,
-            seed=self.seed,
-            patience=self.patience,
-            # What the kernels train is the model's own arrays: big ones should not be copied.
-            install=None if device == "cpu" else self._set_factors,
-        )
-
-    def rate(self, epoch: int) -> float:
-        """The learning rate of an epoch, from 0."""
-        return self.learning_rate * (1 - epoch / self.epochs)
+    def _trainer(self, device: str) -> PairKernelTrainer | PairTorchTrainer:
+        n_items = len(self.items)
+        if device == "cpu":
+            return _KernelTrainer(self, self.histories, n_items)
+        return TorchTrainer(self, self.histories, n_items, device)
 
     @property
     def adapt(self) -> np.float32:

@@ -13,11 +13,16 @@ from scipy.sparse import csr_array
 from torch import nn
 from torch.nn import functional
 
+from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
-from tastemap.data.queries import Queries
+from tastemap.data.queries import Holdout, Queries
 from tastemap.losses.multinomial import multinomial
 from tastemap.retrieval.base import VectorRetriever, cosines
+from tastemap.retrieval.parts.fitting import fit_in_epochs
 from tastemap.retrieval.parts.neural import NeuralRetriever
+from tastemap.training.loop import Training
+from tastemap.training.module import ModuleTrainer
+from tastemap.training.run import Run
 
 __all__ = [
     "AutoencoderNetwork",
@@ -204,10 +209,14 @@ class AutoencoderNetwork(nn.Module):
 class HistoryAutoencoder(NeuralRetriever, VectorRetriever):
     """A retriever that reads a history as a row of zeros and ones and writes scores of all items.
 
-    Whoever asks, known or not, is read from the history; nothing is kept of a user.
+    Whoever asks, known or not, is read from the history; nothing is kept of a user. A subclass
+    writes `make_network` and `_trainer`, and has the hyper-parameters named here.
     """
 
     network: AutoencoderNetwork
+    epochs: int
+    patience: int
+    seed: int
 
     def rows(self, histories: Histories, device: str | torch.device = "cpu") -> SparseRows:
         """Histories [B] as 0/1 rows over the items that training has seen."""
@@ -221,6 +230,25 @@ class HistoryAutoencoder(NeuralRetriever, VectorRetriever):
         histories = self.histories
         return self.rows(histories.take(np.flatnonzero(histories.counts)), device)
 
+    def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
+        device = run.torch_device()
+        self.start_network(self.seed, device)
+        self.training: Training = fit_in_epochs(
+            self,
+            self._trainer(self.training_rows(device)),
+            dataset,
+            validation,
+            run,
+            epochs=self.epochs,
+            seed=self.seed,
+            patience=self.patience,
+        )
+        self.finish_network()
+
+    @abstractmethod
+    def _trainer(self, rows: SparseRows) -> ModuleTrainer:
+        """What trains the network on the histories of all users."""
+
     def score(
         self, queries: Queries, items: NDArray[np.int32] | None = None
     ) -> NDArray[np.float32]:
@@ -231,14 +259,17 @@ class HistoryAutoencoder(NeuralRetriever, VectorRetriever):
             chosen = self.to_tensor(items)
             weight, bias = weight[chosen], bias[chosen]
         with torch.inference_mode():
-            hidden = self.network.hidden(self.rows(queries.histories, self.device).unit_length())
+            hidden = self._hidden(queries)
             scores: NDArray[np.float32] = functional.linear(hidden, weight, bias).cpu().numpy()
         return scores
 
     def encode_queries(self, queries: Queries) -> NDArray[np.float32]:
         with torch.inference_mode():
-            hidden = self.network.hidden(self.rows(queries.histories, self.device).unit_length())
-        return np.column_stack([hidden.cpu().numpy(), np.ones(len(hidden), np.float32)])
+            hidden = self._hidden(queries).cpu().numpy()
+        return np.column_stack([hidden, np.ones(len(hidden), np.float32)])
+
+    def _hidden(self, queries: Queries) -> torch.Tensor:
+        return self.network.hidden(self.rows(queries.histories, self.device).unit_length())
 
     def item_vectors(self) -> NDArray[np.float32]:
         """float32 [item rows, d + 1], the last layer's weights and its bias."""

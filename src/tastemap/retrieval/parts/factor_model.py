@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
 from tastemap.retrieval.base import VectorRetriever, cosines
-from tastemap.retrieval.parts.fold_in import unchanged_since
+from tastemap.retrieval.parts.fold_in import learned_or_folded
 from tastemap.training.loop import State
 
 __all__ = ["FactorModel", "FactorTrainer"]
@@ -62,14 +62,8 @@ class FactorModel(VectorRetriever):
         return scores
 
     def _users(self, queries: Queries) -> NDArray[np.float32]:
-        found = np.empty((len(queries), self.item_factors.shape[1]), np.float32)
-        unchanged = unchanged_since(self.histories, queries)
-        found[unchanged] = self.user_factors[queries.users[unchanged]]
-        changed = np.flatnonzero(~unchanged)
-        histories = queries.histories.take(changed)
-        known = (histories.items > 0) & (histories.items < len(self.item_factors))
-        found[changed] = self._fold_in(histories.select(known))
-        return found
+        learned, n_items = self.user_factors, len(self.item_factors)
+        return learned_or_folded(self.histories, queries, learned, n_items, self._fold_in)
 
     def similarity(self, items: NDArray[np.int32]) -> NDArray[np.float32]:
         # Cosine of the factors alone: a bias says how good an item is, not what it is like.

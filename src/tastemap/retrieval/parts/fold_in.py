@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
 
-__all__ = ["unchanged_since"]
+__all__ = ["learned_or_folded", "unchanged_since"]
 
 
 def unchanged_since(trained: Histories, queries: Queries) -> NDArray[np.bool_]:
@@ -28,3 +30,31 @@ def unchanged_since(trained: Histories, queries: Queries) -> NDArray[np.bool_]:
     differs = (a.items != b.items) | (a.values != b.values)
     same[rows[a.rows_of_events()[differs]]] = False
     return np.asarray(same)
+
+
+def learned_or_folded(
+    trained: Histories,
+    queries: Queries,
+    learned: NDArray[np.float32],
+    n_items: int,
+    fold_in: Callable[[Histories], NDArray[np.float32]],
+) -> NDArray[np.float32]:
+    """The vector learned in training where it still holds, and one made for every other history.
+
+    Args:
+        trained: [user rows], what the users' vectors were learned from.
+        queries: [B].
+        learned: float32 [user rows, d].
+        n_items: item rows; what a history has beside them is unknown, as is row 0.
+        fold_in: the vectors of histories without unknown items, float32 [b, d] for [b].
+
+    Returns:
+        float32 [B, d].
+    """
+    vectors = np.empty((len(queries), learned.shape[1]), np.float32)
+    unchanged = unchanged_since(trained, queries)
+    vectors[unchanged] = learned[queries.users[unchanged]]
+    histories = queries.histories.take(np.flatnonzero(~unchanged))
+    known = (histories.items > 0) & (histories.items < n_items)
+    vectors[~unchanged] = fold_in(histories.select(known))
+    return vectors

@@ -10,14 +10,53 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
+from tastemap.data.queries import Holdout
 from tastemap.kernels.blocks import STRATA, Blocks, cut_into_blocks, sorted_within_rows, user_strata
 from tastemap.nn.embedding_table import EmbeddingTable
-from tastemap.retrieval.parts.factor_model import FactorTrainer
-from tastemap.training.loop import State
+from tastemap.retrieval.parts.factor_model import FactorModel, FactorTrainer
+from tastemap.retrieval.parts.fitting import fit_in_epochs
+from tastemap.training.loop import State, Training
 from tastemap.training.module import generator_of
+from tastemap.training.run import Run
 
-__all__ = ["DotProduct", "PairKernelTrainer", "PairTorchTrainer"]
+__all__ = ["DotProduct", "PairKernelTrainer", "PairTorchTrainer", "PairwiseModel"]
+
+
+class PairwiseModel(FactorModel):
+    """A `FactorModel` trained by steps on pairs, whose rate falls linearly to 0. A subclass has the
+    hyper-parameters named here."""
+
+    epochs: int
+    learning_rate: float
+    patience: int
+    seed: int
+
+    @abstractmethod
+    def _trainer(self, device: str) -> FactorTrainer:
+        """What trains on a device: compiled epochs on the CPU, torch elsewhere."""
+
+    def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
+        device = run.torch_device()
+        trainer = self._trainer(device)
+        self._set_factors(trainer.factors())
+        self.training: Training = fit_in_epochs(
+            self,
+            trainer,
+            dataset,
+            validation,
+            run,
+            epochs=self.epochs,
+            seed=self.seed,
+            patience=self.patience,
+            # What the kernels train is the model's own arrays: big ones should not be copied.
+            install=None if device == "cpu" else self._set_factors,
+        )
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate of an epoch, from 0."""
+        return self.learning_rate * (1 - epoch / self.epochs)
 
 
 class PairKernelTrainer(FactorTrainer):

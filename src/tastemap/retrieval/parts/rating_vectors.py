@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
 from tastemap.retrieval.base import VectorRetriever, cosines
-from tastemap.retrieval.parts.fold_in import unchanged_since
+from tastemap.retrieval.parts.fold_in import learned_or_folded
 
 __all__ = ["RatingVectors", "known_ratings", "rating_scale"]
 
@@ -45,9 +45,7 @@ class RatingVectors(VectorRetriever):
         self.ratings: NDArray[np.float32] = rating_scale(histories)
 
     def _set_user_vectors(self, P: NDArray[np.float32], b: NDArray[np.float32]) -> None:
-        self.user_vectors: NDArray[np.float32] = np.column_stack(
-            [P, np.ones_like(b), self.ratings[0] + b]
-        )
+        self.user_vectors: NDArray[np.float32] = _user_vectors(P, self.ratings[0] + b)
 
     def _set_item_vectors(self, Q: NDArray[np.float32], c: NDArray[np.float32]) -> None:
         self.vectors: NDArray[np.float32] = np.column_stack([Q, c, np.ones_like(c)])
@@ -66,17 +64,13 @@ class RatingVectors(VectorRetriever):
         return self.vectors
 
     def encode_queries(self, queries: Queries) -> NDArray[np.float32]:
-        vectors = np.empty((len(queries), self.vectors.shape[1]), np.float32)
-        unchanged = unchanged_since(self.histories, queries)
-        vectors[unchanged] = self.user_vectors[queries.users[unchanged]]
-        changed = np.flatnonzero(~unchanged)
-        histories = queries.histories.take(changed)
-        known = (histories.items > 0) & (histories.items < len(self.vectors))
-        folded = self._fold_in(histories.select(known))
-        vectors[changed, :-2] = folded[:, :-1]
-        vectors[changed, -2] = 1
-        vectors[changed, -1] = self.ratings[0] + folded[:, -1]
-        return vectors
+        learned, n_items = self.user_vectors, len(self.vectors)
+        return learned_or_folded(self.histories, queries, learned, n_items, self._folded)
+
+    def _folded(self, histories: Histories) -> NDArray[np.float32]:
+        """The vectors of histories without unknown items, in the layout of `user_vectors`."""
+        folded = self._fold_in(histories)
+        return _user_vectors(folded[:, :-1], self.ratings[0] + folded[:, -1])
 
     def predict_pairs(
         self,
@@ -106,3 +100,7 @@ def rating_scale(histories: Histories) -> NDArray[np.float32]:
     """The mean, lowest and highest value, float32 [3]."""
     values = histories.values
     return np.array([values.mean(dtype=np.float64), values.min(), values.max()], np.float32)
+
+
+def _user_vectors(P: NDArray[np.float32], bases: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.column_stack([P, np.ones_like(bases), bases])
