@@ -20,6 +20,7 @@ from tastemap.retrieval.parts.pairwise import (
 )
 from tastemap.sampling.hard import HardSampler
 from tastemap.sampling.uniform import UniformSampler
+from tastemap.training.schedule import falling
 
 __all__ = ["BPR"]
 
@@ -118,7 +119,12 @@ class _KernelTrainer(PairKernelTrainer):
     ) -> tuple[float, int]:
         m = self.model
         rate, penalty, bias_penalty = (
-            np.float32(x) for x in (m.rate(epoch), m.regularization, m.bias_regularization)
+            np.float32(x)
+            for x in (
+                falling(m.learning_rate, epoch, m.epochs),
+                m.regularization,
+                m.bias_regularization,
+            )
         )
         total, count = bpr_epoch(
             *blocks, order, self.offsets, self.chosen, self.P, self.Q, self.c,
@@ -131,16 +137,11 @@ class TorchTrainer(PairTorchTrainer):
     """The steps of the kernel in batches: all events of one start from the same place."""
 
     def __init__(self, model: BPR, histories: Histories, n_items: int, device: str) -> None:
-        super().__init__(
-            histories, n_items, model.factors, _DEVIATION, model.seed, model.batch_size, device
-        )
+        super().__init__(model, histories, n_items, _DEVIATION, device)
         self.model = model
         self.optimizer = torch.optim.SGD(self.tables.parameters(), lr=model.learning_rate)
         uniform = UniformSampler(n_items, self.users, self.items)
         self.sampler = HardSampler(uniform, self.tables, model.candidates)
-
-    def _rate(self, epoch: int) -> float:
-        return self.model.rate(epoch)
 
     def _loss(
         self, users: torch.Tensor, items: torch.Tensor, generator: torch.Generator

@@ -24,6 +24,7 @@ from tastemap.sampling.uniform import UniformSampler
 from tastemap.training.loop import State, Training
 from tastemap.training.module import ModuleTrainer, generator_of
 from tastemap.training.run import Run
+from tastemap.training.schedule import lower_rate
 
 __all__ = ["CML", "covariance", "into_unit_ball"]
 
@@ -67,7 +68,9 @@ class CML(VectorRetriever):
         default=10.0, help="λ, the penalty on covariance between dimensions", ge=0, log=True
     )
     epochs: int = hyperparameter(default=15, help="passes over the events", ge=1, log=True)
-    learning_rate: float = hyperparameter(default=0.1, help="Adagrad's step size", gt=0, log=True)
+    learning_rate: float = hyperparameter(
+        default=0.1, help="Adagrad's first step size, falling to 0", gt=0, log=True
+    )
     batch_size: int = hyperparameter(default=512, help="events in a step", ge=1, log=True)
     patience: int = hyperparameter(
         default=5, help="with validation: stop after so many epochs without a better one", ge=1
@@ -181,6 +184,7 @@ class _Trainer(ModuleTrainer):
 
     def train_epoch(self, epoch: int, rng: np.random.Generator) -> Mapping[str, float]:
         random = generator_of(rng, self.device)
+        lower_rate(self.optimizer, epoch, self.model.epochs)
         order = torch.randperm(len(self.items), generator=random, device=self.device)
         total = torch.zeros((), device=self.device)
         for batch in torch.split(order, self.model.batch_size):

@@ -211,7 +211,7 @@ class _TorchTrainer(_Trainer):
     def train_epoch(self, epoch: int, rng: np.random.Generator) -> dict[str, float]:
         m, (p, q) = self.model, self.start(rng)
         network = _Factor(self, p, q, self.rest(epoch)).to(self.device)
-        trainer = NetworkTrainer(network, self.values, m.batch_size, lambda _: m.learning_rate)
+        trainer = NetworkTrainer(network, self.values, m.batch_size, m.learning_rate, m.epochs)
         for number in range(m.epochs):
             measured = trainer.train_epoch(number, rng)
         p, q = trainer.state()["p"], trainer.state()["q"]

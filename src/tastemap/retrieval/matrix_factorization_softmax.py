@@ -13,6 +13,7 @@ from tastemap.losses import sampled_softmax, softmax
 from tastemap.retrieval.matrix_factorization_torch import propensity_weights, sampler_of
 from tastemap.retrieval.matrix_factorization_training import Settings, TableTrainer
 from tastemap.training.module import generator_of
+from tastemap.training.schedule import lower_rate
 
 __all__ = ["SoftmaxTrainer"]
 
@@ -53,7 +54,7 @@ class SoftmaxTrainer(TableTrainer):
     def train_epoch(self, epoch: int, rng: np.random.Generator) -> dict[str, float]:
         generator = generator_of(rng, self.device)
         for optimizer in self.optimizers:
-            optimizer.param_groups[0]["lr"] = self.settings.rate(epoch)
+            lower_rate(optimizer, epoch, self.settings.epochs)
         order = torch.randperm(len(self.active), generator=generator, device=self.device)
         total = torch.zeros((), device=self.device)
         for batch in torch.split(self.active[order], self.settings.batch_size):

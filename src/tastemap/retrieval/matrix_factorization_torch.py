@@ -16,6 +16,7 @@ from tastemap.sampling.in_batch import InBatchSampler
 from tastemap.sampling.popularity import PopularitySampler
 from tastemap.sampling.uniform import UniformSampler
 from tastemap.training.module import generator_of
+from tastemap.training.schedule import lower_rate
 
 __all__ = ["TorchTrainer", "propensity_weights", "sampler_of"]
 
@@ -56,7 +57,7 @@ class TorchTrainer(TableTrainer):
 
     def train_epoch(self, epoch: int, rng: np.random.Generator) -> dict[str, float]:
         generator = generator_of(rng, self.device)
-        rate = self.optimizer.param_groups[0]["lr"] = self.settings.rate(epoch)
+        rate = lower_rate(self.optimizer, epoch, self.settings.epochs)
         n = len(self.values)
         order = torch.randperm(n, generator=generator, device=self.device)
         total = torch.zeros((), device=self.device)

@@ -16,6 +16,7 @@ from tastemap.data.histories import Histories
 from tastemap.kernels import mf
 from tastemap.kernels.bpr import bpr_epoch
 from tastemap.training.loop import State
+from tastemap.training.schedule import falling
 
 __all__ = ["BiasedDotProduct", "KernelTrainer", "Loss", "Sampler", "Settings", "TableTrainer"]
 
@@ -55,10 +56,6 @@ class Settings:
             plain = self.negatives == 1 and self.sampler == "uniform"
             return plain and self.propensity_exponent == 0
         return self.loss == "mse"
-
-    def rate(self, epoch: int) -> float:
-        """The learning rate of an epoch, counted from 0: it falls linearly to 0."""
-        return self.learning_rate * (1 - epoch / self.epochs)
 
 
 class BiasedDotProduct(nn.Module):
@@ -154,7 +151,11 @@ class KernelTrainer(TableTrainer):
         settings, t = self.settings, self.tables.arrays()
         rate, penalty, bias_penalty = (
             np.float32(x)
-            for x in (settings.rate(epoch), settings.regularization, settings.bias_regularization)
+            for x in (
+                falling(settings.learning_rate, epoch, settings.epochs),
+                settings.regularization,
+                settings.bias_regularization,
+            )
         )
         if settings.loss == "mse":
             s, order = self.strata, rng.permutation(mf.STRATA)

@@ -18,6 +18,7 @@ from tastemap.retrieval.parts.autoencoders import (
     one_pass,
 )
 from tastemap.training.module import ModuleTrainer, generator_of
+from tastemap.training.schedule import lower_rate
 
 __all__ = ["MultDAE"]
 
@@ -71,7 +72,9 @@ class MultDAE(HistoryAutoencoder):
         default=0.01, help="penalty on half the squared weights", ge=0, log=True
     )
     epochs: int = hyperparameter(default=70, help="passes over the users", ge=1, log=True)
-    learning_rate: float = hyperparameter(default=1e-3, help="Adam's step size", gt=0, log=True)
+    learning_rate: float = hyperparameter(
+        default=1e-3, help="Adam's first step size, falling to 0", gt=0, log=True
+    )
     batch_size: int = hyperparameter(default=512, help="users in a step", ge=1, log=True)
     patience: int = hyperparameter(
         default=10, help="with validation: stop after so many epochs without a better one", ge=1
@@ -102,6 +105,7 @@ class _Trainer(ModuleTrainer):
 
     def train_epoch(self, epoch: int, rng: np.random.Generator) -> Mapping[str, float]:
         generator = generator_of(rng, self.rows.values.device)
+        lower_rate(self.optimizer, epoch, self.model.epochs)
 
         def loss(chosen: SparseRows) -> torch.Tensor:
             seen = chosen.unit_length().drop(self.model.dropout, generator)

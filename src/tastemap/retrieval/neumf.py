@@ -88,7 +88,9 @@ class NeuMF(NeuralCollaborativeFilter):
     epochs: int = hyperparameter(
         default=5, help="passes over the events after pre-training", ge=1, log=True
     )
-    learning_rate: float = hyperparameter(default=0.003, help="step size of Adam", gt=0, log=True)
+    learning_rate: float = hyperparameter(
+        default=0.003, help="first step size of Adam, falling to 0", gt=0, log=True
+    )
     pretraining_epochs: int = hyperparameter(
         default=20, help="of GMF and of MLP, each, before they are joined; 0 for a random start",
         ge=0,
@@ -97,7 +99,10 @@ class NeuMF(NeuralCollaborativeFilter):
         default=0.5, help="α, what pre-trained GMF weighs against MLP at the start", ge=0, le=1
     )
     sgd_rate: float = hyperparameter(
-        default=0.1, help="step size of SGD, which follows pre-training", gt=0, log=True
+        default=0.1,
+        help="first step size of SGD, which follows pre-training, falling to 0",
+        gt=0,
+        log=True,
     )
 
     def make_network(self) -> NeuMFNetwork:

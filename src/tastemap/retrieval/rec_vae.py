@@ -22,6 +22,7 @@ from tastemap.retrieval.parts.autoencoders import (
     one_pass,
 )
 from tastemap.training.module import ModuleTrainer, generator_of
+from tastemap.training.schedule import lower_rate
 
 __all__ = ["RecVAE", "composite_prior", "log_normal"]
 
@@ -107,7 +108,9 @@ class RecVAE(HistoryAutoencoder):
         default=1, help="passes that move the encoder for one that moves the decoder", ge=1
     )
     epochs: int = hyperparameter(default=45, help="rounds of alternating training", ge=1, log=True)
-    learning_rate: float = hyperparameter(default=1e-3, help="Adam's step size", gt=0, log=True)
+    learning_rate: float = hyperparameter(
+        default=1e-3, help="Adam's first step size, falling to 0", gt=0, log=True
+    )
     batch_size: int = hyperparameter(default=512, help="users in a step", ge=1, log=True)
     patience: int = hyperparameter(
         default=10, help="with validation: stop after so many epochs without a better one", ge=1
@@ -137,6 +140,8 @@ class _Trainer(ModuleTrainer):
 
     def train_epoch(self, epoch: int, rng: np.random.Generator) -> Mapping[str, float]:
         generator = generator_of(rng, self.rows.values.device)
+        for optimizer in (self.for_encoder, self.for_decoder):
+            lower_rate(optimizer, epoch, self.model.epochs)
         size, encoder, output = self.model.batch_size, self.network.encoder, self.network.output
 
         def encoder_loss(chosen: SparseRows) -> torch.Tensor:

@@ -17,15 +17,11 @@ from tastemap.hyperparameters import hyperparameter
 from tastemap.kernels.mf_fold_in import mse_fold_in
 from tastemap.kernels.svdpp import block_size_of, implicit_sums, svdpp_epoch
 from tastemap.retrieval.parts.fitting import fit_in_epochs
-from tastemap.retrieval.parts.rating_training import (
-    NetworkTrainer,
-    RatingNetwork,
-    TableTrainer,
-    falling,
-)
+from tastemap.retrieval.parts.rating_training import NetworkTrainer, RatingNetwork, TableTrainer
 from tastemap.retrieval.parts.rating_vectors import RatingVectors, known_ratings
 from tastemap.training.loop import State, Training
 from tastemap.training.run import Run
+from tastemap.training.schedule import falling
 
 __all__ = ["SVDPP"]
 
@@ -98,8 +94,8 @@ class SVDPP(RatingVectors):
         if device == "cpu":
             return _KernelTrainer(self, tables, ratings)
         network = _Network(self, tables, ratings).to(device)
-        rate = falling(self.learning_rate, self.epochs)
-        return NetworkTrainer(network, ratings.values - self.ratings[0], self.batch_size, rate)
+        values = ratings.values - self.ratings[0]
+        return NetworkTrainer(network, values, self.batch_size, self.learning_rate, self.epochs)
 
     def _tables(self) -> State:
         """P, Q, Y [rows, factors] and b, c [rows] to begin with; the y_j begin at 0."""
@@ -145,7 +141,7 @@ class _KernelTrainer(TableTrainer):
         rate, decay, bias_decay = (
             np.float32(x)
             for x in (
-                falling(m.learning_rate, m.epochs)(epoch),
+                falling(m.learning_rate, epoch, m.epochs),
                 m.regularization,
                 m.bias_regularization,
             )

@@ -11,14 +11,10 @@ from numpy.typing import NDArray
 
 from tastemap.kernels.svdpp import block_size_of
 from tastemap.kernels.time_svdpp import Days, Events, Items, Users, time_svdpp_epoch
-from tastemap.retrieval.parts.rating_training import (
-    NetworkTrainer,
-    RatingNetwork,
-    TableTrainer,
-    falling,
-)
+from tastemap.retrieval.parts.rating_training import NetworkTrainer, RatingNetwork, TableTrainer
 from tastemap.retrieval.svdpp import implicit_part
 from tastemap.training.loop import State
+from tastemap.training.schedule import falling
 
 if TYPE_CHECKING:
     from tastemap.retrieval.time_svdpp import TimeSVDPP
@@ -37,8 +33,8 @@ def trainer_of(
     if device == "cpu":
         return _KernelTrainer(model, events, tables)
     network = _Network(model, events, tables).to(device)
-    rate = falling(model.learning_rate, model.epochs)
-    return NetworkTrainer(network, events.values, model.batch_size, rate)
+    m = model
+    return NetworkTrainer(network, events.values, m.batch_size, m.learning_rate, m.epochs)
 
 
 def _tables(model: TimeSVDPP, events: Events, n_days: int, n_items: int) -> State:
@@ -81,7 +77,7 @@ class _KernelTrainer(TableTrainer):
         order = rng.permutation(self.rows)
         block = block_size_of(len(order))
         of_blocks = np.add.reduceat(self.counts[order], np.arange(0, len(order), block))
-        rate = falling(self.model.learning_rate, self.model.epochs)(epoch)
+        rate = falling(self.model.learning_rate, epoch, self.model.epochs)
         total = time_svdpp_epoch(
             order, block, of_blocks.max(), self.events, self.users, self.days, self.items,
             self.model.rates(rate),

@@ -20,6 +20,7 @@ from tastemap.retrieval.parts.pairwise import (
     PairwiseModel,
 )
 from tastemap.sampling.uniform import UniformSampler
+from tastemap.training.schedule import falling
 
 __all__ = ["WARP"]
 
@@ -132,7 +133,12 @@ class _KernelTrainer(PairKernelTrainer):
     ) -> tuple[float, int]:
         m = self.model
         rate, penalty, bias_penalty = (
-            np.float32(x) for x in (m.rate(epoch), m.regularization, m.bias_regularization)
+            np.float32(x)
+            for x in (
+                falling(m.learning_rate, epoch, m.epochs),
+                m.regularization,
+                m.bias_regularization,
+            )
         )
         total, _ = warp_epoch(
             *blocks, order, self.offsets, self.chosen, self.P, self.Q, self.c,
@@ -145,9 +151,7 @@ class TorchTrainer(PairTorchTrainer):
     """The steps of the kernel in batches: all events of one start from the same place."""
 
     def __init__(self, model: WARP, histories: Histories, n_items: int, device: str) -> None:
-        super().__init__(
-            histories, n_items, model.factors, _DEVIATION, model.seed, model.batch_size, device
-        )
+        super().__init__(model, histories, n_items, _DEVIATION, device)
         self.model = model
         tables, rate = self.tables.parameters(), model.learning_rate
         self.optimizer = (
@@ -157,9 +161,6 @@ class TorchTrainer(PairTorchTrainer):
         )
         self.sampler = UniformSampler(n_items, self.users, self.items)
         self.n_items = n_items - 1
-
-    def _rate(self, epoch: int) -> float:
-        return self.model.rate(epoch)
 
     def _loss(
         self, users: torch.Tensor, items: torch.Tensor, generator: torch.Generator

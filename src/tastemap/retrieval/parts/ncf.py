@@ -26,6 +26,7 @@ from tastemap.sampling.uniform import UniformSampler
 from tastemap.training.loop import Training
 from tastemap.training.module import ModuleTrainer, generator_of
 from tastemap.training.run import Run
+from tastemap.training.schedule import lower_rate
 
 __all__ = ["NCFTrainer", "NeuralCollaborativeFilter", "Similarity", "new_table"]
 
@@ -86,6 +87,7 @@ class NCFTrainer(ModuleTrainer):
         network: what is trained, in place, on the device that it is on.
         histories: [user rows], what was chosen.
         optimizer: of the network's parameters.
+        epochs: passes over which the step size falls to 0.
         negatives: items drawn for each that was chosen.
         batch_size: chosen items in a step.
         regularization: the penalty on the squared length of each vector, each time it is used, and
@@ -98,14 +100,15 @@ class NCFTrainer(ModuleTrainer):
         histories: Histories,
         optimizer: torch.optim.Optimizer,
         *,
+        epochs: int,
         negatives: int,
         batch_size: int,
         regularization: float,
     ) -> None:
         super().__init__(network)
         self.similarity, self.optimizer = network, optimizer
-        self.negatives, self.batch_size = negatives, batch_size
-        self.regularization = regularization
+        self.epochs, self.negatives = epochs, negatives
+        self.batch_size, self.regularization = batch_size, regularization
         self.device = network.items.device
         known = histories.items > 0
         users, items = histories.rows_of_events()[known], histories.items[known]
@@ -114,6 +117,7 @@ class NCFTrainer(ModuleTrainer):
         self.sampler = UniformSampler(len(network.items), self.users, self.positives)
 
     def train_epoch(self, epoch: int, rng: np.random.Generator) -> Mapping[str, float]:
+        lower_rate(self.optimizer, epoch, self.epochs)
         generator = generator_of(rng, self.device)
         order = torch.randperm(len(self.users), generator=generator, device=self.device)
         users, positives = self.users[order], self.positives[order]
@@ -163,7 +167,9 @@ class NeuralCollaborativeFilter(NeuralRetriever):
         default=4, help="items drawn for each that was chosen", ge=1, le=100
     )
     epochs: int = hyperparameter(default=20, help="passes over the events", ge=1, log=True)
-    learning_rate: float = hyperparameter(default=0.005, help="step size of Adam", gt=0, log=True)
+    learning_rate: float = hyperparameter(
+        default=0.005, help="first step size of Adam, falling to 0", gt=0, log=True
+    )
     regularization: float = hyperparameter(
         default=0.0002, help="L2 penalty on vectors and on layers' weights", ge=0, log=True
     )
@@ -194,6 +200,7 @@ class NeuralCollaborativeFilter(NeuralRetriever):
             self.network,
             dataset.histories,
             optimizer,
+            epochs=self.epochs,
             negatives=self.negatives,
             batch_size=self.batch_size,
             regularization=self.regularization,

@@ -20,6 +20,7 @@ from tastemap.retrieval.parts.fitting import fit_in_epochs
 from tastemap.training.loop import State, Training
 from tastemap.training.module import generator_of
 from tastemap.training.run import Run
+from tastemap.training.schedule import lower_rate
 
 __all__ = ["DotProduct", "PairKernelTrainer", "PairTorchTrainer", "PairwiseModel"]
 
@@ -28,8 +29,10 @@ class PairwiseModel(FactorModel):
     """A `FactorModel` trained by steps on pairs, whose rate falls linearly to 0. A subclass has the
     hyper-parameters named here."""
 
+    factors: int
     epochs: int
     learning_rate: float
+    batch_size: int
     patience: int
     seed: int
 
@@ -53,10 +56,6 @@ class PairwiseModel(FactorModel):
             # What the kernels train is the model's own arrays: big ones should not be copied.
             install=None if device == "cpu" else self._set_factors,
         )
-
-    def rate(self, epoch: int) -> float:
-        """The learning rate of an epoch, from 0."""
-        return self.learning_rate * (1 - epoch / self.epochs)
 
 
 class PairKernelTrainer(FactorTrainer):
@@ -125,8 +124,8 @@ class PairTorchTrainer(FactorTrainer):
     """Epochs of mini-batches by torch, on any device; a subclass writes `_loss`.
 
     Args:
-        histories, n_items, factors, deviation, seed: see `PairKernelTrainer`.
-        batch_size: events in a step.
+        model: whose hyper-parameters they have.
+        histories, n_items, deviation: see `PairKernelTrainer`.
         device: torch's name of it.
     """
 
@@ -134,22 +133,20 @@ class PairTorchTrainer(FactorTrainer):
 
     def __init__(
         self,
+        model: PairwiseModel,
         histories: Histories,
         n_items: int,
-        factors: int,
         deviation: float,
-        seed: int,
-        batch_size: int,
         device: str,
     ) -> None:
-        self.batch_size, self.device = batch_size, device
+        self.batch_size, self.epochs, self.device = model.batch_size, model.epochs, device
         known = histories.items > 0
         self.users, self.items = (
             torch.from_numpy(column[known].astype(np.int64)).to(device)
             for column in (histories.rows_of_events(), histories.items)
         )
-        self.tables = DotProduct(len(histories), n_items, factors)
-        P, Q = first_factors(histories, n_items, factors, deviation, seed)
+        self.tables = DotProduct(len(histories), n_items, model.factors)
+        P, Q = first_factors(histories, n_items, model.factors, deviation, model.seed)
         with torch.no_grad():
             self.tables.P.weight.copy_(torch.from_numpy(P))
             self.tables.Q.weight.copy_(torch.from_numpy(Q))
@@ -166,7 +163,7 @@ class PairTorchTrainer(FactorTrainer):
                 table.weight.copy_(torch.from_numpy(state[name]).reshape(table.weight.shape))
 
     def train_epoch(self, epoch: int, rng: np.random.Generator) -> Mapping[str, float]:
-        self.optimizer.param_groups[0]["lr"] = self._rate(epoch)
+        lower_rate(self.optimizer, epoch, self.epochs)
         generator = generator_of(rng, self.device)
         order = torch.randperm(len(self.users), generator=generator, device=self.device)
         total = torch.zeros((), device=self.device)
@@ -178,10 +175,6 @@ class PairTorchTrainer(FactorTrainer):
             self.optimizer.step()
             total += loss.detach() * len(batch)
         return {"train_loss": total.item() / max(len(self.users), 1)}
-
-    @abstractmethod
-    def _rate(self, epoch: int) -> float:
-        """The learning rate of an epoch, from 0."""
 
     @abstractmethod
     def _loss(

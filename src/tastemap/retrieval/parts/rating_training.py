@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -14,13 +14,9 @@ from torch import nn
 
 from tastemap.training.loop import State
 from tastemap.training.module import ModuleTrainer, generator_of
+from tastemap.training.schedule import lower_rate
 
-__all__ = ["NetworkTrainer", "RatingNetwork", "TableTrainer", "falling"]
-
-
-def falling(learning_rate: float, epochs: int) -> Callable[[int], float]:
-    """The rate of an epoch, from 0: it falls linearly, to reach 0 after the last one."""
-    return lambda epoch: learning_rate * (1 - epoch / epochs)
+__all__ = ["NetworkTrainer", "RatingNetwork", "TableTrainer"]
 
 
 class TableTrainer(ABC):
@@ -74,7 +70,8 @@ class NetworkTrainer(ModuleTrainer):
         network: on the device that it is to be trained on.
         values: float32 [m], what is to be predicted of each event.
         batch_size: events in a step.
-        rate: the learning rate of an epoch, from 0.
+        learning_rate: the first one, falling to 0.
+        epochs: how many there will be.
     """
 
     def __init__(
@@ -82,16 +79,17 @@ class NetworkTrainer(ModuleTrainer):
         network: RatingNetwork,
         values: NDArray[np.float32],
         batch_size: int,
-        rate: Callable[[int], float],
+        learning_rate: float,
+        epochs: int,
     ) -> None:
         super().__init__(network)
         self.device = next(network.parameters()).device
         self.values = torch.from_numpy(values).to(self.device)
-        self.batch_size, self.rate = batch_size, rate
-        self.optimizer = torch.optim.Adagrad(network.parameters(), lr=rate(0))
+        self.batch_size, self.epochs = batch_size, epochs
+        self.optimizer = torch.optim.Adagrad(network.parameters(), lr=learning_rate)
 
     def train_epoch(self, epoch: int, rng: np.random.Generator) -> dict[str, float]:
-        self.optimizer.param_groups[0]["lr"] = self.rate(epoch)
+        lower_rate(self.optimizer, epoch, self.epochs)
         n = len(self.values)
         generator = generator_of(rng, self.device)
         order = torch.randperm(n, generator=generator, device=self.device)
