@@ -151,16 +151,6 @@ def _mf_speed(found: list[Result]) -> str:
     return "\n".join([*text, *_races(found, "rmse", "RMSE")]) + "\n"
 
 
-def _vae_speed(found: list[Result]) -> str:
-    text = [
-        "## Mult-VAE: time to the same quality",
-        "",
-        "Seconds of `fit` until the NDCG@100 that RecBole ends with at its defaults: the least",
-        "number of epochs with which ours reaches it, timed as a fit of its own.",
-    ]
-    return "\n".join([*text, *_races(found, "ndcg@100", "NDCG@100")]) + "\n"
-
-
 def _bpr_speed(found: list[Result]) -> str:
     text = [
         "## Pairwise ranking: time to the same quality",
@@ -473,6 +463,5 @@ _SECTIONS = {
     "ncf-study": _ncf_study,
     "scale": _scale,
     "embedding-tables": _embedding_tables,
-    "vae-speed": _vae_speed,
     "popularity-bias": _popularity_bias,
 }

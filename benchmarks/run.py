@@ -50,7 +50,6 @@ def everything(context: typer.Context) -> None:
             bpr_speed,
             svdpp_speed,
             temporal,
-            vae_speed,
             write_docs,
         ):
             suite()
@@ -105,12 +104,6 @@ def ease_speed(rounds: Rounds = 5, out: Out = results.FOLDER) -> None:
 def mf_speed(rounds: Rounds = 7, out: Out = results.FOLDER) -> None:
     """Seconds to the RMSE of Cornac's MF, on movielens-1m."""
     _say(results.write("mf-speed", "movielens-1m", speed.mf("movielens-1m", rounds), out))
-
-
-@app.command()
-def vae_speed(rounds: Rounds = 3, out: Out = results.FOLDER) -> None:
-    """Seconds to the NDCG@100 of RecBole's MultVAE, on movielens-1m."""
-    _say(results.write("vae-speed", "movielens-1m", speed.vae("movielens-1m", rounds), out))
 
 
 @app.command()

@@ -62,17 +62,6 @@ def mf(dataset: str, rounds: int) -> dict[str, Any]:
         return {"splits": {0: task.split_hash}, "phase": "fit", "races": races}
 
 
-def vae(dataset: str, rounds: int) -> dict[str, Any]:
-    """Seconds of `fit` of MultVAE and RecVAE, and of RecBole's MultVAE."""
-    theirs = ALL["recbole-mult-vae"]
-    with tasks.lists(splits.top_n(data.load(dataset), seed=0)) as task:
-        races = [
-            _race(ALL[f"tastemap-{ours}"], theirs, task, dataset, "fit", rounds)
-            for ours in ("mult-vae", "rec-vae")
-        ]
-        return {"splits": {0: task.split_hash}, "phase": "fit", "races": races}
-
-
 def bpr(dataset: str, rounds: int) -> dict[str, Any]:
     """Seconds of `fit` to the NDCG@10 that each rival trained on pairs ends with."""
     rivals = ("cornac-bpr", "lightfm-warp", "implicit-bpr")

@@ -157,7 +157,9 @@ class Hyperparameters:
             if isinstance(value, _Declaration):
                 declared[name] = _resolve(cls, name, value)
                 setattr(cls, name, value.default)
-        cls._hyperparameters = declared
+        # What there is nothing to find out about, such as seeds, stands last.
+        ordered = sorted(declared.items(), key=lambda pair: not pair[1].tuned)
+        cls._hyperparameters = dict(ordered)
 
     def __init__(self, **values: Any) -> None:
         owner = type(self).__name__
@@ -172,7 +174,7 @@ class Hyperparameters:
 
     @classmethod
     def hyperparameters(cls) -> dict[str, Hyperparameter]:
-        """The declared hyper-parameters by name, in order of declaration."""
+        """The declared hyper-parameters by name, as declared; what is never tuned stands last."""
         return dict(cls._hyperparameters)
 
     @classmethod

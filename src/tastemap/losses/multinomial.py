@@ -27,7 +27,8 @@ def multinomial(
     """The mean over rows u of -sum_i x_ui log softmax_i(W h_u + b) (Liang et al. 2018, equation 2).
 
     The gradients are made together with the loss, one tile of rows after the other, so that no
-    matrix of rows × columns is ever held. Inside `torch.autocast` matrices are multiplied in its
+    matrix of rows × columns is ever held: three products of matrices, where `softmax`, which cuts
+    the items into tiles instead and so takes any number of them, needs five. Inside `torch.autocast` matrices are multiplied in its
     type; the softmax is float32 always.
 
     Args:

@@ -90,6 +90,7 @@ class ALS(VectorRetriever):
     use_values: bool | None = hyperparameter(
         default=None,
         help="weigh pairs by their summed values over the mean; none: if kinds have weights",
+        tuned=False,
     )
     seed: int = hyperparameter(default=0, help="of the random start", ge=0)
 

@@ -22,9 +22,9 @@ from tastemap.kernels.autorec import (
     ridge_fold_in,
 )
 from tastemap.retrieval.base import cosines
-from tastemap.retrieval.parts.fitting import fit_in_epochs
+from tastemap.retrieval.parts.fitting import TrainedInEpochs
 from tastemap.retrieval.parts.rating_vectors import RatingVectors, rating_scale
-from tastemap.training.loop import State, Training
+from tastemap.training.loop import State
 from tastemap.training.run import Run
 
 __all__ = ["AutoRec"]
@@ -32,7 +32,7 @@ __all__ = ["AutoRec"]
 _INITIAL_DEVIATION = 0.01
 
 
-class AutoRec(RatingVectors):
+class AutoRec(TrainedInEpochs, RatingVectors):
     """A hidden layer that rebuilds the observed ratings r of one item from themselves (I-AutoRec),
     or those of one user (U-AutoRec):
 
@@ -73,10 +73,6 @@ class AutoRec(RatingVectors):
         default=0.001, help="first step size of Adam, falling to 0 by half a cosine", gt=0, log=True
     )
     batch_size: int = hyperparameter(default=64, help="items, or users, in a step", ge=1, log=True)
-    patience: int = hyperparameter(
-        default=5, help="with validation: stop after so many epochs without a better one", ge=1
-    )
-    seed: int = hyperparameter(default=0, help="of all random numbers", ge=0)
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
         self.ratings: NDArray[np.float32] = rating_scale(dataset.histories)
@@ -84,15 +80,11 @@ class AutoRec(RatingVectors):
         self._rows: csr_array = of_users if self.based_on == "user" else csr_array(of_users.T)
         self._rows.sort_indices()
         trainer = _Trainer(self, self._rows, float(self.ratings[0]), run.torch_device())
-        self.training: Training = fit_in_epochs(
-            self,
+        self._fit_in_epochs(
             trainer,
-            dataset,
+            self.epochs,
             validation,
             run,
-            epochs=self.epochs,
-            seed=self.seed,
-            patience=self.patience,
             monitor="rmse",
             install=self._install,
         )

@@ -79,12 +79,6 @@ class BPR(PairwiseModel):
         le=1000,
         log=True,
     )
-    patience: int = hyperparameter(
-        default=5,
-        help="with validation: stop after so many epochs without a better one",
-        ge=1,
-        tuned=False,
-    )
     batch_size: int = hyperparameter(
         default=4096,
         help="events in a step where torch trains, that is on a GPU",
@@ -92,7 +86,6 @@ class BPR(PairwiseModel):
         log=True,
         tuned=False,
     )
-    seed: int = hyperparameter(default=0, help="of all random numbers", ge=0, tuned=False)
 
     def _trainer(self, device: str) -> PairKernelTrainer | PairTorchTrainer:
         n_items = len(self.items)

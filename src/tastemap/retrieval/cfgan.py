@@ -18,16 +18,16 @@ from tastemap.data.queries import Holdout, Queries
 from tastemap.hyperparameters import hyperparameter
 from tastemap.kernels.als import gram, half_step
 from tastemap.retrieval.base import VectorRetriever, cosines
-from tastemap.retrieval.parts.fitting import fit_in_epochs
+from tastemap.retrieval.parts.fitting import TrainedInEpochs
 from tastemap.retrieval.parts.fold_in import learned_or_folded
-from tastemap.training.loop import State, Training
+from tastemap.training.loop import State
 from tastemap.training.module import ModuleTrainer, generator_of
 from tastemap.training.run import Run
 
 __all__ = ["CFGAN", "Game", "Players", "with_some_unobserved"]
 
 
-class CFGAN(VectorRetriever):
+class CFGAN(TrainedInEpochs, VectorRetriever):
     """A generator G of purchase vectors that a discriminator D cannot tell from real ones.
 
     Rows r are the items' vectors over the users (`based_on="item"`, iCFGAN), or the users' over
@@ -95,13 +95,12 @@ class CFGAN(VectorRetriever):
         default=0.001, help="L2 penalty on the generator", ge=0, log=True
     )
     discriminator_regularization: float = hyperparameter(
-        default=0.0, help="L2 penalty on the discriminator", ge=0, log=True
+        default=0.0, help="L2 penalty on the discriminator", ge=0, log=True, search=(1e-6, 1e-2)
     )
     batch_size: int = hyperparameter(default=32, help="rows in a step", ge=1, log=True)
     patience: int = hyperparameter(
         default=10, help="with validation: stop after so many epochs without a better one", ge=1
     )
-    seed: int = hyperparameter(default=0, help="of all random numbers", ge=0)
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
         rows = dataset.histories.to_csr(len(dataset.items))
@@ -113,15 +112,11 @@ class CFGAN(VectorRetriever):
             players = Players(rows.shape[1], self.hidden, self.discriminator_hidden)
         trainer = Game(players.to(run.torch_device()), rows, self)
 
-        self.training: Training = fit_in_epochs(
-            self,
+        self._fit_in_epochs(
             trainer,
-            dataset,
+            self.epochs,
             validation,
             run,
-            epochs=self.epochs,
-            seed=self.seed,
-            patience=self.patience,
             install=lambda state: self._set_vectors(state, rows),
         )
 

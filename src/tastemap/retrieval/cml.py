@@ -17,11 +17,11 @@ from tastemap.hyperparameters import hyperparameter
 from tastemap.losses import triplet
 from tastemap.nn.rowwise_adagrad import RowwiseAdagrad
 from tastemap.retrieval.base import VectorRetriever
-from tastemap.retrieval.parts.fitting import fit_in_epochs
+from tastemap.retrieval.parts.fitting import TrainedInEpochs
 from tastemap.retrieval.parts.fold_in import learned_or_folded
 from tastemap.retrieval.parts.torch_fold_in import Pairs, fold_in
 from tastemap.sampling.uniform import UniformSampler
-from tastemap.training.loop import State, Training
+from tastemap.training.loop import State
 from tastemap.training.module import ModuleTrainer, generator_of
 from tastemap.training.run import Run
 from tastemap.training.schedule import lower_rate
@@ -29,7 +29,7 @@ from tastemap.training.schedule import lower_rate
 __all__ = ["CML", "covariance", "into_unit_ball"]
 
 
-class CML(VectorRetriever):
+class CML(TrainedInEpochs, VectorRetriever):
     """Users u and items v in the unit ball; the nearer an item, the better it fits.
 
     For every chosen item, `negatives` others are drawn and the nearest one, k, is pushed away:
@@ -72,25 +72,17 @@ class CML(VectorRetriever):
         default=0.1, help="Adagrad's first step size, falling to 0", gt=0, log=True
     )
     batch_size: int = hyperparameter(default=512, help="events in a step", ge=1, log=True)
-    patience: int = hyperparameter(
-        default=5, help="with validation: stop after so many epochs without a better one", ge=1
-    )
-    seed: int = hyperparameter(default=0, help="of all random numbers", ge=0)
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             ball = _Ball(len(dataset.users), len(dataset.items), self.factors)
         trainer = _Trainer(ball.to(run.torch_device()), dataset.histories, self)
-        self.training: Training = fit_in_epochs(
-            self,
+        self._fit_in_epochs(
             trainer,
-            dataset,
+            self.epochs,
             validation,
             run,
-            epochs=self.epochs,
-            seed=self.seed,
-            patience=self.patience,
             install=self._set_vectors,
         )
 

@@ -14,10 +14,10 @@ from tastemap.data.queries import Holdout
 from tastemap.hyperparameters import hyperparameter
 from tastemap.kernels.mf_fold_in import mse_fold_in
 from tastemap.kernels.ridge_torch import mse_fold_in_torch
-from tastemap.retrieval.parts.fitting import fit_in_epochs
+from tastemap.retrieval.parts.fitting import TrainedInEpochs
 from tastemap.retrieval.parts.rating_training import TableTrainer
 from tastemap.retrieval.parts.rating_vectors import RatingVectors, known_ratings
-from tastemap.training.loop import State, Training
+from tastemap.training.loop import State
 from tastemap.training.run import Run
 
 __all__ = ["ExplicitALS"]
@@ -26,7 +26,7 @@ __all__ = ["ExplicitALS"]
 _INITIAL_DEVIATION = 0.1
 
 
-class ExplicitALS(RatingVectors):
+class ExplicitALS(TrainedInEpochs, RatingVectors):
     """Ratings as biases and a dot product, each side solved exactly while the other is held fixed.
 
         Σ (r_ui - μ - b_u - c_i - p_u · q_i)²
@@ -58,22 +58,14 @@ class ExplicitALS(RatingVectors):
     bias_regularization: float = hyperparameter(
         default=0.03, help="λ_b, penalty on the biases, for each rating", gt=0, log=True
     )
-    patience: int = hyperparameter(
-        default=3, help="with validation: stop after so many iterations without a better one", ge=1
-    )
-    seed: int = hyperparameter(default=0, help="of the random start", ge=0)
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
         self._set_scale(dataset.histories)
-        self.training: Training = fit_in_epochs(
-            self,
+        self._fit_in_epochs(
             _Trainer(self, known_ratings(dataset.histories), run.torch_device()),
-            dataset,
+            self.iterations,
             validation,
             run,
-            epochs=self.iterations,
-            seed=self.seed,
-            patience=self.patience,
             monitor="rmse",
             install=self._install,
         )

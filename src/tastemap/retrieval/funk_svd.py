@@ -15,10 +15,10 @@ from tastemap.data.queries import Holdout, Queries
 from tastemap.hyperparameters import hyperparameter
 from tastemap.kernels import mf
 from tastemap.kernels.funk_svd import funk_add, funk_epoch, funk_fold_in
-from tastemap.retrieval.parts.fitting import fit_in_epochs
+from tastemap.retrieval.parts.fitting import TrainedInEpochs
 from tastemap.retrieval.parts.rating_training import NetworkTrainer, RatingNetwork, TableTrainer
 from tastemap.retrieval.parts.rating_vectors import RatingVectors, known_ratings
-from tastemap.training.loop import State, Training
+from tastemap.training.loop import State
 from tastemap.training.run import Run
 
 __all__ = ["FunkSVD"]
@@ -30,7 +30,7 @@ _BLEND = 25
 _START = 0.1
 
 
-class FunkSVD(RatingVectors):
+class FunkSVD(TrainedInEpochs, RatingVectors):
     """Ratings as a baseline and factors, each trained on what the ones before it leave.
 
         r̂_ui = clip(… clip(clip(base_ui + p_u1 q_i1) + p_u2 q_i2) …)
@@ -63,13 +63,9 @@ class FunkSVD(RatingVectors):
     regularization: float = hyperparameter(
         default=0.04, help="λ, penalty on the factors, for each rating", gt=0, log=True
     )
-    patience: int = hyperparameter(
-        default=5, help="with validation: stop after so many factors without a better one", ge=1
-    )
     batch_size: int = hyperparameter(
         default=4096, help="ratings in a step where torch trains, that is on a GPU", ge=1, log=True
     )
-    seed: int = hyperparameter(default=0, help="of the start and the order of ratings", ge=0)
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
         self._set_scale(dataset.histories)
@@ -79,15 +75,11 @@ class FunkSVD(RatingVectors):
         trainer = (_KernelTrainer if run.torch_device() == "cpu" else _TorchTrainer)(
             self, ratings, run.torch_device()
         )
-        self.training: Training = fit_in_epochs(
-            self,
+        self._fit_in_epochs(
             trainer,
-            dataset,
+            self.factors,
             validation,
             run,
-            epochs=self.factors,
-            seed=self.seed,
-            patience=self.patience,
             monitor="rmse",
             install=self._install,
         )

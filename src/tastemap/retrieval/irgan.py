@@ -14,17 +14,17 @@ from tastemap.data.histories import Histories
 from tastemap.data.queries import Holdout, Queries
 from tastemap.hyperparameters import hyperparameter
 from tastemap.retrieval.base import VectorRetriever, cosines
-from tastemap.retrieval.irgan_training import EventTrainer, Game, Players, Pretraining
-from tastemap.retrieval.parts.fitting import fit_in_epochs
+from tastemap.retrieval.irgan_training import Game, Players, Pretraining
+from tastemap.retrieval.parts.fitting import TrainedInEpochs
 from tastemap.retrieval.parts.fold_in import learned_or_folded
 from tastemap.retrieval.parts.torch_fold_in import Pairs, fold_in
-from tastemap.training.loop import State, Training
+from tastemap.training.loop import State
 from tastemap.training.run import Run
 
 __all__ = ["IRGAN"]
 
 
-class IRGAN(VectorRetriever):
+class IRGAN(TrainedInEpochs, VectorRetriever):
     """Matrix factorisation that learns to generate items which another one takes for chosen.
 
     Both players score by f(u, i) = p_u · q_i + b_i (eq. 17). The generator's items are drawn from
@@ -93,12 +93,8 @@ class IRGAN(VectorRetriever):
     )
     batch_size: int = hyperparameter(default=1024, help="events in a step", ge=1, log=True)
     users_per_step: int = hyperparameter(
-        default=64, help="users in a step of the generator", ge=1, log=True
+        default=64, help="users in a step of the generator", ge=1, log=True, tuned=False
     )
-    patience: int = hyperparameter(
-        default=5, help="with validation: stop after so many epochs without a better one", ge=1
-    )
-    seed: int = hyperparameter(default=0, help="of all random numbers", ge=0)
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
         chosen = dataset.histories.to_csr(len(dataset.items))
@@ -107,25 +103,18 @@ class IRGAN(VectorRetriever):
             players = Players(len(dataset.users), len(dataset.items), self.factors)
         players.to(run.torch_device())
 
-        def train(trainer: EventTrainer, epochs: int, run: Run) -> Training:
-            return fit_in_epochs(
-                self,
-                trainer,
-                dataset,
-                validation,
-                run,
-                epochs=epochs,
-                seed=self.seed,
-                patience=self.patience,
-                install=self._set_vectors,
-            )
-
         if self.pretraining_epochs > 0:
             # What the run folder and the tracker keep is the game.
-            quietly = replace(run, folder=None, tracker=None)
-            train(Pretraining(players, chosen, self), self.pretraining_epochs, quietly)
+            self._fit_in_epochs(
+                Pretraining(players, chosen, self),
+                self.pretraining_epochs,
+                validation,
+                replace(run, folder=None, tracker=None),
+                install=self._set_vectors,
+            )
         players.discriminator.load_state_dict(players.generator.state_dict())
-        self.training: Training = train(Game(players, chosen, self), self.epochs, run)
+        game = Game(players, chosen, self)
+        self._fit_in_epochs(game, self.epochs, validation, run, install=self._set_vectors)
 
     def _set_vectors(self, state: State) -> None:
         p, q, b = (state[f"generator.{name}.weight"] for name in ("users", "items", "biases"))

@@ -17,8 +17,8 @@ from tastemap.data.queries import Holdout
 from tastemap.hyperparameters import hyperparameter
 from tastemap.kernels.logistic_mf import logistic_step, logistic_step_torch
 from tastemap.retrieval.parts.factor_model import FactorModel, FactorTrainer
-from tastemap.retrieval.parts.fitting import fit_in_epochs
-from tastemap.training.loop import State, Training
+from tastemap.retrieval.parts.fitting import TrainedInEpochs
+from tastemap.training.loop import State
 from tastemap.training.run import Run
 
 __all__ = ["LogisticMF"]
@@ -26,7 +26,7 @@ __all__ = ["LogisticMF"]
 _DEVIATION = 0.1
 
 
-class LogisticMF(FactorModel):
+class LogisticMF(TrainedInEpochs, FactorModel):
     """Matrix factorisation of the probability that a user chooses an item.
 
         p(u chooses i) = σ(x_ui),       x_ui = p_u · q_i + b_u + c_i
@@ -70,13 +70,6 @@ class LogisticMF(FactorModel):
         help="r is the pair's summed values over the mean; none: if kinds have weights",
         tuned=False,
     )
-    patience: int = hyperparameter(
-        default=5,
-        help="with validation: stop after so many epochs without a better one",
-        ge=1,
-        tuned=False,
-    )
-    seed: int = hyperparameter(default=0, help="of the random start", ge=0, tuned=False)
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
         device = run.torch_device()
@@ -87,15 +80,11 @@ class LogisticMF(FactorModel):
         )
         weights = self._confidences(observed)
         make = KernelTrainer if device == "cpu" else TorchTrainer
-        self.training: Training = fit_in_epochs(
-            self,
+        self._fit_in_epochs(
             make(self, weights, device),
-            dataset,
+            self.epochs,
             validation,
             run,
-            epochs=self.epochs,
-            seed=self.seed,
-            patience=self.patience,
             install=self._set_factors,
         )
 

@@ -24,9 +24,9 @@ from tastemap.retrieval.matrix_factorization_training import (
     Settings,
     TableTrainer,
 )
-from tastemap.retrieval.parts.fitting import fit_in_epochs
+from tastemap.retrieval.parts.fitting import TrainedInEpochs
 from tastemap.retrieval.parts.rating_vectors import RatingVectors, rating_scale
-from tastemap.training.loop import State, Training
+from tastemap.training.loop import State
 from tastemap.training.run import Run
 
 __all__ = ["MatrixFactorization"]
@@ -54,7 +54,7 @@ def _per_loss(name: str) -> str:
     return f"none for {shown}"
 
 
-class MatrixFactorization(RatingVectors):
+class MatrixFactorization(TrainedInEpochs, RatingVectors):
     """Users and items as vectors whose dot product is the rating, or the order of preference.
 
         r̂_ui = mean + b_u + c_i + p_u · q_i
@@ -113,12 +113,14 @@ class MatrixFactorization(RatingVectors):
         help=f"first step size, falling to 0; {_per_loss('learning_rate')}",
         gt=0,
         log=True,
+        search=(0.003, 0.3),
     )
     regularization: float | None = hyperparameter(
         default=None,
         help=f"penalty on the vectors; {_per_loss('regularization')}",
         ge=0,
         log=True,
+        search=(0.0003, 0.1),
     )
     bias_regularization: float = hyperparameter(
         default=0.01, help="penalty on the biases", ge=0, log=True
@@ -129,6 +131,7 @@ class MatrixFactorization(RatingVectors):
         + _per_loss("negatives"),
         ge=1,
         log=True,
+        tuned=False,
     )
     sampler: Literal["uniform", "popularity", "in_batch", "hard"] = hyperparameter(
         default="uniform",
@@ -150,9 +153,6 @@ class MatrixFactorization(RatingVectors):
         le=2,
         tuned=False,
     )
-    patience: int = hyperparameter(
-        default=5, help="with validation: stop after so many epochs without a better one", ge=1
-    )
     batch_size: int | None = hyperparameter(
         default=None,
         help="events in a step where torch trains, for the softmaxes users; "
@@ -160,7 +160,6 @@ class MatrixFactorization(RatingVectors):
         ge=1,
         log=True,
     )
-    seed: int = hyperparameter(default=0, help="of all random numbers", ge=0)
 
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)
@@ -192,15 +191,11 @@ class MatrixFactorization(RatingVectors):
         if not settings.of_ratings:
             self.ratings[0] = 0
         trainer = self._trainer(settings, dataset.histories, run.torch_device())
-        self.training: Training = fit_in_epochs(
-            self,
+        self._fit_in_epochs(
             trainer,
-            dataset,
+            settings.epochs,
             validation,
             run,
-            epochs=settings.epochs,
-            seed=self.seed,
-            patience=self.patience,
             monitor="rmse" if settings.of_ratings else "ndcg@10",
             install=self._set_vectors,
             resolved=asdict(settings),

@@ -71,15 +71,11 @@ class MultDAE(HistoryAutoencoder):
     weight_decay: float = hyperparameter(
         default=0.01, help="penalty on half the squared weights", ge=0, log=True
     )
-    epochs: int = hyperparameter(default=70, help="passes over the users", ge=1, log=True)
+    epochs: int = hyperparameter(default=20, help="passes over the users", ge=1, log=True)
     learning_rate: float = hyperparameter(
-        default=1e-3, help="Adam's first step size, falling to 0", gt=0, log=True
+        default=3e-3, help="Adam's first step size, falling to 0", gt=0, log=True
     )
-    batch_size: int = hyperparameter(default=512, help="users in a step", ge=1, log=True)
-    patience: int = hyperparameter(
-        default=10, help="with validation: stop after so many epochs without a better one", ge=1
-    )
-    seed: int = hyperparameter(default=0, help="of all random numbers", ge=0)
+    batch_size: int = hyperparameter(default=256, help="users in a step", ge=1, log=True)
 
     network: _Network
 

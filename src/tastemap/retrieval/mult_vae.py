@@ -80,19 +80,15 @@ class MultVAE(HistoryAutoencoder):
     dropout: float = hyperparameter(
         default=0.5, help="share of a history that the encoder does not see", ge=0, lt=1
     )
-    beta: float = hyperparameter(default=0.2, help="cap of β, the weight of the KL term", ge=0)
+    beta: float = hyperparameter(default=0.4, help="cap of β, the weight of the KL term", ge=0)
     annealing: float = hyperparameter(
         default=0.8, help="share of all steps over which β grows to its cap", ge=0, le=1
     )
-    epochs: int = hyperparameter(default=70, help="passes over the users", ge=1, log=True)
+    epochs: int = hyperparameter(default=20, help="passes over the users", ge=1, log=True)
     learning_rate: float = hyperparameter(
-        default=1e-3, help="Adam's first step size, falling to 0", gt=0, log=True
+        default=3e-3, help="Adam's first step size, falling to 0", gt=0, log=True
     )
-    batch_size: int = hyperparameter(default=512, help="users in a step", ge=1, log=True)
-    patience: int = hyperparameter(
-        default=10, help="with validation: stop after so many epochs without a better one", ge=1
-    )
-    seed: int = hyperparameter(default=0, help="of all random numbers", ge=0)
+    batch_size: int = hyperparameter(default=256, help="users in a step", ge=1, log=True)
 
     network: _Network
 

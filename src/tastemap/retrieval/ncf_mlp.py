@@ -103,7 +103,11 @@ class NCFMLP(NeuralCollaborativeFilter):
     )
     learning_rate: float = hyperparameter(default=0.002, help="step size of Adam", gt=0, log=True)
     regularization: float = hyperparameter(
-        default=0.0, help="L2 penalty on vectors and on layers' weights", ge=0, log=True
+        default=0.0,
+        help="L2 penalty on vectors and on layers' weights",
+        ge=0,
+        log=True,
+        search=(1e-6, 1e-3),
     )
 
     def make_network(self) -> MLPNetwork:

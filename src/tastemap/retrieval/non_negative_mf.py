@@ -15,10 +15,10 @@ from tastemap.data.queries import Holdout, Queries
 from tastemap.errors import DataError
 from tastemap.hyperparameters import hyperparameter
 from tastemap.kernels.nmf import nmf_half_step, nmf_half_step_torch
-from tastemap.retrieval.parts.fitting import fit_in_epochs
+from tastemap.retrieval.parts.fitting import TrainedInEpochs
 from tastemap.retrieval.parts.rating_training import TableTrainer
 from tastemap.retrieval.parts.rating_vectors import RatingVectors, known_ratings
-from tastemap.training.loop import State, Training
+from tastemap.training.loop import State
 from tastemap.training.module import ModuleTrainer
 from tastemap.training.run import Run
 
@@ -28,7 +28,7 @@ __all__ = ["NonNegativeMF"]
 _FOLD_IN = 30
 
 
-class NonNegativeMF(RatingVectors):
+class NonNegativeMF(TrainedInEpochs, RatingVectors):
     """Ratings as sums of parts that only add up: r̂_ui = p_u · q_i with p, q ≥ 0.
 
     Minimises Σ (r_ui - p_u · q_i)² + λ (Σ_u n_u |p_u|² + Σ_i n_i |q_i|²) over the observed ratings
@@ -58,13 +58,9 @@ class NonNegativeMF(RatingVectors):
     regularization: float = hyperparameter(
         default=0.1, help="λ, penalty on the vectors, for each rating", gt=0, log=True
     )
-    patience: int = hyperparameter(
-        default=5, help="with validation: stop after so many epochs without a better one", ge=1
-    )
     batch_size: int = hyperparameter(
         default=1 << 20, help="ratings at a time where torch trains, that is on a GPU", ge=1
     )
-    seed: int = hyperparameter(default=0, help="of the random start", ge=0)
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
         self._set_scale(dataset.histories)
@@ -73,15 +69,11 @@ class NonNegativeMF(RatingVectors):
                 f"NonNegativeMF needs values of at least 0, and the lowest is {self.ratings[1]:g}",
                 remedy="Shift or filter the values",
             )
-        self.training: Training = fit_in_epochs(
-            self,
+        self._fit_in_epochs(
             self._trainer(run.torch_device()),
-            dataset,
+            self.epochs,
             validation,
             run,
-            epochs=self.epochs,
-            seed=self.seed,
-            patience=self.patience,
             monitor="rmse",
             install=self._install,
         )

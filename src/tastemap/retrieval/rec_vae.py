@@ -107,15 +107,11 @@ class RecVAE(HistoryAutoencoder):
     encoder_passes: int = hyperparameter(
         default=1, help="passes that move the encoder for one that moves the decoder", ge=1
     )
-    epochs: int = hyperparameter(default=45, help="rounds of alternating training", ge=1, log=True)
+    epochs: int = hyperparameter(default=25, help="rounds of alternating training", ge=1, log=True)
     learning_rate: float = hyperparameter(
-        default=1e-3, help="Adam's first step size, falling to 0", gt=0, log=True
+        default=2e-3, help="Adam's first step size, falling to 0", gt=0, log=True
     )
-    batch_size: int = hyperparameter(default=512, help="users in a step", ge=1, log=True)
-    patience: int = hyperparameter(
-        default=10, help="with validation: stop after so many epochs without a better one", ge=1
-    )
-    seed: int = hyperparameter(default=0, help="of all random numbers", ge=0)
+    batch_size: int = hyperparameter(default=256, help="users in a step", ge=1, log=True)
 
     network: _Network
 

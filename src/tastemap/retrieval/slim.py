@@ -61,9 +61,11 @@ class SLIM(Retriever):
         default=100_000, help="most items that may speak for one", ge=1, le=100_000, log=True
     )
     tolerance: float = hyperparameter(
-        default=1e-3, help="a weight that moves less is at rest", gt=0, log=True
+        default=1e-3, help="a weight that moves less is at rest", gt=0, log=True, tuned=False
     )
-    sweeps: int = hyperparameter(default=10, help="most rounds of descent", ge=1, le=10_000)
+    sweeps: int = hyperparameter(
+        default=10, help="most rounds of descent", ge=1, le=10_000, tuned=False
+    )
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
         if dataset.n_items > _MAX_ITEMS:

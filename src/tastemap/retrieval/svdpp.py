@@ -16,10 +16,10 @@ from tastemap.data.queries import Holdout
 from tastemap.hyperparameters import hyperparameter
 from tastemap.kernels.mf_fold_in import mse_fold_in
 from tastemap.kernels.svdpp import block_size_of, implicit_sums, svdpp_epoch
-from tastemap.retrieval.parts.fitting import fit_in_epochs
+from tastemap.retrieval.parts.fitting import TrainedInEpochs
 from tastemap.retrieval.parts.rating_training import NetworkTrainer, RatingNetwork, TableTrainer
 from tastemap.retrieval.parts.rating_vectors import RatingVectors, known_ratings
-from tastemap.training.loop import State, Training
+from tastemap.training.loop import State
 from tastemap.training.run import Run
 from tastemap.training.schedule import falling
 
@@ -29,7 +29,7 @@ __all__ = ["SVDPP"]
 _INITIAL_DEVIATION = 0.02
 
 
-class SVDPP(RatingVectors):
+class SVDPP(TrainedInEpochs, RatingVectors):
     """A user's taste is what they rated how (p_u), and what they rated at all (the y_j).
 
         r̂_ui = μ + b_u + c_i + q_i · (p_u + |N(u)|^-½ Σ_{j in N(u)} y_j)
@@ -66,25 +66,17 @@ class SVDPP(RatingVectors):
     bias_regularization: float = hyperparameter(
         default=0.01, help="penalty on the biases, for each rating", gt=0, log=True
     )
-    patience: int = hyperparameter(
-        default=5, help="with validation: stop after so many epochs without a better one", ge=1
-    )
     batch_size: int = hyperparameter(
         default=4096, help="ratings in a step where torch trains, that is on a GPU", ge=1, log=True
     )
-    seed: int = hyperparameter(default=0, help="of all random numbers", ge=0)
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
         self._set_scale(dataset.histories)
-        self.training: Training = fit_in_epochs(
-            self,
+        self._fit_in_epochs(
             self._trainer(run.torch_device()),
-            dataset,
+            self.epochs,
             validation,
             run,
-            epochs=self.epochs,
-            seed=self.seed,
-            patience=self.patience,
             monitor="rmse",
             install=self._install,
         )

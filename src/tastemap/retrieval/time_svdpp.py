@@ -16,11 +16,11 @@ from tastemap.hyperparameters import hyperparameter
 from tastemap.kernels.svdpp import implicit_sums
 from tastemap.kernels.time_svdpp import Days, Events, Items, Rates, Users, time_svdpp_fold_in
 from tastemap.retrieval.base import VectorRetriever, cosines
-from tastemap.retrieval.parts.fitting import fit_in_epochs
+from tastemap.retrieval.parts.fitting import TrainedInEpochs
 from tastemap.retrieval.parts.fold_in import unchanged_since
 from tastemap.retrieval.parts.rating_vectors import known_ratings, rating_scale
 from tastemap.retrieval.time_svdpp_training import trainer_of
-from tastemap.training.loop import State, Training
+from tastemap.training.loop import State
 from tastemap.training.run import Run
 
 __all__ = ["TimeSVDPP"]
@@ -32,7 +32,7 @@ _DAY_BITS = 24
 _PAIRS = 1 << 15
 
 
-class TimeSVDPP(VectorRetriever):
+class TimeSVDPP(TrainedInEpochs, VectorRetriever):
     """SVD++ where the popularity of items, the mood of users and their taste move with time.
 
         r̂_ui(t) = μ + b_u + α_u dev_u(t) + b_ut + (c_i + c_i,Bin(t)) (s_u + s_ut)
@@ -98,13 +98,9 @@ class TimeSVDPP(VectorRetriever):
     drift_exponent: float = hyperparameter(
         default=0.4, help="β, how fast a user drifts with the distance in time", gt=0, le=1
     )
-    patience: int = hyperparameter(
-        default=5, help="with validation: stop after so many epochs without a better one", ge=1
-    )
     batch_size: int = hyperparameter(
         default=4096, help="ratings in a step where torch trains, that is on a GPU", ge=1, log=True
     )
-    seed: int = hyperparameter(default=0, help="of all random numbers", ge=0)
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
         if not dataset.has_times or not (dataset.histories.times > 0).any():
@@ -120,15 +116,11 @@ class TimeSVDPP(VectorRetriever):
         away = np.abs(self._moments(h.times) - self.mean_times[h.rows_of_events()]).max() / _DAY
         self.times[2] = max(float(away), 1e-9) ** self.drift_exponent
         self.days, events = self._events(h, self.mean_times)
-        self.training: Training = fit_in_epochs(
-            self,
+        self._fit_in_epochs(
             trainer_of(self, events, len(self.days), len(self.items), run.torch_device()),
-            dataset,
+            self.epochs,
             validation,
             run,
-            epochs=self.epochs,
-            seed=self.seed,
-            patience=self.patience,
             monitor="rmse",
             install=self._install,
         )

@@ -16,15 +16,15 @@ from tastemap.data.queries import Holdout, Queries
 from tastemap.hyperparameters import hyperparameter
 from tastemap.retrieval.base import VectorRetriever, cosines
 from tastemap.retrieval.parts.attributes import Attributes
-from tastemap.retrieval.parts.fitting import fit_in_epochs
+from tastemap.retrieval.parts.fitting import TrainedInEpochs
 from tastemap.retrieval.user2vec_training import Towers, TripletTrainer
-from tastemap.training.loop import State, Training
+from tastemap.training.loop import State
 from tastemap.training.run import Run
 
 __all__ = ["User2Vec"]
 
 
-class User2Vec(VectorRetriever):
+class User2Vec(TrainedInEpochs, VectorRetriever):
     """Two towers that place users and items on one sphere, by ids, histories and attributes.
 
     With e an embedding of ids, and F and G an embedding for each number of the `Attributes` a of
@@ -100,10 +100,6 @@ class User2Vec(VectorRetriever):
     batch_size: int = hyperparameter(
         default=16, help="users in a step, each with all chosen items", ge=1, log=True
     )
-    patience: int = hyperparameter(
-        default=5, help="with validation: stop after so many epochs without a better one", ge=1
-    )
-    seed: int = hyperparameter(default=0, help="of all random numbers", ge=0)
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
         chosen = dataset.histories.to_csr(len(dataset.items))
@@ -123,15 +119,11 @@ class User2Vec(VectorRetriever):
             self.item_attribute_embeddings: NDArray[np.float32] = F
             self.user_attribute_embeddings: NDArray[np.float32] = state["user_attributes"]
 
-        self.training: Training = fit_in_epochs(
-            self,
+        self._fit_in_epochs(
             trainer,
-            dataset,
+            self.epochs,
             validation,
             run,
-            epochs=self.epochs,
-            seed=self.seed,
-            patience=self.patience,
             install=install,
         )
 

@@ -59,7 +59,7 @@ class UserKNN(Retriever):
         default=100, help="neighbours asked for each query", ge=1, le=100_000, log=True
     )
     shrinkage: float = hyperparameter(
-        default=0.0, help="shrinks similarities that few items support", ge=0
+        default=0.0, help="shrinks similarities that few items support", ge=0, search=(0.0, 100.0)
     )
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:

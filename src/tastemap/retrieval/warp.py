@@ -75,12 +75,6 @@ class WARP(PairwiseModel):
     trials: int = hyperparameter(
         default=30, help="draws for each event, at most", ge=1, le=1000, log=True
     )
-    patience: int = hyperparameter(
-        default=5,
-        help="with validation: stop after so many epochs without a better one",
-        ge=1,
-        tuned=False,
-    )
     batch_size: int = hyperparameter(
         default=1024,
         help="events in a step where torch trains, that is on a GPU",
@@ -88,7 +82,6 @@ class WARP(PairwiseModel):
         log=True,
         tuned=False,
     )
-    seed: int = hyperparameter(default=0, help="of all random numbers", ge=0, tuned=False)
 
     def _trainer(self, device: str) -> PairKernelTrainer | PairTorchTrainer:
         n_items = len(self.items)

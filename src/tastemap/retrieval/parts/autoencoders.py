@@ -18,9 +18,8 @@ from tastemap.data.histories import Histories
 from tastemap.data.queries import Holdout, Queries
 from tastemap.losses.multinomial import multinomial
 from tastemap.retrieval.base import VectorRetriever, cosines
-from tastemap.retrieval.parts.fitting import fit_in_epochs
+from tastemap.retrieval.parts.fitting import TrainedInEpochs
 from tastemap.retrieval.parts.neural import NeuralRetriever
-from tastemap.training.loop import Training
 from tastemap.training.module import ModuleTrainer
 from tastemap.training.run import Run
 
@@ -206,7 +205,7 @@ class AutoencoderNetwork(nn.Module):
         )
 
 
-class HistoryAutoencoder(NeuralRetriever, VectorRetriever):
+class HistoryAutoencoder(TrainedInEpochs, NeuralRetriever, VectorRetriever):
     """A retriever that reads a history as a row of zeros and ones and writes scores of all items.
 
     Whoever asks, known or not, is read from the history; nothing is kept of a user. A subclass
@@ -215,8 +214,6 @@ class HistoryAutoencoder(NeuralRetriever, VectorRetriever):
 
     network: AutoencoderNetwork
     epochs: int
-    patience: int
-    seed: int
 
     def rows(self, histories: Histories, device: str | torch.device = "cpu") -> SparseRows:
         """Histories [B] as 0/1 rows over the items that training has seen."""
@@ -233,15 +230,11 @@ class HistoryAutoencoder(NeuralRetriever, VectorRetriever):
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
         device = run.torch_device()
         self.start_network(self.seed, device)
-        self.training: Training = fit_in_epochs(
-            self,
+        self._fit_in_epochs(
             self._trainer(self.training_rows(device)),
-            dataset,
+            self.epochs,
             validation,
             run,
-            epochs=self.epochs,
-            seed=self.seed,
-            patience=self.patience,
         )
         self.finish_network()
 

@@ -7,65 +7,75 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tastemap.data.dataset import Dataset
 from tastemap.data.queries import Holdout
+from tastemap.hyperparameters import hyperparameter
 from tastemap.metrics import judge, ndcg, rmse
 from tastemap.retrieval.base import Retriever
 from tastemap.training.loop import State, Trainable, Training, train
 from tastemap.training.run import Run, describe
 
-__all__ = ["fit_in_epochs"]
+__all__ = ["TrainedInEpochs"]
 
 
-def fit_in_epochs(
-    model: Retriever,
-    trainer: Trainable,
-    dataset: Dataset,
-    validation: Holdout | None,
-    run: Run,
-    *,
-    epochs: int,
-    seed: int,
-    patience: int,
-    monitor: Literal["ndcg@10", "rmse"] = "ndcg@10",
-    install: Callable[[State], None] | None = None,
-    resolved: dict[str, Any] | None = None,
-) -> Training:
-    """Trains a model in epochs and, with a validation set, goes by how well it answers.
+class TrainedInEpochs(Retriever):
+    """A retriever that is trained in epochs by the training loop.
 
-    Args:
-        model: what answers for the validation; told of the trainer's state by `install`.
-        trainer: what `train` drives.
-        dataset, validation, run: as given to `Retriever.fit`.
-        epochs, seed, patience: see `train`.
-        monitor: NDCG@10 of the lists, or RMSE of the predicted ratings.
-        install: hands the trainer's state to the model, before each validation and at the end;
-            None where the model answers from what is being trained.
-        resolved: hyper-parameters that the model has found itself, for the run folder.
+    Attributes:
+        training: how the training went, right after `fit`.
     """
 
-    def give() -> None:
-        if install is not None:
-            install(trainer.state())
+    patience: int = hyperparameter(
+        default=5, help="with validation: stop after so many epochs without a better one", ge=1,
+        tuned=False,
+    )  # fmt: skip
+    seed: int = hyperparameter(default=0, help="of all random numbers", ge=0, tuned=False)
 
-    def validate() -> dict[str, float]:
-        assert validation is not None
+    training: Training
+
+    def _fit_in_epochs(
+        self,
+        trainer: Trainable,
+        epochs: int,
+        validation: Holdout | None,
+        run: Run,
+        *,
+        monitor: Literal["ndcg@10", "rmse"] = "ndcg@10",
+        install: Callable[[State], None] | None = None,
+        resolved: dict[str, Any] | None = None,
+    ) -> None:
+        """Trains and, with a validation set, goes by how well the model answers.
+
+        Args:
+            trainer: what `train` drives.
+            epochs: how many at most.
+            validation, run: as given to `Retriever.fit`.
+            monitor: NDCG@10 of the lists, or RMSE of the predicted ratings.
+            install: hands the trainer's state to the model, before each validation and at the end;
+                None where the model answers from what is being trained.
+            resolved: hyper-parameters that the model has found itself, for the run folder.
+        """
+
+        def give() -> None:
+            if install is not None:
+                install(trainer.state())
+
+        def validate() -> dict[str, float]:
+            assert validation is not None
+            give()
+            return {monitor: _MEASURES[monitor](self, validation)}
+
+        self.training = train(
+            trainer,
+            epochs=epochs,
+            seed=self.seed,
+            run=run,
+            about=lambda: describe(self, self.data, **(resolved or {})),
+            validate=None if validation is None else validate,
+            monitor=None if validation is None else monitor,
+            higher_is_better=monitor != "rmse",
+            patience=self.patience,
+        )
         give()
-        return {monitor: _MEASURES[monitor](model, validation)}
-
-    training = train(
-        trainer,
-        epochs=epochs,
-        seed=seed,
-        run=run,
-        about=lambda: describe(model, dataset, **(resolved or {})),
-        validate=None if validation is None else validate,
-        monitor=None if validation is None else monitor,
-        higher_is_better=monitor != "rmse",
-        patience=patience,
-    )
-    give()
-    return training
 
 
 def _ndcg_at_10(model: Retriever, holdout: Holdout) -> float:

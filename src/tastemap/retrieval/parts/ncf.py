@@ -18,12 +18,11 @@ from tastemap.data.histories import Histories
 from tastemap.data.queries import Holdout, Queries
 from tastemap.hyperparameters import hyperparameter
 from tastemap.losses import bce
-from tastemap.retrieval.parts.fitting import fit_in_epochs
+from tastemap.retrieval.parts.fitting import TrainedInEpochs
 from tastemap.retrieval.parts.fold_in import unchanged_since
 from tastemap.retrieval.parts.neural import NeuralRetriever
 from tastemap.retrieval.parts.torch_fold_in import Pairs, fold_in
 from tastemap.sampling.uniform import UniformSampler
-from tastemap.training.loop import Training
 from tastemap.training.module import ModuleTrainer, generator_of
 from tastemap.training.run import Run
 from tastemap.training.schedule import lower_rate
@@ -151,7 +150,7 @@ class NCFTrainer(ModuleTrainer):
         return torch.stack(squares).sum() if squares else torch.zeros((), device=self.device)
 
 
-class NeuralCollaborativeFilter(NeuralRetriever):
+class NeuralCollaborativeFilter(TrainedInEpochs, NeuralRetriever):
     """A retriever that has learned a `Similarity`.
 
     A user whose history has not changed since training has the vector learned in training; to every
@@ -176,10 +175,6 @@ class NeuralCollaborativeFilter(NeuralRetriever):
     batch_size: int = hyperparameter(
         default=1024, help="chosen items in a step", ge=1, le=1 << 24, log=True
     )
-    patience: int = hyperparameter(
-        default=5, help="with validation: stop after so many epochs without a better one", ge=1
-    )
-    seed: int = hyperparameter(default=0, help="of all random numbers", ge=0)
 
     @abstractmethod
     def make_network(self) -> Similarity: ...
@@ -205,15 +200,11 @@ class NeuralCollaborativeFilter(NeuralRetriever):
             batch_size=self.batch_size,
             regularization=self.regularization,
         )
-        self.training: Training = fit_in_epochs(
-            self,
+        self._fit_in_epochs(
             trainer,
-            dataset,
+            self.epochs,
             validation,
             run,
-            epochs=self.epochs,
-            seed=self.seed,
-            patience=self.patience,
             install=lambda _: self._prepare(),
         )
         self.finish_network()

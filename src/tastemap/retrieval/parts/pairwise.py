@@ -16,8 +16,8 @@ from tastemap.data.queries import Holdout
 from tastemap.kernels.blocks import STRATA, Blocks, cut_into_blocks, sorted_within_rows, user_strata
 from tastemap.nn.embedding_table import EmbeddingTable
 from tastemap.retrieval.parts.factor_model import FactorModel, FactorTrainer
-from tastemap.retrieval.parts.fitting import fit_in_epochs
-from tastemap.training.loop import State, Training
+from tastemap.retrieval.parts.fitting import TrainedInEpochs
+from tastemap.training.loop import State
 from tastemap.training.module import generator_of
 from tastemap.training.run import Run
 from tastemap.training.schedule import lower_rate
@@ -25,7 +25,7 @@ from tastemap.training.schedule import lower_rate
 __all__ = ["DotProduct", "PairKernelTrainer", "PairTorchTrainer", "PairwiseModel"]
 
 
-class PairwiseModel(FactorModel):
+class PairwiseModel(TrainedInEpochs, FactorModel):
     """A `FactorModel` trained by steps on pairs, whose rate falls linearly to 0. A subclass has the
     hyper-parameters named here."""
 
@@ -33,8 +33,6 @@ class PairwiseModel(FactorModel):
     epochs: int
     learning_rate: float
     batch_size: int
-    patience: int
-    seed: int
 
     @abstractmethod
     def _trainer(self, device: str) -> FactorTrainer:
@@ -44,15 +42,11 @@ class PairwiseModel(FactorModel):
         device = run.torch_device()
         trainer = self._trainer(device)
         self._set_factors(trainer.factors())
-        self.training: Training = fit_in_epochs(
-            self,
+        self._fit_in_epochs(
             trainer,
-            dataset,
+            self.epochs,
             validation,
             run,
-            epochs=self.epochs,
-            seed=self.seed,
-            patience=self.patience,
             # What the kernels train is the model's own arrays: big ones should not be copied.
             install=None if device == "cpu" else self._set_factors,
         )
