@@ -140,7 +140,7 @@ def test_an_epoch_is_all_events_with_negatives_drawn_anew(small: Dataset) -> Non
     spy = Spy(len(small.users), len(small.items))
     trainer = NCFTrainer(
         spy, small.histories, torch.optim.SGD(spy.parameters(), lr=0.0),
-        negatives=5, batch_size=100, regularization=0.0,
+        epochs=1, negatives=5, batch_size=100, regularization=0.0,
     )  # fmt: skip
     h = small.histories
     chosen = set(zip(h.rows_of_events().tolist(), h.items.tolist(), strict=True))
@@ -165,7 +165,7 @@ def test_regularization_is_the_gradient_of_used_vectors(small: Dataset) -> None:
     users, items = torch.tensor([1, 1, 4]), torch.tensor([[2, 3], [2, 2], [7, 3]])
     trainer = NCFTrainer(
         network, small.histories, torch.optim.SGD(network.parameters(), lr=0.0),
-        negatives=1, batch_size=8, regularization=1.0,
+        epochs=1, negatives=1, batch_size=8, regularization=1.0,
     )  # fmt: skip
     by_hand = (
         network.users[users].square().sum(1)[:, None] + network.items[items].square().sum(2)

@@ -187,7 +187,7 @@ def test_trials_that_cannot_be_trained_are_told(split: tm.splits.Split) -> None:
     # A step of this size has no end.
     space = {"learning_rate": [0.05, 1e30]}
     study = tune(
-        tm.MatrixFactorization, split, trials=6, metric="rmse", space=space,
+        tm.MatrixFactorization, split, trials=12, metric="rmse", space=space,
         fixed={"factors": 4, "epochs": 3, "loss": "mse"}, depths=[],
     )  # fmt: skip
     failed = [trial for trial in study.trials if trial.state == "failed"]

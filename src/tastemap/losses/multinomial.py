@@ -28,8 +28,8 @@ def multinomial(
 
     The gradients are made together with the loss, one tile of rows after the other, so that no
     matrix of rows × columns is ever held: three products of matrices, where `softmax`, which cuts
-    the items into tiles instead and so takes any number of them, needs five. Inside `torch.autocast` matrices are multiplied in its
-    type; the softmax is float32 always.
+    the items into tiles instead and so takes any number of them, needs five. Inside
+    `torch.autocast` matrices are multiplied in its type; the softmax is float32 always.
 
     Args:
         hidden: float [B, d], h.
