@@ -8,13 +8,31 @@ from tastemap import metrics
 DEPTH = 100
 
 
+METRICS = {
+    "recall@20": (metrics.recall, 20),
+    "ndcg@10": (metrics.ndcg, 10),
+    "ndcg@100": (metrics.ndcg, 100),
+}
+
+
 def judge_lists(
     lists: np.ndarray, train: sparse.csr_matrix, test: sparse.csr_matrix
 ) -> dict[str, float]:
+    """Means of `values_of_users` over the users who have test items."""
+    found = values_of_users(lists, train, test)
+    return {name: float(np.nanmean(values)) for name, values in found.items()}
+
+
+def values_of_users(
+    lists: np.ndarray, train: sparse.csr_matrix, test: sparse.csr_matrix
+) -> dict[str, np.ndarray]:
     """Recall@20, NDCG@10 and NDCG@100 of `lists`, int [users, DEPTH], -1 where a list ends early.
 
     Recall is divided by all of a user's test items; the ideal list of NDCG@k holds as many of them
-    as fit. Means over the users who have test items.
+    as fit.
+
+    Returns:
+        By name float64 [users], NaN for a user without test items.
 
     Raises:
         ValueError: the lists hold an unknown, a repeated, or a seen item.
@@ -22,11 +40,7 @@ def judge_lists(
     _check(lists, train)
     # The metrics count items from 1 and take 0 for padding.
     hits, counts = metrics.judge(lists + 1, test.indptr, test.indices + 1)
-    return {
-        "recall@20": float(np.nanmean(metrics.recall(hits, counts, 20))),
-        "ndcg@10": float(np.nanmean(metrics.ndcg(hits, counts, 10))),
-        "ndcg@100": float(np.nanmean(metrics.ndcg(hits, counts, 100))),
-    }
+    return {name: metric(hits, counts, k) for name, (metric, k) in METRICS.items()}
 
 
 def judge_ratings(predicted: np.ndarray, true: np.ndarray) -> dict[str, float]:

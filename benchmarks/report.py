@@ -66,6 +66,41 @@ def _top_n(found: list[Result]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _neural(found: list[Result]) -> str:
+    lines = [
+        "## Neural and linear models",
+        "",
+        "By how much autoencoders differ from linear models and iALS++ on the lists above (over 0:",
+        "the autoencoder is better), with 95 % bootstrap intervals over users, whose values are",
+        "averaged over the seeds. Bold where the interval leaves out 0.",
+    ]
+    for result in found:
+        rows = [
+            [f"{gap['model']} against {gap['baseline']}"]
+            + [_interval(*numbers) for numbers in zip(*map(gap.get, _GAP), strict=True)]
+            for gap in result["differences"]
+        ]
+        hashes = ", ".join(f"{seed}: {digest}" for seed, digest in result["splits"].items())
+        lines += [
+            "",
+            f"### {result['dataset']}",
+            "",
+            *_table(["models", *result["metrics"]], rows),
+            "",
+            _ran(result),
+            f"- split {hashes}; hyper-parameters: defaults",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+_GAP = ("difference", "low", "high")
+
+
+def _interval(difference: float, low: float, high: float) -> str:
+    text = f"{difference:+.4f} ({low:+.4f} to {high:+.4f})"
+    return text if low <= 0 <= high else f"**{text}**"
+
+
 def _ratings(found: list[Result]) -> str:
     lines = [
         "## Ratings",
@@ -452,6 +487,7 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 _SECTIONS = {
     "topn": _top_n,
+    "neural": _neural,
     "ratings": _ratings,
     "als-speed": _als_speed,
     "ialspp-speed": _ialspp_speed,

@@ -14,6 +14,7 @@ import typer
 
 from benchmarks import data, quality, report, results, speed
 from benchmarks.contenders import RATINGS, TOP_N, Contender
+from benchmarks.neural import neural as compare_neural
 from benchmarks.temporal import temporal as compare_times
 
 app = typer.Typer(
@@ -43,6 +44,7 @@ def everything(context: typer.Context) -> None:
         for suite in (
             topn,
             ratings,
+            neural,
             als_speed,
             ialspp_speed,
             ease_speed,
@@ -79,6 +81,17 @@ def ratings(
     for name in dataset:
         result = quality.ratings(name, _chosen(RATINGS, contender), range(seeds))
         _say(results.write("ratings", name, result, out))
+
+
+@app.command()
+def neural(
+    dataset: Datasets = list(data.NAMES),  # noqa: B006
+    seeds: Seeds = 3,
+    out: Out = results.FOLDER,
+) -> None:
+    """Autoencoders against linear models and iALS++, user by user: differences with intervals."""
+    for name in dataset:
+        _say(results.write("neural", name, compare_neural(name, seeds), out))
 
 
 @app.command()

@@ -54,6 +54,10 @@ TOP_N = (
     _ours("als", "ALS", "topn.py", "ALS", factors=128),
     _ours("ials-pp", "IALSPP", "topn.py", "IALSPP"),
     _ours("blend", "Blend", "topn.py", "Blend"),
+    _ours(
+        "blend-recvae", "Blend with RecVAE", "topn.py", "Blend",
+        models="0.4 ialspp + 0.2 ease + 0.4 recvae",
+    ),
     _ours("mf-bpr", "MatrixFactorization (BPR)", "topn.py", "MatrixFactorization", loss="bpr"),
     _ours("bpr", "BPR", "topn.py", "BPR"),
     _ours("warp", "WARP", "topn.py", "WARP"),
