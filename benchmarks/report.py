@@ -190,8 +190,8 @@ def _bpr_speed(found: list[Result]) -> str:
     text = [
         "## Pairwise ranking: time to the same quality",
         "",
-        "Seconds of `fit` until the NDCG@10 that the rival ends with, all with vectors of 64",
-        "numbers: the least epochs with which ours reaches it, timed as a fit of its own.",
+        "Seconds of `fit` until 1.01 times the NDCG@10 that the rival ends with, all with vectors",
+        "of 64 numbers: the least epochs with which ours reaches that, timed as a fit of its own.",
     ]
     return "\n".join([*text, *_races(found, "ndcg@10", "NDCG@10")]) + "\n"
 

@@ -80,7 +80,7 @@ TOP_N = (
     # Vectors of 64 numbers for all, so that what differs is how they are learned.
     Contender(
         "cornac-bpr", "Cornac BPR", "cornac", "bpr.py",
-        {"k": 64, "max_iter": 100, "learning_rate": 0.05, "lambda_reg": 0.01},
+        {"k": 64, "max_iter": 250, "learning_rate": 0.05, "lambda_reg": 0.01},
         "chosen by hand, without a search",
     ),
     Contender(
