@@ -76,13 +76,13 @@ class TestMatrixFactorizationSoftmax(ModelContract):
 
 class TestMultDAE(ModelContract):
     model = "multdae"
-    small_settings = {"hidden_dim": 32, "latent_dim": 16, "learning_rate": 0.01}
+    small_settings = {"hidden_dim": 32, "latent_dim": 16, "epochs": 120, "learning_rate": 0.01}
     ndcg_band = (0.28, 0.36)
 
 
 class TestMultVAE(ModelContract):
     model = "multvae"
-    small_settings = {"hidden_dim": 32, "latent_dim": 16, "learning_rate": 0.01}
+    small_settings = {"hidden_dim": 32, "latent_dim": 16, "epochs": 120, "learning_rate": 0.01}
     ndcg_band = (0.28, 0.36)
 
 
@@ -193,10 +193,10 @@ class TestNCFMLP(ModelContract):
 class TestNeuMF(ModelContract):
     model = "neumf"
     settings = {
-        "factors": 8, "epochs": 2, "pretraining_epochs": 6,
-        "learning_rate": 0.01, "batch_size": 512,
+        "factors": 8, "epochs": 2, "pretraining_epochs": 8,
+        "learning_rate": 0.015, "batch_size": 512,
     }  # fmt: skip
-    small_settings = {"factors": 4, "epochs": 5, "pretraining_epochs": 30, "batch_size": 16}
+    small_settings = {"factors": 4, "epochs": 5, "pretraining_epochs": 60, "batch_size": 16}
     ndcg_band = (0.20, 0.32)
 
 
