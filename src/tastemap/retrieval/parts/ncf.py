@@ -140,7 +140,10 @@ class NCFTrainer(ModuleTrainer):
         """The mean of |p|² + |q|² over pairs of users [B] and items [B, n]."""
         of_users = self.similarity.users.square().sum(1)
         of_items = self.similarity.items.square().sum(1)
-        return of_users.index_select(0, users).mean() + of_items.index_select(0, items.flatten()).mean()
+        return (
+            of_users.index_select(0, users).mean()
+            + of_items.index_select(0, items.flatten()).mean()
+        )
 
     def _weights(self) -> torch.Tensor:
         """The sum of squares of the layers' weights: without it they grow as the vectors shrink."""
