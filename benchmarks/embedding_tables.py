@@ -30,6 +30,7 @@ from tastemap.nn.hashed_table import HashedTable
 from tastemap.nn.initializers import normal_, uniform_, xavier_
 from tastemap.nn.optimizers import RowwiseAdagrad, sparse_adam, sparse_sgd
 from tastemap.sampling.uniform import UniformSampler
+from tastemap.training.schedule import lower_rate
 
 ROWS, DIM, BATCH = 200_000, 64, 4096
 
@@ -120,7 +121,7 @@ def quality(
     sampler = UniformSampler(n_items, users, items)
     generator = torch.Generator().manual_seed(seed)
     for epoch in range(epochs):
-        optimizer.param_groups[0]["lr"] = 0.1 * (1 - epoch / epochs)
+        lower_rate(optimizer, epoch, epochs)
         for batch in torch.randperm(len(users), generator=generator).split(512):
             u, i = users[batch], items[batch]
             j, _, mask = sampler.sample(u, i, 1, generator)

@@ -80,7 +80,6 @@ def _neural(found: list[Result]) -> str:
             + [_interval(*numbers) for numbers in zip(*map(gap.get, _GAP), strict=True)]
             for gap in result["differences"]
         ]
-        hashes = ", ".join(f"{seed}: {digest}" for seed, digest in result["splits"].items())
         lines += [
             "",
             f"### {result['dataset']}",
@@ -88,7 +87,7 @@ def _neural(found: list[Result]) -> str:
             *_table(["models", *result["metrics"]], rows),
             "",
             _ran(result),
-            f"- split {hashes}; hyper-parameters: defaults",
+            f"- split {_splits(result)}; hyper-parameters: defaults",
         ]
     return "\n".join(lines) + "\n"
 
@@ -219,16 +218,14 @@ def _popularity_bias(found: list[Result]) -> str:
                 spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
                 cells.append(f"{statistics.fmean(values):.4f}{spread}")
             rows.append(cells)
-        hashes = ", ".join(f"{seed}: {digest}" for seed, digest in result["splits"].items())
         lines += [
             "",
             f"### {result['dataset']}",
             "",
             *_table(["variant", *names.values()], rows),
             "",
-            f"- `{result['command']}`, {result['date']}, {result['machine']}, "
-            f"{result['threads']} threads",
-            f"- split {hashes}",
+            _ran(result),
+            f"- split {_splits(result)}",
         ]
     return "\n".join(lines) + "\n"
 
@@ -309,6 +306,10 @@ def _ran(result: Result) -> str:
     )
 
 
+def _splits(result: Result) -> str:
+    return ", ".join(f"{name}: {digest}" for name, digest in result["splits"].items())
+
+
 def _svdpp_speed(found: list[Result]) -> str:
     text = [
         "## SVD++: time to the same error, and for a pass",
@@ -348,13 +349,11 @@ def _temporal(found: list[Result]) -> str:
             for name, part in result["protocols"].items()
             for gap in part["differences"]
         ]
-        hashes = ", ".join(f"{name}: {digest}" for name, digest in result["splits"].items())
         lines += [
             *_table(["test", "difference", "interval"], rows),
             "",
-            f"- `{result['command']}`, {result['date']}, {result['machine']}, "
-            f"{result['threads']} threads",
-            f"- split {hashes}; hyper-parameters: defaults",
+            _ran(result),
+            f"- split {_splits(result)}; hyper-parameters: defaults",
         ]
     return "\n".join(lines) + "\n"
 
@@ -399,17 +398,16 @@ def _about(result: Result) -> list[str]:
     versions: dict[str, str] = {}
     for _, entry in entries:
         versions |= {name: v for name, v in entry["versions"].items() if name != "numpy"}
-    hashes = [f"{seed}: {digest}" for seed, digest in result["splits"].items()]
+    hashes = _splits(result)
     if len(set(result["splits"].values())) == 1:
-        hashes = [next(iter(result["splits"].values()))]
+        hashes = next(iter(result["splits"].values()))
     seeds = sorted({run["seed"] for _, entry in entries for run in entry["runs"]})
     settings = [
         f"    - {entry['title']}: {ALL[name].note}{_given(entry)}" for name, entry in entries
     ]
     return [
-        f"- `{result['command']}`, {result['date']}, {result['machine']}, "
-        f"{result['threads']} threads",
-        f"- split {', '.join(hashes)}; seeds {', '.join(map(str, seeds))}",
+        _ran(result),
+        f"- split {hashes}; seeds {', '.join(map(str, seeds))}",
         f"- {', '.join(f'{name} {v}' for name, v in sorted(versions.items()))}",
         "- hyper-parameters:",
         *settings,
@@ -462,8 +460,7 @@ def _ncf_study(found: list[Result]) -> str:
         if (PAGE.parent / "img" / "ncf-study.png").exists():
             lines += ["![HR@10 over the length of a user's vector](img/ncf-study.png)", ""]
         lines += [
-            f"- `{result['command']}`, {result['date']}, {result['machine']}, "
-            f"{result['threads']} threads",
+            _ran(result),
             f"- split {result['split']}; seed 0",
             "- hyper-parameters, which had no search of their own in this study:",
         ]

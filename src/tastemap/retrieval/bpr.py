@@ -17,10 +17,10 @@ from tastemap.retrieval.parts.pairwise import (
     PairKernelTrainer,
     PairTorchTrainer,
     PairwiseModel,
+    Sizes,
 )
 from tastemap.sampling.hard import HardSampler
 from tastemap.sampling.uniform import UniformSampler
-from tastemap.training.schedule import falling
 
 __all__ = ["BPR"]
 
@@ -103,25 +103,17 @@ class BPR(PairwiseModel):
 
 
 class _KernelTrainer(PairKernelTrainer):
+    model: BPR
+
     def __init__(self, model: BPR, histories: Histories, n_items: int) -> None:
-        super().__init__(histories, n_items, model.factors, _DEVIATION, model.seed)
-        self.model = model
+        super().__init__(model, histories, n_items, _DEVIATION)
 
     def _epoch(
-        self, epoch: int, blocks: Blocks, order: NDArray[np.int64], seed: np.uint64
+        self, sizes: Sizes, blocks: Blocks, order: NDArray[np.int64], seed: np.uint64
     ) -> tuple[float, int]:
-        m = self.model
-        rate, penalty, bias_penalty = (
-            np.float32(x)
-            for x in (
-                falling(m.learning_rate, epoch, m.epochs),
-                m.regularization,
-                m.bias_regularization,
-            )
-        )
         total, count = bpr_epoch(
             *blocks, order, self.offsets, self.chosen, self.P, self.Q, self.c,
-            rate, penalty, bias_penalty, m.candidates, seed,
+            *sizes, self.model.candidates, seed,
         )  # fmt: skip
         return total, count
 
@@ -129,9 +121,10 @@ class _KernelTrainer(PairKernelTrainer):
 class TorchTrainer(PairTorchTrainer):
     """The steps of the kernel in batches: all events of one start from the same place."""
 
+    model: BPR
+
     def __init__(self, model: BPR, histories: Histories, n_items: int, device: str) -> None:
         super().__init__(model, histories, n_items, _DEVIATION, device)
-        self.model = model
         self.optimizer = torch.optim.SGD(self.tables.parameters(), lr=model.learning_rate)
         uniform = UniformSampler(n_items, self.users, self.items)
         self.sampler = HardSampler(uniform, self.tables, model.candidates)

@@ -18,9 +18,9 @@ from tastemap.retrieval.parts.pairwise import (
     PairKernelTrainer,
     PairTorchTrainer,
     PairwiseModel,
+    Sizes,
 )
 from tastemap.sampling.uniform import UniformSampler
-from tastemap.training.schedule import falling
 
 __all__ = ["WARP"]
 
@@ -113,29 +113,21 @@ def rank_weights(n_items: int, trials: int) -> NDArray[np.float32]:
 
 
 class _KernelTrainer(PairKernelTrainer):
+    model: WARP
+
     def __init__(self, model: WARP, histories: Histories, n_items: int) -> None:
-        super().__init__(histories, n_items, model.factors, _DEVIATION, model.seed)
-        self.model = model
+        super().__init__(model, histories, n_items, _DEVIATION)
         self.weights = rank_weights(n_items - 1, model.trials)
         self.GP, self.GQ, self.Gc = (
             np.ones(n, np.float32) for n in (len(self.P), n_items, n_items)
         )
 
     def _epoch(
-        self, epoch: int, blocks: Blocks, order: NDArray[np.int64], seed: np.uint64
+        self, sizes: Sizes, blocks: Blocks, order: NDArray[np.int64], seed: np.uint64
     ) -> tuple[float, int]:
-        m = self.model
-        rate, penalty, bias_penalty = (
-            np.float32(x)
-            for x in (
-                falling(m.learning_rate, epoch, m.epochs),
-                m.regularization,
-                m.bias_regularization,
-            )
-        )
         total, _ = warp_epoch(
             *blocks, order, self.offsets, self.chosen, self.P, self.Q, self.c,
-            self.GP, self.GQ, self.Gc, self.weights, rate, penalty, bias_penalty, m.adapt, seed,
+            self.GP, self.GQ, self.Gc, self.weights, *sizes, self.model.adapt, seed,
         )  # fmt: skip
         return total, len(blocks.users)
 
@@ -143,9 +135,10 @@ class _KernelTrainer(PairKernelTrainer):
 class TorchTrainer(PairTorchTrainer):
     """The steps of the kernel in batches: all events of one start from the same place."""
 
+    model: WARP
+
     def __init__(self, model: WARP, histories: Histories, n_items: int, device: str) -> None:
         super().__init__(model, histories, n_items, _DEVIATION, device)
-        self.model = model
         tables, rate = self.tables.parameters(), model.learning_rate
         self.optimizer = (
             RowwiseAdagrad(tables, rate, start=1.0)

@@ -30,8 +30,6 @@ class TrainedInEpochs(Retriever):
     )  # fmt: skip
     seed: int = hyperparameter(default=0, help="of all random numbers", ge=0, tuned=False)
 
-    training: Training
-
     def _fit_in_epochs(
         self,
         trainer: Trainable,
@@ -64,7 +62,7 @@ class TrainedInEpochs(Retriever):
             give()
             return {monitor: _MEASURES[monitor](self, validation)}
 
-        self.training = train(
+        self.training: Training = train(
             trainer,
             epochs=epochs,
             seed=self.seed,

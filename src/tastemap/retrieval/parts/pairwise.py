@@ -20,9 +20,12 @@ from tastemap.retrieval.parts.fitting import TrainedInEpochs
 from tastemap.training.loop import State
 from tastemap.training.module import generator_of
 from tastemap.training.run import Run
-from tastemap.training.schedule import lower_rate
+from tastemap.training.schedule import falling, lower_rate
 
-__all__ = ["DotProduct", "PairKernelTrainer", "PairTorchTrainer", "PairwiseModel"]
+__all__ = ["DotProduct", "PairKernelTrainer", "PairTorchTrainer", "PairwiseModel", "Sizes"]
+
+Sizes = tuple[np.float32, np.float32, np.float32]
+"""Of the steps of an epoch, of the penalty on vectors, and of that on biases."""
 
 
 class PairwiseModel(TrainedInEpochs, FactorModel):
@@ -32,6 +35,8 @@ class PairwiseModel(TrainedInEpochs, FactorModel):
     factors: int
     epochs: int
     learning_rate: float
+    regularization: float
+    bias_regularization: float
     batch_size: int
 
     @abstractmethod
@@ -57,18 +62,18 @@ class PairKernelTrainer(FactorTrainer):
     histories: three int32 for each event, and a few numbers for each item.
 
     Args:
+        model: whose hyper-parameters they have.
         histories: the events, [user rows]; unknown items are passed over.
         n_items: item rows.
-        factors: length of the vectors.
         deviation: of the first values of the vectors.
-        seed: of those.
     """
 
     def __init__(
-        self, histories: Histories, n_items: int, factors: int, deviation: float, seed: int
+        self, model: PairwiseModel, histories: Histories, n_items: int, deviation: float
     ) -> None:
+        self.model = model
         self.offsets, self.items = histories.offsets, histories.items
-        self.P, self.Q = first_factors(histories, n_items, factors, deviation, seed)
+        self.P, self.Q = first_factors(histories, n_items, model.factors, deviation, model.seed)
         self.c: NDArray[np.float32] = np.zeros(n_items, np.float32)
         self.counts = np.bincount(self.items, minlength=n_items)
         self.chosen = sorted_within_rows(self.offsets, self.items)
@@ -84,12 +89,15 @@ class PairKernelTrainer(FactorTrainer):
     def train_epoch(self, epoch: int, rng: np.random.Generator) -> Mapping[str, float]:
         blocks = cut_into_blocks(self.offsets, self.items, self.bounds, self.counts, rng)
         order, seed = rng.permutation(STRATA), rng.integers(1 << 63, dtype=np.uint64)
-        total, count = self._epoch(epoch, blocks, order, seed)
+        m = self.model
+        rate = falling(m.learning_rate, epoch, m.epochs)
+        sizes = np.float32(rate), np.float32(m.regularization), np.float32(m.bias_regularization)
+        total, count = self._epoch(sizes, blocks, order, seed)
         return {"train_loss": total / max(count, 1)}
 
     @abstractmethod
     def _epoch(
-        self, epoch: int, blocks: Blocks, order: NDArray[np.int64], seed: np.uint64
+        self, sizes: Sizes, blocks: Blocks, order: NDArray[np.int64], seed: np.uint64
     ) -> tuple[float, int]:
         """One pass over the blocks; the sum of the losses, and of how many events."""
 
@@ -118,8 +126,7 @@ class PairTorchTrainer(FactorTrainer):
     """Epochs of mini-batches by torch, on any device; a subclass writes `_loss`.
 
     Args:
-        model: whose hyper-parameters they have.
-        histories, n_items, deviation: see `PairKernelTrainer`.
+        model, histories, n_items, deviation: see `PairKernelTrainer`.
         device: torch's name of it.
     """
 
@@ -133,7 +140,7 @@ class PairTorchTrainer(FactorTrainer):
         deviation: float,
         device: str,
     ) -> None:
-        self.batch_size, self.epochs, self.device = model.batch_size, model.epochs, device
+        self.model, self.device = model, device
         known = histories.items > 0
         self.users, self.items = (
             torch.from_numpy(column[known].astype(np.int64)).to(device)
@@ -157,11 +164,11 @@ class PairTorchTrainer(FactorTrainer):
                 table.weight.copy_(torch.from_numpy(state[name]).reshape(table.weight.shape))
 
     def train_epoch(self, epoch: int, rng: np.random.Generator) -> Mapping[str, float]:
-        lower_rate(self.optimizer, epoch, self.epochs)
+        lower_rate(self.optimizer, epoch, self.model.epochs)
         generator = generator_of(rng, self.device)
         order = torch.randperm(len(self.users), generator=generator, device=self.device)
         total = torch.zeros((), device=self.device)
-        for batch in torch.split(order, self.batch_size):
+        for batch in torch.split(order, self.model.batch_size):
             users, items = self.users[batch], self.items[batch]
             self.optimizer.zero_grad()
             loss, penalty = self._loss(users, items, generator)

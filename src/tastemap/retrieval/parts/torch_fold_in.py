@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from tastemap.data.histories import Histories
+from tastemap.training.schedule import falling
 
 __all__ = ["Losses", "Pairs", "fold_in", "negatives_of"]
 
@@ -93,7 +94,7 @@ def fold_in(
             gradient = torch.addcmul(gradient, pull, vectors - start)
             mean.lerp_(gradient, 1 - _BETA1)
             square.lerp_(gradient.square(), 1 - _BETA2)
-            rate = learning_rate * (1 - (step - 1) / steps) / (1 - _BETA1**step)
+            rate = falling(learning_rate, step - 1, steps) / (1 - _BETA1**step)
             length = square.sqrt().div_((1 - _BETA2**step) ** 0.5).add_(1e-12)
             vectors.sub_(rate * scale * mean / length)
             if project is not None:
