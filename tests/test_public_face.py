@@ -6,12 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mypy.api
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 
 import tastemap as tm
+from tastemap.retrieval.table import model_class, model_names
 
 
 def test_the_readmes_lines(tmp_path: Path) -> None:
@@ -68,3 +70,11 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'SVD'"):
         tm.SVD  # noqa: B018
     assert {"ALS", "Dataset", "evaluate", "load"} <= set(dir(tm))
+
+
+def test_a_type_checker_knows_that_every_model_needs_no_arguments(tmp_path: Path) -> None:
+    made = [f"tm.{model_class(name).__name__}()" for name in model_names()]
+    script = tmp_path / "script.py"
+    script.write_text("\n".join(["import tastemap as tm", *made]))
+    out, err, status = mypy.api.run(["--strict", str(script)])
+    assert status == 0, out + err

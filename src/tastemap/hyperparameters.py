@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Self, dataclass_transform
 
 from tastemap.errors import ParameterError
 
-__all__ = ["Hyperparameter", "Hyperparameters", "hyperparameter"]
+__all__ = ["Hyperparameter", "Hyperparameters", "assigned_by_fit", "hyperparameter"]
 
 
 @dataclass(frozen=True)
@@ -136,13 +136,24 @@ def hyperparameter(
     return _Declaration(default, {"help": help, **bounds, **searching})
 
 
-@dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(hyperparameter,))
+_ASSIGNED_BY_FIT = object()
+
+
+def assigned_by_fit(*, init: Literal[False] = False) -> Any:
+    """Declares an attribute that `fit` assigns, in a class that has to say its type: without this a
+    type checker takes it for a keyword argument."""
+    return _ASSIGNED_BY_FIT
+
+
+@dataclass_transform(
+    kw_only_default=True, eq_default=False, field_specifiers=(hyperparameter, assigned_by_fit)
+)
 class Hyperparameters:
     """Base of what has hyper-parameters.
 
     A subclass declares `name: type = hyperparameter(default=1, help="what it does")`; the types
     are int, float, bool, str, Literal of strings, and any of them `| None`. What a model learns is
-    annotated where `fit` assigns it, not in the class body.
+    annotated where `fit` assigns it, or declared by `assigned_by_fit`.
 
     Raises:
         ParameterError: at construction, naming the field that is wrong.
@@ -157,6 +168,8 @@ class Hyperparameters:
             if isinstance(value, _Declaration):
                 declared[name] = _resolve(cls, name, value)
                 setattr(cls, name, value.default)
+            elif value is _ASSIGNED_BY_FIT:
+                delattr(cls, name)
         # What there is nothing to find out about, such as seeds, stands last.
         ordered = sorted(declared.items(), key=lambda pair: not pair[1].tuned)
         cls._hyperparameters = dict(ordered)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tastemap.data.queries import Queries
+from tastemap.hyperparameters import assigned_by_fit
 from tastemap.retrieval.base import VectorRetriever
 from tastemap.retrieval.parts.ncf import NeuralCollaborativeFilter, Similarity, new_table
 
@@ -52,7 +53,7 @@ class GMF(NeuralCollaborativeFilter, VectorRetriever):
     name: ClassVar[str] = "gmf"
     paper: ClassVar[str] = "He et al. 2017, Neural Collaborative Filtering (WWW)"
 
-    network: GMFNetwork
+    network: GMFNetwork = assigned_by_fit()
 
     score = VectorRetriever.score
     similarity = VectorRetriever.similarity

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tastemap.hyperparameters import hyperparameter
+from tastemap.hyperparameters import assigned_by_fit, hyperparameter
 from tastemap.retrieval.parts.autoencoders import (
     AutoencoderNetwork,
     HistoryAutoencoder,
@@ -77,7 +77,7 @@ class MultDAE(HistoryAutoencoder):
     )
     batch_size: int = hyperparameter(default=256, help="users in a step", ge=1, log=True)
 
-    network: _Network
+    network: _Network = assigned_by_fit()
 
     def make_network(self) -> _Network:
         return _Network(len(self.data.items), self.hidden_dim, self.latent_dim)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from tastemap.hyperparameters import hyperparameter
+from tastemap.hyperparameters import assigned_by_fit, hyperparameter
 from tastemap.retrieval.parts.ncf import NeuralCollaborativeFilter, Similarity, new_table
 
 __all__ = ["NCFMLP", "MLPNetwork", "Tower"]
@@ -93,7 +93,7 @@ class NCFMLP(NeuralCollaborativeFilter):
     name: ClassVar[str] = "ncfmlp"
     paper: ClassVar[str] = "He et al. 2017, Neural Collaborative Filtering (WWW)"
 
-    network: MLPNetwork
+    network: MLPNetwork = assigned_by_fit()
 
     factors: int = hyperparameter(
         default=16, help="predictive factors: width of the last hidden layer", ge=1, log=True

@@ -11,7 +11,7 @@ from torch import nn
 
 from tastemap.data.dataset import Dataset
 from tastemap.data.queries import Holdout
-from tastemap.hyperparameters import hyperparameter
+from tastemap.hyperparameters import assigned_by_fit, hyperparameter
 from tastemap.retrieval.gmf import GMF, GMFNetwork
 from tastemap.retrieval.ncf_mlp import NCFMLP, MLPNetwork, Tower
 from tastemap.retrieval.parts.ncf import NeuralCollaborativeFilter, Similarity, new_table
@@ -77,7 +77,7 @@ class NeuMF(NeuralCollaborativeFilter):
     name: ClassVar[str] = "neumf"
     paper: ClassVar[str] = "He et al. 2017, Neural Collaborative Filtering (WWW)"
 
-    network: NeuMFNetwork
+    network: NeuMFNetwork = assigned_by_fit()
 
     factors: int = hyperparameter(
         default=16, help="predictive factors of GMF, and as many of the MLP", ge=1, log=True

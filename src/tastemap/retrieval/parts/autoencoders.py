@@ -16,6 +16,7 @@ from torch.nn import functional
 from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Holdout, Queries
+from tastemap.hyperparameters import assigned_by_fit
 from tastemap.losses.multinomial import multinomial
 from tastemap.retrieval.base import VectorRetriever, cosines
 from tastemap.retrieval.parts.fitting import TrainedInEpochs
@@ -212,7 +213,7 @@ class HistoryAutoencoder(TrainedInEpochs, NeuralRetriever, VectorRetriever):
     writes `make_network` and `_trainer`, and has the hyper-parameters named here.
     """
 
-    network: AutoencoderNetwork
+    network: AutoencoderNetwork = assigned_by_fit()
     epochs: int
 
     def rows(self, histories: Histories, device: str | torch.device = "cpu") -> SparseRows:

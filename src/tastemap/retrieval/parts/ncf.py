@@ -16,7 +16,7 @@ from torch.nn import functional
 from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Holdout, Queries
-from tastemap.hyperparameters import hyperparameter
+from tastemap.hyperparameters import assigned_by_fit, hyperparameter
 from tastemap.losses import bce
 from tastemap.retrieval.parts.fitting import TrainedInEpochs
 from tastemap.retrieval.parts.fold_in import unchanged_since
@@ -160,7 +160,7 @@ class NeuralCollaborativeFilter(TrainedInEpochs, NeuralRetriever):
     other history one is fitted with all else held fixed (`torch_fold_in`).
     """
 
-    network: Similarity
+    network: Similarity = assigned_by_fit()
 
     factors: int = hyperparameter(
         default=32, help="predictive factors: size of what the last layer sees", ge=1, log=True

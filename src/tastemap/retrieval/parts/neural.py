@@ -13,6 +13,7 @@ from torch import nn
 
 from tastemap.data.dataset import Dataset
 from tastemap.errors import ParameterError
+from tastemap.hyperparameters import assigned_by_fit
 from tastemap.retrieval.base import Retriever
 
 __all__ = ["NeuralRetriever"]
@@ -30,7 +31,7 @@ class NeuralRetriever(Retriever):
         network: the module, on the CPU and in evaluation mode after `fit`.
     """
 
-    network: nn.Module
+    network: nn.Module = assigned_by_fit()
 
     @abstractmethod
     def make_network(self) -> nn.Module:
