@@ -15,26 +15,24 @@ __all__ = ["CausalSelfAttention"]
 class CausalSelfAttention(nn.Module):
     """Each position gathers from itself and what came before it in its sequence.
 
-        softmax(Q Kᵀ / sqrt(dim / heads) + causal mask) V        (Vaswani et al. 2017, section 3.2)
+        softmax(Q Kᵀ / sqrt(head_dim) + causal mask) V        (Vaswani et al. 2017, section 3.2)
 
     The weights of the softmax have no dropout, which would keep torch from its fused kernels.
 
     Args:
-        dim: of the positions, a multiple of `heads`.
+        dim: of the positions.
         heads: how many.
+        head_dim: of the queries, keys and values of a head.
         rotary: turns queries and keys; None where positions are told apart otherwise.
-
-    Raises:
-        ValueError: dim is no multiple of heads.
     """
 
-    def __init__(self, dim: int, heads: int, rotary: RotaryPositions | None = None) -> None:
+    def __init__(
+        self, dim: int, heads: int, head_dim: int, rotary: RotaryPositions | None = None
+    ) -> None:
         super().__init__()
-        if dim % heads:
-            raise ValueError(f"CausalSelfAttention: {dim} dimensions have no {heads} equal heads")
         self.heads, self.rotary = heads, rotary
-        self.queries_keys_values = nn.Linear(dim, 3 * dim)
-        self.output = nn.Linear(dim, dim)
+        self.queries_keys_values = nn.Linear(dim, 3 * heads * head_dim)
+        self.output = nn.Linear(heads * head_dim, dim)
 
     def forward(self, x: torch.Tensor, packing: Packing) -> torch.Tensor:
         """float [T, dim] of x [T, dim], all positions of a packing."""

@@ -75,8 +75,8 @@ class SASRec(NextItemRetriever):
     vectors have dropout, as all that a layer gives; the attention's own weights have none.
 
     `objective` says what is learned: "bce" as published; "gbce" (Petrov & Macdonald 2023); the
-    softmax over a sample of the items, or, where memory and time allow, over all, with which SASRec
-    is as good as what came after it (Klenitskiy & Vasilev 2023). With block="gated",
+    softmax over a sample of the items, or over all, with which SASRec is better than BERT4Rec
+    (Klenitskiy & Vasilev 2023). With block="gated",
     feed_forward="swiglu" and objective="sampled_softmax" it is eSASRec (Tikhonovich et al. 2025),
     whose blocks are those of LiGR (Borisyuk et al. 2025).
 
@@ -91,9 +91,7 @@ class SASRec(NextItemRetriever):
     name: ClassVar[str] = "sasrec"
     paper: ClassVar[str] = "Kang & McAuley 2018, Self-Attentive Sequential Recommendation (ICDM)"
 
-    dim: int = hyperparameter(
-        default=64, help="length of all vectors, a multiple of the heads", ge=2, le=65536, log=True
-    )
+    dim: int = hyperparameter(default=64, help="length of all vectors", ge=1, le=65536, log=True)
     blocks: int = hyperparameter(default=2, help="blocks of attention", ge=1, le=64)
     heads: int = hyperparameter(default=2, help="heads of an attention", ge=1, le=256)
     block: Literal["pre_norm", "post_norm", "gated"] = hyperparameter(
@@ -116,15 +114,17 @@ class SASRec(NextItemRetriever):
 
     def make_network(self) -> SASRecNetwork:
         learned = rotary = None
+        # Even, so that it can be turned.
+        head_dim = 2 * -(-self.dim // (2 * self.heads))
         if self.positions == "learned":
             learned = LearnedPositions(self.max_length, self.dim)
         else:
-            rotary = RotaryPositions(self.max_length, self.dim // self.heads)
+            rotary = RotaryPositions(self.max_length, head_dim)
         hidden = self.widening * self.dim
         blocks = [
             _BLOCKS[self.block](
                 self.dim,
-                CausalSelfAttention(self.dim, self.heads, rotary),
+                CausalSelfAttention(self.dim, self.heads, head_dim, rotary),
                 _FEED_FORWARDS[self.feed_forward](self.dim, hidden, self.dropout),
                 self.dropout,
             )

@@ -1,0 +1,144 @@
+"""SASRec: each objective learns, batches change nothing, an event changes the answer at once."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tastemap as tm
+from tastemap.data.dataset import Dataset
+from tastemap.data.histories import Histories
+from tastemap.data.queries import Queries
+from tastemap.retrieval.sasrec import SASRec
+from tastemap.training.run import Run
+from tastemap.training.sequence_batches import SequenceBatches
+
+QUIET = Run(device="cpu", progress=False)
+SMALL: dict[str, Any] = {"dim": 16, "max_length": 12, "batch_size": 8, "learning_rate": 0.01}
+N_ITEMS = 30
+
+
+@pytest.fixture(scope="module")
+def walks() -> Dataset:
+    """60 users who go from item to item: after item i comes i + 1, seldom another."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for user in range(60):
+        item = int(rng.integers(N_ITEMS))
+        for step in range(int(rng.integers(5, 25))):
+            rows.append((user, item, float(step)))
+            item = (item + 1) % N_ITEMS if rng.random() < 0.9 else int(rng.integers(N_ITEMS))
+    frame = pl.DataFrame(rows, schema=["user", "item", "timestamp"], orient="row")
+    return Dataset.from_frame(frame)
+
+
+MODERN = {"block": "gated", "feed_forward": "swiglu", "positions": "rotary"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"objective": "softmax"},
+        {"objective": "sampled_softmax", "negatives": 10},
+        {"objective": "bce"},
+        {"objective": "gbce", "negatives": 10},
+        {"objective": "softmax", "block": "post_norm"},
+        {"objective": "sampled_softmax", "negatives": 10, **MODERN},
+    ],
+    ids=lambda settings: "-".join(str(value) for value in settings.values()),
+)
+def test_every_objective_learns_what_comes_next(settings: dict[str, Any], walks: Dataset) -> None:
+    model = SASRec(**SMALL, **settings, epochs=25, dropout=0.0).fit(walks, run=QUIET)
+    losses = [epoch["loss"] for epoch in model.training.history]
+    assert losses[-1] < 0.8 * losses[0]
+    starts = np.arange(20)
+    found = model.recommend(histories=[[i, i + 1, i + 2] for i in starts.tolist()], k=1)
+    assert (found["item"].to_numpy() == starts + 3).mean() > 0.8
+
+
+@pytest.fixture(scope="module")
+def fitted(walks: Dataset) -> SASRec:
+    return SASRec(**SMALL, **MODERN, epochs=3).fit(walks, run=QUIET)
+
+
+HISTORIES = st.lists(st.lists(st.integers(0, N_ITEMS), max_size=20), min_size=1, max_size=12)
+
+
+@given(HISTORIES)
+def test_histories_are_encoded_together_as_one_by_one(
+    fitted: SASRec, histories: list[list[int]]
+) -> None:
+    queries = Queries.of(Histories.from_lists(histories))
+    alone = [fitted.encode_queries(part) for _, part in queries.tiles(1)]
+    together = fitted.encode_queries(queries)
+    assert together.dtype == np.float32
+    np.testing.assert_allclose(together, np.concatenate(alone), rtol=1e-4, atol=1e-5)
+
+
+@given(HISTORIES)
+def test_only_the_last_events_that_are_known_count(
+    fitted: SASRec, histories: list[list[int]]
+) -> None:
+    recent = [[item for item in row if item][-fitted.max_length :] for row in histories]
+    whole, cut = (
+        fitted.encode_queries(Queries.of(Histories.from_lists(rows)))
+        for rows in (histories, recent)
+    )
+    np.testing.assert_array_equal(whole, cut)
+
+
+def test_what_comes_later_changes_no_earlier_position(fitted: SASRec) -> None:
+    history = [3, 4, 5, 9, 8]
+    batch, longer = (
+        SequenceBatches(Histories.from_lists([items]), fitted.max_length).recent()
+        for items in (history, [*history, 20])
+    )
+    with torch.inference_mode():
+        before, after = fitted.network(batch), fitted.network(longer)
+    torch.testing.assert_close(after[:-1], before)
+
+
+def test_items_are_the_first_layer_and_the_last(fitted: SASRec) -> None:
+    vectors = fitted.item_vectors()
+    assert vectors.shape == (len(fitted.items), 16)
+    assert not vectors[0].any()
+    tables = [p for p in fitted.network.parameters() if len(p) == len(fitted.items)]
+    assert len(tables) == 1
+
+
+def test_an_empty_history_has_no_vector(fitted: SASRec) -> None:
+    queries = Queries.of(Histories.from_lists([[], [0], [5]]))
+    vectors = fitted.encode_queries(queries)
+    assert not vectors[:2].any() and vectors[2].any()
+    assert fitted.knows(queries).tolist() == [False, False, True]
+
+
+def test_one_event_changes_the_top_ten_without_training_in_no_time() -> None:
+    split = tm.splits.LeaveOneOut().split(tm.datasets.load("movielens-100k"))
+    model = SASRec(epochs=1, batch_size=32).fit(split.train, run=QUIET)
+    # One with a long history.
+    row = int(np.argmax(split.train.histories.counts))
+    before = split.train.queries(np.array([row]))
+    liked = Histories.from_lists([[50]], times=[[2e9]])
+    after = Queries.of(before.histories.append(liked), users=before.users)
+    assert model.answer(before, 10).items.tolist() != model.answer(after, 10).items.tolist()
+    seconds = []
+    for _ in range(15):
+        start = time.perf_counter()
+        model.answer(after, 10)
+        seconds.append(time.perf_counter() - start)
+    assert np.median(seconds) < 0.02
+
+
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+def test_any_number_of_heads_and_dimensions_goes_together(walks: Dataset, positions: str) -> None:
+    settings = {**SMALL, "dim": 7, "heads": 3, "positions": positions}
+    model = SASRec(**settings, epochs=1).fit(walks, run=QUIET)
+    assert model.item_vectors().shape == (len(walks.items), 7)
