@@ -16,6 +16,7 @@ import tastemap as tm
 from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
+from tastemap.retrieval.parts import next_item
 from tastemap.retrieval.sasrec import SASRec
 from tastemap.training.run import Run
 from tastemap.training.sequence_batches import SequenceBatches
@@ -61,6 +62,19 @@ def test_every_objective_learns_what_comes_next(settings: dict[str, Any], walks:
     starts = np.arange(20)
     found = model.recommend(histories=[[i, i + 1, i + 2] for i in starts.tolist()], k=1)
     assert (found["item"].to_numpy() == starts + 3).mean() > 0.8
+
+
+@pytest.mark.parametrize("objective", ["sampled_softmax", "bce", "gbce"])
+def test_many_items_have_sparse_gradients_and_learn_too(
+    objective: str, walks: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(next_item, "_SPARSE_FROM", 1)
+    settings = {**SMALL, "objective": objective, "negatives": 10}
+    model = SASRec(**settings, epochs=10, dropout=0.0).fit(walks, run=QUIET)
+    assert model.network.items.weight.grad is not None
+    assert model.network.items.weight.grad.is_sparse
+    losses = [epoch["loss"] for epoch in model.training.history]
+    assert losses[-1] < 0.9 * losses[0]
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ class LearnedPositions(nn.Module):
     def __init__(self, places: int, dim: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(places, dim))
-        nn.init.xavier_normal_(self.weight)
+        nn.init.normal_(self.weight, std=0.02)
 
     def forward(self, x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         """float [T, dim] of x [T, dim] at places int64 [T]."""

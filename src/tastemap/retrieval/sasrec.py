@@ -130,7 +130,4 @@ class SASRec(NextItemRetriever):
             )
             for _ in range(self.blocks)
         ]
-        items = EmbeddingTable(
-            len(self.items), self.dim, sparse=False, initialize=nn.init.xavier_normal_
-        )
-        return SASRecNetwork(items, learned, blocks, self.dropout)
+        return SASRecNetwork(self.item_table(self.dim), learned, blocks, self.dropout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from functools import partial
 from typing import Literal, Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ from tastemap.data.queries import Holdout, Queries
 from tastemap.hyperparameters import assigned_by_fit, hyperparameter
 from tastemap.losses import bce, gbce, sampled_softmax, softmax
 from tastemap.nn.embedding_table import EmbeddingTable
+from tastemap.nn.initializers import normal_
 from tastemap.retrieval.base import VectorRetriever
 from tastemap.retrieval.parts.fitting import TrainedInEpochs
 from tastemap.retrieval.parts.neural import NeuralRetriever
@@ -31,6 +33,11 @@ __all__ = ["NextItemRetriever", "SequenceNetwork"]
 
 # Positions that are encoded at a time where answers are asked for.
 _TILE_POSITIONS = 1 << 15
+# From so many items on it costs more to move them all in every step than to find those of the step.
+_SPARSE_FROM = 100_000
+# Of the first item vectors, as in BERT: by Xavier's rule those of a long table would begin so short
+# that they are lost beside the positions.
+_DEVIATION = 0.02
 
 
 class SequenceNetwork(nn.Module):
@@ -180,37 +187,46 @@ class NextItemTrainer(ModuleTrainer):
         super().__init__(network)
         self.batches, self.objective = batches, objective
         self.epochs, self.batch_size = epochs, batch_size
-        # The β of Vaswani et al. 2017 and of SASRec's authors.
-        self.optimizer = torch.optim.Adam(
-            network.parameters(), lr=learning_rate, betas=(0.9, 0.98), fused=True
-        )
+        self.optimizers = _optimizers(network, learning_rate)
 
     def train_epoch(self, epoch: int, rng: np.random.Generator) -> Mapping[str, float]:
         device = torch.device(self.batches.device)
         generator = generator_of(rng, device)
-        lower_rate(self.optimizer, epoch, self.epochs)
+        for optimizer in self.optimizers:
+            lower_rate(optimizer, epoch, self.epochs)
         total, n = torch.zeros((), dtype=torch.float64, device=device), 0
         self.network.train()
         # Dropout draws from torch's own stream, which is the caller's.
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(int(rng.integers(1 << 62)))
             for batch in self.batches.epoch(self.batch_size, rng):
-                self.optimizer.zero_grad()
                 with mixed(device):
                     loss = self.objective(self.network(batch), batch, generator)
+                self.network.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
-                self.optimizer.step()
+                for optimizer in self.optimizers:
+                    optimizer.step()
                 total += loss.detach() * len(batch.items)
                 n += len(batch.items)
         self.network.eval()
         return {"loss": total.item() / max(n, 1)}
 
 
+def _optimizers(network: SequenceNetwork, learning_rate: float) -> list[torch.optim.Optimizer]:
+    """Adam, with the β of Vaswani et al. 2017 and of SASRec's authors."""
+    table = network.items.weight
+    dense = [p for p in network.parameters() if p is not table or not network.items.sparse]
+    adam = torch.optim.Adam(dense, lr=learning_rate, betas=(0.9, 0.98), fused=True)
+    if not network.items.sparse:
+        return [adam]
+    return [adam, torch.optim.SparseAdam([table], lr=learning_rate, betas=(0.9, 0.98))]
+
+
 class NextItemRetriever(TrainedInEpochs, NeuralRetriever, VectorRetriever):
     """A retriever that has learned, at each position of a history, what comes next.
 
     Whoever asks, known or not, is encoded from the history; nothing is kept of a user. A subclass
-    writes `make_network`.
+    writes `make_network`, with a table from `item_table`.
     """
 
     network: SequenceNetwork = assigned_by_fit()
@@ -237,6 +253,13 @@ class NextItemRetriever(TrainedInEpochs, NeuralRetriever, VectorRetriever):
 
     @abstractmethod
     def make_network(self) -> SequenceNetwork: ...
+
+    def item_table(self, dim: int) -> EmbeddingTable:
+        """A new table of all items [item rows, dim]. Where items are drawn, and there are many, a
+        step touches only its own."""
+        sparse = self.objective != "softmax" and len(self.items) >= _SPARSE_FROM
+        first = partial(normal_, deviation=_DEVIATION)
+        return EmbeddingTable(len(self.items), dim, sparse=sparse, initialize=first)
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
         device = run.torch_device()
