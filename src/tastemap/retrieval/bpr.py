@@ -62,7 +62,9 @@ class BPR(PairwiseModel):
     factors: int = hyperparameter(
         default=64, help="length of the vectors, without the bias", ge=1, le=4096, log=True
     )
-    epochs: int = hyperparameter(default=40, help="passes over the events", ge=1, log=True)
+    epochs: int = hyperparameter(
+        default=40, help="passes over the events", ge=1, log=True, tuned=False
+    )
     learning_rate: float = hyperparameter(
         default=0.2, help="first step size, falling to 0", gt=0, log=True
     )

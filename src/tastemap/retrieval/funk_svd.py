@@ -57,14 +57,18 @@ class FunkSVD(TrainedInEpochs, RatingVectors):
 
     factors: int = hyperparameter(default=40, help="length of the vectors", ge=1, log=True)
     epochs: int = hyperparameter(
-        default=30, help="passes over the ratings for each factor", ge=1, log=True
+        default=30, help="passes over the ratings for each factor", ge=1, log=True, tuned=False
     )
     learning_rate: float = hyperparameter(default=0.01, help="step size", gt=0, log=True)
     regularization: float = hyperparameter(
         default=0.04, help="λ, penalty on the factors, for each rating", gt=0, log=True
     )
     batch_size: int = hyperparameter(
-        default=4096, help="ratings in a step where torch trains, that is on a GPU", ge=1, log=True
+        default=4096,
+        help="ratings in a step where torch trains, that is on a GPU",
+        ge=1,
+        log=True,
+        tuned=False,
     )
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:

@@ -106,7 +106,11 @@ class MatrixFactorization(TrainedInEpochs, RatingVectors):
         default=64, help="length of the vectors, without biases", ge=1, log=True
     )
     epochs: int | None = hyperparameter(
-        default=None, help=f"passes over the events; {_per_loss('epochs')}", ge=1, log=True
+        default=None,
+        help=f"passes over the events; {_per_loss('epochs')}",
+        ge=1,
+        log=True,
+        tuned=False,
     )
     learning_rate: float | None = hyperparameter(
         default=None,
@@ -159,6 +163,7 @@ class MatrixFactorization(TrainedInEpochs, RatingVectors):
         + _per_loss("batch_size"),
         ge=1,
         log=True,
+        tuned=False,
     )
 
     def __init__(self, **values: Any) -> None:

@@ -59,7 +59,9 @@ class WARP(PairwiseModel):
     factors: int = hyperparameter(
         default=64, help="length of the vectors, without the bias", ge=1, le=4096, log=True
     )
-    epochs: int = hyperparameter(default=30, help="passes over the events", ge=1, log=True)
+    epochs: int = hyperparameter(
+        default=30, help="passes over the events", ge=1, log=True, tuned=False
+    )
     optimizer: Literal["adagrad", "sgd"] = hyperparameter(
         default="adagrad", help="steps that shrink as a row is changed more, or plain ones"
     )
