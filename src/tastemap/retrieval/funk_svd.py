@@ -59,7 +59,9 @@ class FunkSVD(TrainedInEpochs, RatingVectors):
     epochs: int = hyperparameter(
         default=30, help="passes over the ratings for each factor", ge=1, log=True, tuned=False
     )
-    learning_rate: float = hyperparameter(default=0.01, help="step size", gt=0, log=True)
+    learning_rate: float = hyperparameter(
+        default=0.01, help="step size, on a GPU the first one, falling to 0", gt=0, log=True
+    )
     regularization: float = hyperparameter(
         default=0.04, help="λ, penalty on the factors, for each rating", gt=0, log=True
     )
