@@ -195,7 +195,8 @@ class MatrixFactorization(TrainedInEpochs, RatingVectors):
         self.ratings: NDArray[np.float32] = rating_scale(dataset.histories)
         if not settings.of_ratings:
             self.ratings[0] = 0
-        trainer = self._trainer(settings, dataset.histories, run.torch_device())
+        device = run.kernel_device() if settings.compiled else run.torch_device()
+        trainer = self._trainer(settings, dataset.histories, device)
         self._fit_in_epochs(
             trainer,
             settings.epochs,

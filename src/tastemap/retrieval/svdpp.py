@@ -79,7 +79,7 @@ class SVDPP(TrainedInEpochs, RatingVectors):
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
         self._set_scale(dataset.histories)
         self._fit_in_epochs(
-            self._trainer(run.torch_device()),
+            self._trainer(run.kernel_device()),
             self.epochs,
             validation,
             run,

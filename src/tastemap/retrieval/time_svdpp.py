@@ -123,7 +123,7 @@ class TimeSVDPP(TrainedInEpochs, VectorRetriever):
         self.times[2] = max(float(away), 1e-9) ** self.drift_exponent
         self.days, events = self._events(h, self.mean_times)
         self._fit_in_epochs(
-            trainer_of(self, events, len(self.days), len(self.items), run.torch_device()),
+            trainer_of(self, events, len(self.days), len(self.items), run.kernel_device()),
             self.epochs,
             validation,
             run,

@@ -50,7 +50,7 @@ class PairwiseModel(TrainedInEpochs, FactorModel):
         """What trains elsewhere."""
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
-        device = run.torch_device()
+        device = run.kernel_device()
         trainer = self._kernel_trainer() if device == "cpu" else self._torch_trainer(device)
         self._set_factors(trainer.factors())
         self._fit_in_epochs(
