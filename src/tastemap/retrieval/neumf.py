@@ -88,11 +88,11 @@ class NeuMF(NeuralCollaborativeFilter):
     epochs: int = hyperparameter(
         default=5, help="passes over the events after pre-training", ge=1, log=True, tuned=False
     )
-    learning_rate: float = hyperparameter(
-        default=0.003, help="first step size of Adam, falling to 0", gt=0, log=True
+    regularization: float = hyperparameter(
+        default=1e-6, help="L2 penalty on vectors and on layers' weights", ge=0, log=True
     )
     pretraining_epochs: int = hyperparameter(
-        default=20, help="of GMF and of MLP, each, before they are joined; 0 for a random start",
+        default=15, help="of GMF and of MLP, each, before they are joined; 0 for a random start",
         ge=0, tuned=False,
     )  # fmt: skip
     alpha: float = hyperparameter(
