@@ -45,6 +45,7 @@ _LAZY: dict[str, str] = {
     "RecVAE": "tastemap.retrieval.rec_vae:RecVAE",
     "Popularity": "tastemap.retrieval.popularity:Popularity",
     "WARP": "tastemap.retrieval.warp:WARP",
+    "SASRec": "tastemap.retrieval.sasrec:SASRec",
     "CFGAN": "tastemap.retrieval.cfgan:CFGAN",
     "CML": "tastemap.retrieval.cml:CML",
     "IRGAN": "tastemap.retrieval.irgan:IRGAN",
@@ -104,6 +105,7 @@ if TYPE_CHECKING:
     from tastemap.retrieval.rec_vae import RecVAE as RecVAE
     from tastemap.retrieval.recipe import Recipe as Recipe
     from tastemap.retrieval.rp3_beta import RP3Beta as RP3Beta
+    from tastemap.retrieval.sasrec import SASRec as SASRec
     from tastemap.retrieval.slim import SLIM as SLIM
     from tastemap.retrieval.svdpp import SVDPP as SVDPP
     from tastemap.retrieval.time_svdpp import TimeSVDPP as TimeSVDPP

@@ -200,6 +200,14 @@ class TestNeuMF(ModelContract):
     ndcg_band = (0.20, 0.32)
 
 
+class TestSASRec(ModelContract):
+    model = "sasrec"
+    settings = {"epochs": 12, "max_length": 50, "batch_size": 16}
+    small_settings = {"dim": 16, "epochs": 40, "batch_size": 4, "learning_rate": 0.005}
+    # Of one that is asked what comes next, and judged by what was left out at random.
+    ndcg_band = (0.10, 0.30)
+
+
 class TestCML(ModelContract):
     model = "cml"
     settings = {"epochs": 6, "factors": 64}

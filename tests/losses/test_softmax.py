@@ -30,7 +30,7 @@ def inputs(
 @pytest.mark.parametrize("tile", [1, 5, 23, 100, None])
 @pytest.mark.parametrize("with_bias", [True, False])
 def test_it_is_cross_entropy(tile: int | None, with_bias: bool) -> None:
-    queries, items, targets, bias = inputs()
+    queries, items, targets, bias = inputs(b=7 if tile else 100_000)
     given_ = [queries, items, *([bias] if with_bias else [])]
     logits = queries @ items.T + (bias if with_bias else 0)
     expected = cross_entropy(logits, targets)
@@ -40,6 +40,36 @@ def test_it_is_cross_entropy(tile: int | None, with_bias: bool) -> None:
         torch.autograd.grad(got, given_), torch.autograd.grad(expected, given_), strict=True
     ):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_one_target_a_query_with_weights() -> None:
+    queries, items, targets, bias = inputs(b=100, dtype=torch.float64)
+    weights = torch.linspace(0, 2, 100, dtype=torch.float64).requires_grad_()
+    losses = cross_entropy(queries @ items.T + bias, targets, reduction="none")
+    expected = (weights * losses).mean()
+    got = softmax(queries, items, targets, bias, weights=weights)
+    torch.testing.assert_close(got, expected)
+    given_ = [queries, items, bias, weights]
+    for ours, theirs in zip(
+        torch.autograd.grad(3 * got, given_), torch.autograd.grad(3 * expected, given_), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_autocast_multiplies_in_its_type() -> None:
+    queries, items, targets, bias = inputs(b=100, n=300)
+    expected = cross_entropy(queries @ items.T + bias, targets)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = softmax(queries, items, targets, bias)
+    assert got.dtype == torch.float32
+    torch.testing.assert_close(got, expected, rtol=0.01, atol=0)
+    for ours, theirs in zip(
+        torch.autograd.grad(got, [queries, items, bias]),
+        torch.autograd.grad(expected, [queries, items, bias]),
+        strict=True,
+    ):
+        assert ours.dtype == torch.float32
+        assert (ours - theirs).norm() < 0.02 * theirs.norm()
 
 
 def test_several_targets_of_a_query_with_weights() -> None:
@@ -101,19 +131,21 @@ def test_the_order_of_items_does_not_matter(order: list[int]) -> None:
 
 def test_scores_far_apart_do_not_overflow() -> None:
     queries, items = torch.tensor([[1.0]]), torch.tensor([[-3e4], [3e4], [0.0]])
-    loss = softmax(queries, items, torch.tensor([0]), tile=1)
-    assert loss.item() == pytest.approx(6e4)
+    for tile in (1, None):
+        loss = softmax(queries, items, torch.tensor([0]), tile=tile)
+        assert loss.item() == pytest.approx(6e4)
 
 
 def test_a_bias_of_minus_infinity_rules_an_item_out() -> None:
     queries, items, _, bias = inputs()
     ruled_out = bias.detach().clone()
     ruled_out[:3] = -torch.inf
-    got = softmax(queries, items, torch.full((7,), 9), ruled_out, tile=2)
     kept = cross_entropy((queries @ items.T + bias)[:, 3:], torch.full((7,), 6))
-    torch.testing.assert_close(got, kept)
-    (gradient,) = torch.autograd.grad(got, items)
-    assert gradient.isfinite().all() and not gradient[:3].any()
+    for tile in (2, None):
+        got = softmax(queries, items, torch.full((7,), 9), ruled_out, tile=tile)
+        torch.testing.assert_close(got, kept)
+        (gradient,) = torch.autograd.grad(got, items)
+        assert gradient.isfinite().all() and not gradient[:3].any()
 
 
 def peak_bytes(run: Callable[[], None]) -> int:
@@ -130,6 +162,17 @@ def peak_bytes(run: Callable[[], None]) -> int:
         held += change
         peak = max(peak, held)
     return peak
+
+
+def test_peak_memory_of_few_queries_at_a_time() -> None:
+    b, n, dim = 512, 50_000, 8
+    queries, items, targets, bias = inputs(b, n, dim)
+
+    def run() -> None:
+        softmax(queries, items, targets, bias).backward()
+
+    a_tile, gradients = 4 * 32 * n, 4 * (n + b) * (dim + 1)
+    assert peak_bytes(run) < 3 * a_tile + 3 * gradients < 4 * b * n / 3
 
 
 def test_peak_memory_is_a_tile_and_not_batch_times_items() -> None:

@@ -41,6 +41,7 @@ _MODELS: dict[str, str] = {
     "multdae": "tastemap.retrieval.mult_dae:MultDAE",
     "multvae": "tastemap.retrieval.mult_vae:MultVAE",
     "recvae": "tastemap.retrieval.rec_vae:RecVAE",
+    "sasrec": "tastemap.retrieval.sasrec:SASRec",
     "cml": "tastemap.retrieval.cml:CML",
     "user2vec": "tastemap.retrieval.user2vec:User2Vec",
     "irgan": "tastemap.retrieval.irgan:IRGAN",

@@ -22,6 +22,7 @@ from tastemap.retrieval.base import VectorRetriever, cosines
 from tastemap.retrieval.parts.fitting import TrainedInEpochs
 from tastemap.retrieval.parts.neural import NeuralRetriever
 from tastemap.training.module import ModuleTrainer
+from tastemap.training.precision import mixed
 from tastemap.training.run import Run
 
 __all__ = [
@@ -29,7 +30,6 @@ __all__ = [
     "HistoryAutoencoder",
     "SparseLinear",
     "SparseRows",
-    "mixed",
     "noisy",
     "one_pass",
 ]
@@ -124,26 +124,6 @@ class SparseLinear(nn.Module):
             include_last_offset=True,
         )
         return added + self.bias
-
-
-def mixed(device: str | torch.device) -> torch.autocast:
-    """Multiplies matrices in bfloat16 where the hardware has units for it.
-
-    Sums, softmax and all that is kept stay float32. On a CPU without such units bfloat16 would be
-    slower than float32.
-    """
-    kind = torch.device(device).type
-    if kind == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        fast = kind == "cpu" and _cpu_has_matrix_units()
-    return torch.autocast(kind, torch.bfloat16, enabled=fast)
-
-
-def _cpu_has_matrix_units() -> bool:
-    # Not part of torch's public interface: where it goes, we compute in float32.
-    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(supported is not None and supported())
 
 
 def noisy(

@@ -1,0 +1,88 @@
+"""Blocks of a transformer: attention, then a feed-forward layer, each beside a way around it."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from tastemap.nn.attention import CausalSelfAttention
+from tastemap.nn.dropout import Dropout
+from tastemap.nn.packing import Packing
+
+__all__ = ["GatedBlock", "PostNormBlock", "PreNormBlock"]
+
+
+class PreNormBlock(nn.Module):
+    """x + dropout(g(LayerNorm(x))) for both layers g (Kang & McAuley 2018, section 3.2.2).
+
+    Args:
+        dim: of the positions.
+        attention, feed_forward: the layers, [T, dim] to [T, dim].
+        dropout: share of what the layers give that is dropped.
+    """
+
+    def __init__(
+        self, dim: int, attention: CausalSelfAttention, feed_forward: nn.Module, dropout: float
+    ) -> None:
+        super().__init__()
+        self.attention, self.feed_forward = attention, feed_forward
+        self.first_norm, self.second_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: torch.Tensor, packing: Packing) -> torch.Tensor:
+        """float [T, dim] of x [T, dim], all positions of a packing."""
+        x = x + self.dropout(self.attention(self.first_norm(x), packing))
+        found: torch.Tensor = self.dropout(self.feed_forward(self.second_norm(x)))
+        return x + found
+
+
+class PostNormBlock(nn.Module):
+    """LayerNorm(x + dropout(g(x))) for both layers g (Vaswani et al. 2017, section 3.1).
+
+    Args:
+        dim, attention, feed_forward, dropout: as for `PreNormBlock`.
+    """
+
+    def __init__(
+        self, dim: int, attention: CausalSelfAttention, feed_forward: nn.Module, dropout: float
+    ) -> None:
+        super().__init__()
+        self.attention, self.feed_forward = attention, feed_forward
+        self.first_norm, self.second_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: torch.Tensor, packing: Packing) -> torch.Tensor:
+        """float [T, dim] of x [T, dim], all positions of a packing."""
+        x = self.first_norm(x + self.dropout(self.attention(x, packing)))
+        normed: torch.Tensor = self.second_norm(x + self.dropout(self.feed_forward(x)))
+        return normed
+
+
+class GatedBlock(nn.Module):
+    """x + σ(W x) ∘ dropout(g(LayerNorm(x))) for both layers g: each opens its way by itself.
+
+    The gated residual connection of LiGR (Borisyuk et al. 2025, "From Features to Transformers:
+    Redefining Ranking for Scalable Impact"), with the norms with which eSASRec (Tikhonovich et al.
+    2025, "eSASRec: Enhancing Transformer-based Recommendations in a Modular Fashion") takes it to
+    sequences.
+
+    Args:
+        dim, attention, feed_forward, dropout: as for `PreNormBlock`.
+    """
+
+    def __init__(
+        self, dim: int, attention: CausalSelfAttention, feed_forward: nn.Module, dropout: float
+    ) -> None:
+        super().__init__()
+        self.attention, self.feed_forward = attention, feed_forward
+        self.first_norm, self.second_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.first_gate, self.second_gate = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: torch.Tensor, packing: Packing) -> torch.Tensor:
+        """float [T, dim] of x [T, dim], all positions of a packing."""
+        found = self.dropout(self.attention(self.first_norm(x), packing))
+        x = x + self.first_gate(x).sigmoid() * found
+        found = self.dropout(self.feed_forward(self.second_norm(x)))
+        opened: torch.Tensor = self.second_gate(x).sigmoid() * found
+        return x + opened

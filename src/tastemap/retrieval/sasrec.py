@@ -1,0 +1,136 @@
+"""Self-attention over a history."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal
+
+import torch
+from torch import nn
+
+from tastemap.hyperparameters import assigned_by_fit, hyperparameter
+from tastemap.nn.attention import CausalSelfAttention
+from tastemap.nn.blocks import GatedBlock, PostNormBlock, PreNormBlock
+from tastemap.nn.dropout import Dropout
+from tastemap.nn.embedding_table import EmbeddingTable
+from tastemap.nn.feed_forward import FeedForward, GatedFeedForward
+from tastemap.nn.positions import LearnedPositions, RotaryPositions
+from tastemap.retrieval.parts.next_item import NextItemRetriever, SequenceNetwork
+from tastemap.training.sequence_batches import SequenceBatch
+
+__all__ = ["SASRec", "SASRecNetwork"]
+
+
+class SASRecNetwork(SequenceNetwork):
+    """Embedded items through blocks of attention.
+
+    Args:
+        items: the table of items.
+        positions: added to the embedded items; None where attention tells places apart itself.
+        blocks: one after the other, each of positions [T, dim] and their packing.
+        dropout: share of the embedded items' dimensions that are dropped.
+    """
+
+    def __init__(
+        self,
+        items: EmbeddingTable,
+        positions: LearnedPositions | None,
+        blocks: list[nn.Module],
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.items, self.positions = items, positions
+        self.dropout = Dropout(dropout)
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = nn.LayerNorm(items.weight.shape[1])
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_normal_(layer.weight)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+
+    def forward(self, batch: SequenceBatch) -> torch.Tensor:
+        # Scaled, so that the items are not lost beside the positions (Vaswani et al. 2017, 3.4).
+        x = self.items(batch.items) * math.sqrt(self.items.weight.shape[1])
+        if self.positions is not None:
+            x = self.positions(x, batch.packing.places)
+        x = self.dropout(x)
+        for block in self.blocks:
+            x = block(x, batch.packing)
+        normed: torch.Tensor = self.norm(x)
+        return normed
+
+
+_BLOCKS = {"pre_norm": PreNormBlock, "post_norm": PostNormBlock, "gated": GatedBlock}
+_FEED_FORWARDS = {"relu": FeedForward, "swiglu": GatedFeedForward}
+
+
+class SASRec(NextItemRetriever):
+    """What comes next, from self-attention over what a user did.
+
+    Kang & McAuley (2018): the items of a history, each with its place, go through blocks of
+    attention in which a position sees itself and what came before it, and a feed-forward layer.
+    The vector of a position, times the vector that the same table has for an item, scores that item
+    as the next one. All positions learn at once. Items are embedded times sqrt(dim), and these
+    vectors have dropout, as all that a layer gives; the attention's own weights have none.
+
+    `objective` says what is learned: "bce" as published; "gbce" (Petrov & Macdonald 2023); the
+    softmax over a sample of the items, or, where memory and time allow, over all, with which SASRec
+    is as good as what came after it (Klenitskiy & Vasilev 2023). With block="gated",
+    feed_forward="swiglu" and objective="sampled_softmax" it is eSASRec (Tikhonovich et al. 2025),
+    whose blocks are those of LiGR (Borisyuk et al. 2025).
+
+    Whoever asks is encoded from the history of the query, so that an event changes the answer
+    without any training.
+
+    Attributes:
+        network: the table of items and the blocks.
+        training: how the training went, right after `fit`.
+    """
+
+    name: ClassVar[str] = "sasrec"
+    paper: ClassVar[str] = "Kang & McAuley 2018, Self-Attentive Sequential Recommendation (ICDM)"
+
+    dim: int = hyperparameter(
+        default=64, help="length of all vectors, a multiple of the heads", ge=2, le=65536, log=True
+    )
+    blocks: int = hyperparameter(default=2, help="blocks of attention", ge=1, le=64)
+    heads: int = hyperparameter(default=2, help="heads of an attention", ge=1, le=256)
+    block: Literal["pre_norm", "post_norm", "gated"] = hyperparameter(
+        default="pre_norm",
+        help="how a layer joins what goes around it: as published, as in the first transformer, or "
+        "through a gate (LiGR)",
+    )
+    feed_forward: Literal["relu", "swiglu"] = hyperparameter(
+        default="relu", help="as published, or gated"
+    )
+    widening: int = hyperparameter(
+        default=1, help="hidden units of a feed-forward layer for each dimension", ge=1, le=16
+    )
+    positions: Literal["learned", "rotary"] = hyperparameter(
+        default="learned", help="a vector for each place, or turned queries and keys"
+    )
+    dropout: float = hyperparameter(default=0.2, help="share of dimensions dropped", ge=0, lt=1)
+
+    network: SASRecNetwork = assigned_by_fit()
+
+    def make_network(self) -> SASRecNetwork:
+        learned = rotary = None
+        if self.positions == "learned":
+            learned = LearnedPositions(self.max_length, self.dim)
+        else:
+            rotary = RotaryPositions(self.max_length, self.dim // self.heads)
+        hidden = self.widening * self.dim
+        blocks = [
+            _BLOCKS[self.block](
+                self.dim,
+                CausalSelfAttention(self.dim, self.heads, rotary),
+                _FEED_FORWARDS[self.feed_forward](self.dim, hidden, self.dropout),
+                self.dropout,
+            )
+            for _ in range(self.blocks)
+        ]
+        items = EmbeddingTable(
+            len(self.items), self.dim, sparse=False, initialize=nn.init.xavier_normal_
+        )
+        return SASRecNetwork(items, learned, blocks, self.dropout)

@@ -1,0 +1,124 @@
+"""Histories as batches of packed sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tastemap.data.histories import Histories
+from tastemap.nn.packing import Packing
+
+__all__ = ["SequenceBatch", "SequenceBatches"]
+
+
+@dataclass(frozen=True, eq=False)
+class SequenceBatch:
+    """Some sequences laid one after the other, longest first; T positions in all.
+
+    Attributes:
+        packing: where each sequence stands.
+        rows: int64 [n], the history that each sequence is of.
+        items: int64 [T], item rows.
+        times: float64 [T], Unix seconds.
+        kinds: int64 [T], positions in the data set's `kind_names`.
+        targets: int64 [T], the item row that came next; None where a batch is not for training.
+    """
+
+    packing: Packing
+    rows: torch.Tensor
+    items: torch.Tensor
+    times: torch.Tensor
+    kinds: torch.Tensor
+    targets: torch.Tensor | None
+
+
+class SequenceBatches:
+    """Histories as packed sequences of at most `max_length` positions, without any padding.
+
+    Training looks at all events: a history with more pairs of an event and its next one than
+    `max_length` is cut into windows, at places that differ from epoch to epoch, so that each event
+    is seen with contexts of many lengths. An answer looks at the last `max_length` events.
+
+    Args:
+        histories: without unknown items.
+        max_length: ≥ 1.
+        device: where the batches are made.
+    """
+
+    def __init__(
+        self, histories: Histories, max_length: int, device: str | torch.device = "cpu"
+    ) -> None:
+        self.histories, self.max_length, self.device = histories, max_length, device
+
+    @property
+    def n_pairs(self) -> int:
+        """Pairs of an event and its next one: positions of an epoch."""
+        return int(np.maximum(self.histories.counts - 1, 0).sum())
+
+    def epoch(self, size: int, rng: np.random.Generator) -> Iterator[SequenceBatch]:
+        """All pairs once, in batches of `size` windows that are drawn from all histories."""
+        h = self.histories
+        rows, first, lengths = self._windows(rng)
+        order = rng.permutation(len(rows))
+        for start in range(0, len(order), size):
+            chosen = order[start : start + size]
+            chosen = chosen[np.argsort(-lengths[chosen], kind="stable")]
+            events = _ranges(first[chosen], lengths[chosen])
+            yield self._batch(rows[chosen], lengths[chosen], events, h.items[events + 1])
+
+    def recent(self) -> SequenceBatch:
+        """The last `max_length` events of each history that has any."""
+        h = self.histories
+        lengths = np.minimum(h.counts, self.max_length)
+        rows = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
+        lengths = lengths[rows]
+        events = _ranges(h.offsets[1:][rows] - lengths, lengths)
+        return self._batch(rows, lengths, events, None)
+
+    def _windows(
+        self, rng: np.random.Generator
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """The history, the first event and the number of pairs of each window, int64 [w]."""
+        h, width = self.histories, self.max_length
+        pairs = np.maximum(h.counts - 1, 0)
+        # A history that is cut begins with a window of a random length, 1 to `width`.
+        head = np.where(pairs > width, rng.integers(1, width + 1, len(h)), width)
+        n_windows = np.where(pairs > 0, 1 + np.maximum(-(-(pairs - head) // width), 0), 0)
+        rows = np.repeat(np.arange(len(h)), n_windows)
+        number = _ranges(np.zeros_like(n_windows), n_windows)
+        start = np.maximum(head[rows] + (number - 1) * width, 0)
+        stop = np.minimum(head[rows] + number * width, pairs[rows])
+        return rows, h.offsets[rows] + start, stop - start
+
+    def _batch(
+        self,
+        rows: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        events: NDArray[np.int64],
+        targets: NDArray[np.int32] | None,
+    ) -> SequenceBatch:
+        h = self.histories
+        return SequenceBatch(
+            Packing.of(lengths, self.device),
+            self._tensor(rows),
+            self._tensor(h.items[events]),
+            self._tensor(h.times[events]),
+            self._tensor(h.kinds[events]),
+            None if targets is None else self._tensor(targets),
+        )
+
+    def _tensor(self, array: NDArray[Any]) -> torch.Tensor:
+        """On the device; integers become int64."""
+        tensor = torch.from_numpy(array)
+        return tensor.to(self.device, torch.long if array.dtype.kind in "iu" else tensor.dtype)
+
+
+def _ranges(first: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """first_i, first_i + 1, … (lengths_i numbers) for one i after the other."""
+    stops = np.cumsum(lengths)
+    return np.arange(lengths.sum()) + np.repeat(first - stops + lengths, lengths)
