@@ -3,7 +3,8 @@
 The split is that of the paper (Chae et al. 2018, section 4.1): all ratings, whatever their value,
 count as chosen, and a random fifth of them is the test. The authors' own draw is not used, so that
 figures may differ by the noise of the draw, about .005. The settings are those that the authors
-published with their code: 1000 passes for the generator, four a round.
+published with their code: 1000 passes for the generator, four a round. Measured with seeds 0, 1
+and 2: precision@5 .427, .432, .436, ndcg@5 .457, .467, .467, ndcg@20 .432, .432, .427.
 
     python -m benchmarks.cfgan_paper
     python -m benchmarks.cfgan_paper --batch-size 128 --learning-rate 0.0004

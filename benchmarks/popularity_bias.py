@@ -13,6 +13,7 @@ import typer
 
 import tastemap as tm
 from benchmarks import data, evaluator, results, splits
+from benchmarks.contenders.protocol import ranked
 
 SUITE = "popularity-bias"
 
@@ -62,8 +63,7 @@ def measure(dataset: str, seeds: int, factors: int) -> dict[str, Any]:
 def _judged(model: tm.MatrixFactorization, split: splits.TopNSplit) -> dict[str, float]:
     n_users, n_items = split.train.shape
     found = model.recommend(users=np.arange(n_users), k=evaluator.DEPTH)
-    top = np.full((n_users, evaluator.DEPTH), -1)
-    top[found["user"], found["rank"] - 1] = found["item"]
+    top = ranked(found["user"], found["rank"], found["item"], (n_users, evaluator.DEPTH))
     quality = evaluator.judge_lists(top, split.train, split.test)
     ten = top[:, :10]
     owners = np.asarray(split.train.sum(axis=0)).ravel() / n_users

@@ -428,6 +428,13 @@ def _given(entry: Result) -> str:
     return " (" + ", ".join(f"`{name}={value}`" for name, value in given.items()) + ")"
 
 
+def _runs_of_study(result: Result) -> str:
+    runs = [run for runs in result["runs"].values() for run in runs.values()]
+    seeds = sorted({run["seeds"] for run in runs})
+    devices = sorted({run["device"] for run in runs})
+    return f"means of {' or '.join(map(str, seeds))} seeds, fitted on {', '.join(devices)}"
+
+
 def _ncf_study(found: list[Result]) -> str:
     lines = [
         "## Neural collaborative filtering against a dot product",
@@ -448,7 +455,10 @@ def _ncf_study(found: list[Result]) -> str:
         for name, runs in result["runs"].items():
             for run in sorted(runs.values(), key=lambda run: run["dim"]):
                 cells = [result["settings"][name]["title"], str(run["dim"]), str(run["factors"])]
-                cells += [f"{run['parameters'] / 1e6:.2f} M", f"{run['seconds']:.0f} s"]
+                cells += [
+                    f"{run['parameters'] / 1e6:.2f} M",
+                    f"{statistics.fmean(run['seconds']):.0f} s",
+                ]
                 for part in ("full", "sampled"):
                     for metric in ("hr@10", "ndcg@10"):
                         m = run[part][metric]
@@ -461,8 +471,8 @@ def _ncf_study(found: list[Result]) -> str:
             lines += ["![HR@10 over the length of a user's vector](img/ncf-study.png)", ""]
         lines += [
             _ran(result),
-            f"- split {result['split']}; seed 0",
-            "- hyper-parameters, which had no search of their own in this study:",
+            f"- split {result['split']}; {_runs_of_study(result)}",
+            "- hyper-parameters, the best of a random search each, on the validation part:",
         ]
         for about in result["settings"].values():
             given = about["hyperparameters"].items()

@@ -18,6 +18,7 @@ class Model(Hyperparameters):
 
 
 class Child(Model):
+    rate: float = hyperparameter(default=0.2, help="step", gt=0, lt=1, log=True)
     depth: int = hyperparameter(default=2, help="layers", ge=0)
 
 
@@ -30,6 +31,11 @@ def test_defaults_and_values() -> None:
     assert isinstance(model.window, float)
     assert "depth" not in Model.hyperparameters()
     assert repr(Model(factors=4)).startswith("Model(factors=4, rate=0.1")
+
+
+def test_the_own_ones_stand_before_those_of_the_base() -> None:
+    assert list(Child.hyperparameters())[:4] == ["rate", "depth", "factors", "loss"]
+    assert Child().rate == 0.2 and Model().rate == 0.1
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,14 @@ def unseen(scores: np.ndarray, train: sparse.csr_matrix, k: int) -> np.ndarray:
     return top
 
 
+def ranked(users: Any, ranks: Any, items: Any, shape: tuple[int, int]) -> np.ndarray:
+    """The lists, int `shape`, of columns that give an item of a user and its rank from 1; for a
+    library that answers with a frame."""
+    top = np.full(shape, -1)
+    top[users, ranks - 1] = items
+    return top
+
+
 def read(folder: Path, seed: int, parameters: dict[str, Any]) -> TopN | Rate:
     """The task in `folder`, as the runner wrote it with `write_top_n` or `write_rate`."""
     arrays = dict(np.load(folder / "train.npz"))

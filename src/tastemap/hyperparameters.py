@@ -20,7 +20,8 @@ class Hyperparameter:
 
     `log` says that a search over it should move by factors rather than by steps, `search` between
     which values, where the range around the default is not the right one, and `tuned` whether a
-    search should look at it at all.
+    search should look at it unasked: not where it says how long, in what steps or by which random
+    numbers a model is trained, rather than which model it is.
     """
 
     name: str
@@ -163,16 +164,15 @@ class Hyperparameters:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        declared = dict(cls._hyperparameters)
+        own = {}
         for name, value in list(vars(cls).items()):
             if isinstance(value, _Declaration):
-                declared[name] = _resolve(cls, name, value)
+                own[name] = _resolve(cls, name, value)
                 setattr(cls, name, value.default)
             elif value is _ASSIGNED_BY_FIT:
                 delattr(cls, name)
-        # What there is nothing to find out about, such as seeds, stands last.
-        ordered = sorted(declared.items(), key=lambda pair: not pair[1].tuned)
-        cls._hyperparameters = dict(ordered)
+        # What the class declares itself stands first, in place of what its base says of it.
+        cls._hyperparameters = own | cls._hyperparameters | own
 
     def __init__(self, **values: Any) -> None:
         owner = type(self).__name__
@@ -187,7 +187,7 @@ class Hyperparameters:
 
     @classmethod
     def hyperparameters(cls) -> dict[str, Hyperparameter]:
-        """The declared hyper-parameters by name, as declared; what is never tuned stands last."""
+        """The declared hyper-parameters by name, as declared; those of a base class stand last."""
         return dict(cls._hyperparameters)
 
     @classmethod

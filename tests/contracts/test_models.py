@@ -186,7 +186,7 @@ class TestGMF(ModelContract):
 class TestNCFMLP(ModelContract):
     model = "ncfmlp"
     settings = {"factors": 8, "epochs": 8, "learning_rate": 0.005, "batch_size": 512}
-    small_settings = {"factors": 8, "epochs": 20, "learning_rate": 0.01, "batch_size": 16}
+    small_settings = {"factors": 8, "epochs": 40, "learning_rate": 0.01, "batch_size": 16}
     ndcg_band = (0.20, 0.32)
 
 

@@ -6,32 +6,13 @@ import numba as nb
 import numpy as np
 import pytest
 import torch
+from ridges import problem, systems
 
 from tastemap.kernels.als import gram, half_step, half_step_torch
 
 
-def problem(n=150, columns=90, d=12, seed=0, longest=80):
-    rng = np.random.default_rng(seed)
-    counts = rng.integers(0, longest, n)
-    counts[3] = 0
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    picked = [rng.choice(columns, count, replace=False) for count in counts]
-    indices = np.concatenate(picked).astype(np.int32)
-    confidences = rng.uniform(0.2, 3.0, len(indices)).astype(np.float32)
-    vectors = rng.standard_normal((columns, d)).astype(np.float32)
-    ridge = rng.uniform(0.5, 4.0, n).astype(np.float32)
-    return offsets, indices, confidences, vectors, 0.1 * gram(vectors), ridge
-
-
-def reference(offsets, columns, confidences, vectors, gram_matrix, ridge):
-    y = vectors.astype(np.float64)
-    out = np.zeros((len(ridge), y.shape[1]))
-    for row in range(len(ridge)):
-        span = slice(offsets[row], offsets[row + 1])
-        picked, c = y[columns[span]], confidences[span].astype(np.float64)
-        a = gram_matrix + (picked * c[:, None]).T @ picked + ridge[row] * np.eye(y.shape[1])
-        out[row] = np.linalg.solve(a, picked.T @ c)
-    return out
+def reference(*given):
+    return [np.linalg.solve(a, b) for a, b in systems(*given)]
 
 
 @pytest.mark.parametrize("d", [1, 3, 4, 12, 30, 64])

@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from tastemap.losses import (
     bce,
     bpr,
+    bpr_max,
     gbce,
     huber,
     margin,
     mse,
     sampled_softmax,
+    top1_max,
     triplet,
     warp,
     warp_of_trials,
@@ -91,6 +93,34 @@ def warp_reference(positive: Any, negative: Any, mask: Any, weights: Any) -> flo
     return total / len(positive)
 
 
+def maximum(
+    term: Callable[[Any, np.ndarray, np.ndarray], Any],
+) -> Callable[..., float]:
+    """The mean of w · term(x_i, x_j, s_j), with s the softmax of the x_j that count."""
+
+    def reference(positive: Any, negative: Any, mask: Any, weights: Any) -> float:
+        total = 0.0
+        for i, row, counts, weight in zip(positive, negative, mask, weights, strict=True):
+            j = row[counts]
+            if len(j):
+                total += weight * float(term(i, j, np.exp(j) / np.exp(j).sum()))
+        return total / len(positive)
+
+    return reference
+
+
+def sigmoid(x: Any) -> Any:
+    return 1 / (1 + np.exp(-x))
+
+
+def bpr_max_term(i: Any, j: np.ndarray, s: np.ndarray) -> Any:
+    return -np.log((s * sigmoid(i - j)).sum()) + 0.3 * (s * j**2).sum()
+
+
+def top1_max_term(i: Any, j: np.ndarray, s: np.ndarray) -> Any:
+    return (s * (sigmoid(j - i) + sigmoid(j**2))).sum()
+
+
 FORMULAS: dict[str, tuple[Callable[..., torch.Tensor], Callable[..., float], dict[str, Any]]] = {
     "bpr": (bpr, pairwise(lambda i, j: softplus(j - i)), {}),
     "margin": (margin, pairwise(lambda i, j: np.maximum(0.3 - i + j, 0)), {"margin": 0.3}),
@@ -98,6 +128,8 @@ FORMULAS: dict[str, tuple[Callable[..., torch.Tensor], Callable[..., float], dic
     "gbce": (gbce, gbce_reference, {"n_items": N_ITEMS}),
     "warp_of_trials": (warp_of_trials, warp_of_trials_reference, {"n_items": N_ITEMS}),
     "warp": (warp, warp_reference, {"n_items": N_ITEMS}),
+    "bpr_max": (bpr_max, maximum(bpr_max_term), {"regularization": 0.3}),
+    "top1_max": (top1_max, maximum(top1_max_term), {}),
 }
 
 of_scores = pytest.mark.parametrize(("loss", "reference", "more"), FORMULAS.values(), ids=FORMULAS)

@@ -95,7 +95,10 @@ def test_neumf_begins_where_pretraining_ended(pairs: tuple[torch.Tensor, torch.T
 
 
 def test_pretraining_is_that_of_the_two_models(small: Dataset) -> None:
-    settings = {"factors": 4, "learning_rate": 0.01, "batch_size": 256, "regularization": 0.0}
+    settings = {
+        "factors": 4, "negatives": 4, "learning_rate": 0.01, "batch_size": 256,
+        "regularization": 0.0,
+    }  # fmt: skip
     # Steps too small to move anything: what is left is where SGD began.
     neumf = NeuMF(**settings, epochs=1, pretraining_epochs=2, sgd_rate=1e-30, layers=2)
     network = neumf.fit(small, run=QUIET).network

@@ -92,7 +92,7 @@ def test_torch_learns_what_the_kernels_learn(module: Any, model: Any, split: Spl
         model.value_scale = np.ones(1)
         trainer = module.TorchTrainer(model, model._confidences(weights), "cpu")
     else:
-        trainer = module.TorchTrainer(model, split.train.histories, len(split.train.items), "cpu")
+        trainer = module.TorchTrainer(model, "cpu")
     train(trainer, epochs=model.epochs, seed=0, run=QUIET)
     model._set_factors(trainer.state())
     by_torch, by_kernel = (

@@ -171,6 +171,13 @@ def test_bad_runs_are_named() -> None:
     assert Run(device="cpu").torch_device() == "cpu"
 
 
+def test_compiled_passes_are_left_for_a_device_that_was_asked_for_only() -> None:
+    assert Run().kernel_device() == Run(device="cpu").kernel_device() == "cpu"
+    assert Run(device="cpu:0").kernel_device() == "cpu:0"
+    with pytest.raises(ParameterError, match="no device 'cuda:99'"):
+        Run(device="cuda:99").kernel_device()
+
+
 def test_a_tracker_that_is_not_installed_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'tastemap\[mlflow\]'") as caught:

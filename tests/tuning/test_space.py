@@ -26,8 +26,8 @@ class Model(Hyperparameters):
     weigh: bool | None = hyperparameter(default=None, help="h")
     debug: bool = hyperparameter(default=False, help="h", tuned=False)
     label: str = hyperparameter(default="x", help="h")
-    epochs: int = hyperparameter(default=20, help="h", ge=1)
-    seed: int = hyperparameter(default=0, help="h", ge=0)
+    epochs: int = hyperparameter(default=20, help="h", ge=1, tuned=False)
+    seed: int = hyperparameter(default=0, help="h", ge=0, tuned=False)
 
 
 def test_ranges_lie_around_the_default_and_within_the_bounds() -> None:
@@ -109,6 +109,12 @@ def test_every_model_takes_the_ends_of_its_space(name: str, upper: bool) -> None
     drawn = {each: dimension.suggest(Ends(upper), each) for each, dimension in space.items()}
     model = cls(**drawn)
     assert {n: v for n, v in model.hyperparameter_values().items() if n in drawn} == drawn
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_how_a_model_is_trained_is_not_searched_unasked(name: str) -> None:
+    training = {"seed", "epochs", "pretraining_epochs", "patience", "batch_size"}
+    assert not training & set(space_of(model_class(name)))
 
 
 def test_numbers_that_are_tried_can_be_read() -> None:

@@ -7,10 +7,11 @@ from rectools import Columns
 from rectools.dataset import Dataset
 from rectools.models import EASEModel
 
-from benchmarks.contenders.protocol import THREADS, Clock, TopN, main
+from benchmarks.contenders.protocol import THREADS, Clock, TopN, main, ranked
 
 
 def answer(task: TopN, clock: Clock) -> np.ndarray:
+    n_users = task.train.shape[0]
     users, items = task.train.nonzero()
     events = pd.DataFrame(
         {
@@ -26,13 +27,9 @@ def answer(task: TopN, clock: Clock) -> np.ndarray:
     with clock("fit"):
         model.fit(dataset)
     with clock("recommend"):
-        found = model.recommend(
-            np.arange(task.train.shape[0]), dataset, k=task.k, filter_viewed=True
-        )
-
-    top = np.full((task.train.shape[0], task.k), -1)
-    top[found[Columns.User], found[Columns.Rank] - 1] = found[Columns.Item]
-    return top
+        found = model.recommend(np.arange(n_users), dataset, k=task.k, filter_viewed=True)
+    columns = found[Columns.User], found[Columns.Rank], found[Columns.Item]
+    return ranked(*columns, (n_users, task.k))
 
 
 if __name__ == "__main__":

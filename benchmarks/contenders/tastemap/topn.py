@@ -4,12 +4,13 @@ import numpy as np
 import polars as pl
 
 import tastemap as tm
-from benchmarks.contenders.protocol import Clock, TopN, main
+from benchmarks.contenders.protocol import Clock, TopN, main, ranked
 
 
 def answer(task: TopN, clock: Clock) -> np.ndarray:
     parameters = dict(task.parameters)
     make = getattr(tm, parameters.pop("model"))
+    n_users = task.train.shape[0]
     users, items = task.train.nonzero()
     events = pl.DataFrame({"user": users, "item": items})
     with clock("prepare"):
@@ -20,11 +21,8 @@ def answer(task: TopN, clock: Clock) -> np.ndarray:
     with clock("fit"):
         model.fit(data)
     with clock("recommend"):
-        found = model.recommend(users=np.arange(task.train.shape[0]), k=task.k)
-
-    top = np.full((task.train.shape[0], task.k), -1)
-    top[found["user"], found["rank"] - 1] = found["item"]
-    return top
+        found = model.recommend(users=np.arange(n_users), k=task.k)
+    return ranked(found["user"], found["rank"], found["item"], (n_users, task.k))
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ class ALS(VectorRetriever):
         help="weigh pairs by their summed values over the mean; none: if kinds have weights",
         tuned=False,
     )
-    seed: int = hyperparameter(default=0, help="of the random start", ge=0)
+    seed: int = hyperparameter(default=0, help="of the random start", ge=0, tuned=False)
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
         users = dataset.histories.to_csr(len(dataset.items), values=self._weighs)

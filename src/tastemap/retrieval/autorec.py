@@ -68,11 +68,15 @@ class AutoRec(TrainedInEpochs, RatingVectors):
     regularization: float = hyperparameter(
         default=60.0, help="λ, the L2 penalty on the weights", gt=0, log=True
     )
-    epochs: int = hyperparameter(default=20, help="passes over the ratings", ge=1, log=True)
+    epochs: int = hyperparameter(
+        default=20, help="passes over the ratings", ge=1, log=True, tuned=False
+    )
     learning_rate: float = hyperparameter(
         default=0.001, help="first step size of Adam, falling to 0 by half a cosine", gt=0, log=True
     )
-    batch_size: int = hyperparameter(default=64, help="items, or users, in a step", ge=1, log=True)
+    batch_size: int = hyperparameter(
+        default=64, help="items, or users, in a step", ge=1, log=True, tuned=False
+    )
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
         self.ratings: NDArray[np.float32] = rating_scale(dataset.histories)

@@ -95,7 +95,7 @@ class Blend(Retriever):
         default="0.8 ialspp + 0.2 ease",
         help="members with their weights, their settings in brackets",
     )
-    seed: int = hyperparameter(default=0, help="of the members", ge=0)
+    seed: int = hyperparameter(default=0, help="of the members", ge=0, tuned=False)
 
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)

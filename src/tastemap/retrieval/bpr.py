@@ -24,9 +24,6 @@ from tastemap.sampling.uniform import UniformSampler
 
 __all__ = ["BPR"]
 
-# Small, so that a factor grows only where the data ask for it.
-_DEVIATION = 0.01
-
 
 class BPR(PairwiseModel):
     """Matrix factorisation that puts what a user chose before what they did not.
@@ -62,7 +59,9 @@ class BPR(PairwiseModel):
     factors: int = hyperparameter(
         default=64, help="length of the vectors, without the bias", ge=1, le=4096, log=True
     )
-    epochs: int = hyperparameter(default=40, help="passes over the events", ge=1, log=True)
+    epochs: int = hyperparameter(
+        default=40, help="passes over the events", ge=1, log=True, tuned=False
+    )
     learning_rate: float = hyperparameter(
         default=0.2, help="first step size, falling to 0", gt=0, log=True
     )
@@ -87,11 +86,11 @@ class BPR(PairwiseModel):
         tuned=False,
     )
 
-    def _trainer(self, device: str) -> PairKernelTrainer | PairTorchTrainer:
-        n_items = len(self.items)
-        if device == "cpu":
-            return _KernelTrainer(self, self.histories, n_items)
-        return TorchTrainer(self, self.histories, n_items, device)
+    def _kernel_trainer(self) -> PairKernelTrainer:
+        return _KernelTrainer(self)
+
+    def _torch_trainer(self, device: str) -> PairTorchTrainer:
+        return TorchTrainer(self, device)
 
     def _fold_in(self, histories: Histories) -> NDArray[np.float32]:
         found: NDArray[np.float32] = bpr_fold_in(
@@ -104,9 +103,6 @@ class BPR(PairwiseModel):
 
 class _KernelTrainer(PairKernelTrainer):
     model: BPR
-
-    def __init__(self, model: BPR, histories: Histories, n_items: int) -> None:
-        super().__init__(model, histories, n_items, _DEVIATION)
 
     def _epoch(
         self, sizes: Sizes, blocks: Blocks, order: NDArray[np.int64], seed: np.uint64
@@ -123,10 +119,10 @@ class TorchTrainer(PairTorchTrainer):
 
     model: BPR
 
-    def __init__(self, model: BPR, histories: Histories, n_items: int, device: str) -> None:
-        super().__init__(model, histories, n_items, _DEVIATION, device)
+    def __init__(self, model: BPR, device: str) -> None:
+        super().__init__(model, device)
         self.optimizer = torch.optim.SGD(self.tables.parameters(), lr=model.learning_rate)
-        uniform = UniformSampler(n_items, self.users, self.items)
+        uniform = UniformSampler(len(model.items), self.users, self.items)
         self.sampler = HardSampler(uniform, self.tables, model.candidates)
 
     def _loss(

@@ -89,7 +89,9 @@ class CFGAN(TrainedInEpochs, VectorRetriever):
     discriminator_steps: int = hyperparameter(
         default=1, help="passes over the rows for the discriminator in an epoch", ge=1
     )
-    epochs: int = hyperparameter(default=25, help="rounds of both players", ge=1, log=True)
+    epochs: int = hyperparameter(
+        default=25, help="rounds of both players", ge=1, log=True, tuned=False
+    )
     learning_rate: float = hyperparameter(default=3e-4, help="Adam's step size", gt=0, log=True)
     regularization: float = hyperparameter(
         default=0.001, help="L2 penalty on the generator", ge=0, log=True
@@ -97,9 +99,12 @@ class CFGAN(TrainedInEpochs, VectorRetriever):
     discriminator_regularization: float = hyperparameter(
         default=0.0, help="L2 penalty on the discriminator", ge=0, log=True, search=(1e-6, 1e-2)
     )
-    batch_size: int = hyperparameter(default=32, help="rows in a step", ge=1, log=True)
+    batch_size: int = hyperparameter(default=32, help="rows in a step", ge=1, log=True, tuned=False)
     patience: int = hyperparameter(
-        default=10, help="with validation: stop after so many epochs without a better one", ge=1
+        default=10,
+        help="with validation: stop after so many epochs without a better one",
+        ge=1,
+        tuned=False,
     )
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:

@@ -67,11 +67,15 @@ class CML(TrainedInEpochs, VectorRetriever):
     regularization: float = hyperparameter(
         default=10.0, help="λ, the penalty on covariance between dimensions", ge=0, log=True
     )
-    epochs: int = hyperparameter(default=15, help="passes over the events", ge=1, log=True)
+    epochs: int = hyperparameter(
+        default=15, help="passes over the events", ge=1, log=True, tuned=False
+    )
     learning_rate: float = hyperparameter(
         default=0.1, help="Adagrad's first step size, falling to 0", gt=0, log=True
     )
-    batch_size: int = hyperparameter(default=512, help="events in a step", ge=1, log=True)
+    batch_size: int = hyperparameter(
+        default=512, help="events in a step", ge=1, log=True, tuned=False
+    )
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
         with torch.random.fork_rng(devices=[]):

@@ -57,14 +57,20 @@ class FunkSVD(TrainedInEpochs, RatingVectors):
 
     factors: int = hyperparameter(default=40, help="length of the vectors", ge=1, log=True)
     epochs: int = hyperparameter(
-        default=30, help="passes over the ratings for each factor", ge=1, log=True
+        default=30, help="passes over the ratings for each factor", ge=1, log=True, tuned=False
     )
-    learning_rate: float = hyperparameter(default=0.01, help="step size", gt=0, log=True)
+    learning_rate: float = hyperparameter(
+        default=0.01, help="step size, on a GPU the first one, falling to 0", gt=0, log=True
+    )
     regularization: float = hyperparameter(
         default=0.04, help="λ, penalty on the factors, for each rating", gt=0, log=True
     )
     batch_size: int = hyperparameter(
-        default=4096, help="ratings in a step where torch trains, that is on a GPU", ge=1, log=True
+        default=4096,
+        help="ratings in a step where torch trains, that is on a GPU",
+        ge=1,
+        log=True,
+        tuned=False,
     )
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
@@ -72,8 +78,8 @@ class FunkSVD(TrainedInEpochs, RatingVectors):
         ratings = known_ratings(dataset.histories)
         averages = self._item_averages(ratings)
         self._set_item_vectors(np.zeros((len(averages), self.factors), np.float32), averages)
-        trainer = (_KernelTrainer if run.torch_device() == "cpu" else _TorchTrainer)(
-            self, ratings, run.torch_device()
+        trainer = (_KernelTrainer if run.kernel_device() == "cpu" else _TorchTrainer)(
+            self, ratings, run.kernel_device()
         )
         self._fit_in_epochs(
             trainer,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tastemap.data.queries import Queries
-from tastemap.hyperparameters import assigned_by_fit
+from tastemap.hyperparameters import assigned_by_fit, hyperparameter
 from tastemap.retrieval.base import VectorRetriever
 from tastemap.retrieval.parts.ncf import NeuralCollaborativeFilter, Similarity, new_table
 
@@ -54,6 +54,13 @@ class GMF(NeuralCollaborativeFilter, VectorRetriever):
     paper: ClassVar[str] = "He et al. 2017, Neural Collaborative Filtering (WWW)"
 
     network: GMFNetwork = assigned_by_fit()
+
+    negatives: int = hyperparameter(
+        default=4, help="items drawn for each that was chosen", ge=1, le=100
+    )
+    regularization: float = hyperparameter(
+        default=0.0002, help="L2 penalty on the vectors", ge=0, log=True
+    )
 
     score = VectorRetriever.score
     similarity = VectorRetriever.similarity

@@ -66,9 +66,11 @@ class IRGAN(TrainedInEpochs, VectorRetriever):
 
     factors: int = hyperparameter(default=32, help="length of the vectors", ge=1, log=True)
     pretraining_epochs: int = hyperparameter(
-        default=25, help="passes over the events before the game", ge=0, log=True
+        default=25, help="passes over the events before the game", ge=0, log=True, tuned=False
     )
-    epochs: int = hyperparameter(default=4, help="rounds of both players", ge=1, log=True)
+    epochs: int = hyperparameter(
+        default=4, help="rounds of both players", ge=1, log=True, tuned=False
+    )
     discriminator_steps: int = hyperparameter(
         default=2, help="passes over the events for the discriminator in a round", ge=1
     )
@@ -91,7 +93,9 @@ class IRGAN(TrainedInEpochs, VectorRetriever):
     temperature: float = hyperparameter(
         default=0.2, help="of the softmax that gives the discriminator its negatives", gt=0
     )
-    batch_size: int = hyperparameter(default=1024, help="events in a step", ge=1, log=True)
+    batch_size: int = hyperparameter(
+        default=1024, help="events in a step", ge=1, log=True, tuned=False
+    )
     users_per_step: int = hyperparameter(
         default=64, help="users in a step of the generator", ge=1, log=True, tuned=False
     )

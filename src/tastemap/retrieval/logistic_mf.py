@@ -55,7 +55,9 @@ class LogisticMF(TrainedInEpochs, FactorModel):
     factors: int = hyperparameter(
         default=64, help="length of the vectors, without the biases", ge=1, le=4096, log=True
     )
-    epochs: int = hyperparameter(default=30, help="rounds of steps on both sides", ge=1, log=True)
+    epochs: int = hyperparameter(
+        default=30, help="rounds of steps on both sides", ge=1, log=True, tuned=False
+    )
     learning_rate: float = hyperparameter(
         default=0.5, help="of Adagrad; an upper bound of the first step", gt=0, log=True
     )

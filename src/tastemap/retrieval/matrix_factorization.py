@@ -106,7 +106,11 @@ class MatrixFactorization(TrainedInEpochs, RatingVectors):
         default=64, help="length of the vectors, without biases", ge=1, log=True
     )
     epochs: int | None = hyperparameter(
-        default=None, help=f"passes over the events; {_per_loss('epochs')}", ge=1, log=True
+        default=None,
+        help=f"passes over the events; {_per_loss('epochs')}",
+        ge=1,
+        log=True,
+        tuned=False,
     )
     learning_rate: float | None = hyperparameter(
         default=None,
@@ -159,6 +163,7 @@ class MatrixFactorization(TrainedInEpochs, RatingVectors):
         + _per_loss("batch_size"),
         ge=1,
         log=True,
+        tuned=False,
     )
 
     def __init__(self, **values: Any) -> None:
@@ -190,7 +195,8 @@ class MatrixFactorization(TrainedInEpochs, RatingVectors):
         self.ratings: NDArray[np.float32] = rating_scale(dataset.histories)
         if not settings.of_ratings:
             self.ratings[0] = 0
-        trainer = self._trainer(settings, dataset.histories, run.torch_device())
+        device = run.kernel_device() if settings.compiled else run.torch_device()
+        trainer = self._trainer(settings, dataset.histories, device)
         self._fit_in_epochs(
             trainer,
             settings.epochs,

@@ -71,11 +71,15 @@ class MultDAE(HistoryAutoencoder):
     weight_decay: float = hyperparameter(
         default=0.01, help="penalty on half the squared weights", ge=0, log=True
     )
-    epochs: int = hyperparameter(default=20, help="passes over the users", ge=1, log=True)
+    epochs: int = hyperparameter(
+        default=20, help="passes over the users", ge=1, log=True, tuned=False
+    )
     learning_rate: float = hyperparameter(
         default=3e-3, help="Adam's first step size, falling to 0", gt=0, log=True
     )
-    batch_size: int = hyperparameter(default=256, help="users in a step", ge=1, log=True)
+    batch_size: int = hyperparameter(
+        default=256, help="users in a step", ge=1, log=True, tuned=False
+    )
 
     network: _Network = assigned_by_fit()
 

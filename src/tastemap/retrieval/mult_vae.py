@@ -84,11 +84,15 @@ class MultVAE(HistoryAutoencoder):
     annealing: float = hyperparameter(
         default=0.8, help="share of all steps over which β grows to its cap", ge=0, le=1
     )
-    epochs: int = hyperparameter(default=30, help="passes over the users", ge=1, log=True)
+    epochs: int = hyperparameter(
+        default=30, help="passes over the users", ge=1, log=True, tuned=False
+    )
     learning_rate: float = hyperparameter(
         default=2e-3, help="Adam's first step size, falling to 0", gt=0, log=True
     )
-    batch_size: int = hyperparameter(default=128, help="users in a step", ge=1, log=True)
+    batch_size: int = hyperparameter(
+        default=128, help="users in a step", ge=1, log=True, tuned=False
+    )
 
     network: _Network = assigned_by_fit()
 

@@ -101,14 +101,6 @@ class NCFMLP(NeuralCollaborativeFilter):
     layers: int = hyperparameter(
         default=3, help="hidden layers, each half as wide as the one below", ge=1, le=8
     )
-    learning_rate: float = hyperparameter(default=0.002, help="step size of Adam", gt=0, log=True)
-    regularization: float = hyperparameter(
-        default=0.0,
-        help="L2 penalty on vectors and on layers' weights",
-        ge=0,
-        log=True,
-        search=(1e-6, 1e-3),
-    )
 
     def make_network(self) -> MLPNetwork:
         return MLPNetwork(len(self.users), len(self.items), self.factors, self.layers)

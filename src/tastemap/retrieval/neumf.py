@@ -86,14 +86,14 @@ class NeuMF(NeuralCollaborativeFilter):
         default=3, help="hidden layers, each half as wide as the one below", ge=1, le=8
     )
     epochs: int = hyperparameter(
-        default=5, help="passes over the events after pre-training", ge=1, log=True
+        default=5, help="passes over the events after pre-training", ge=1, log=True, tuned=False
     )
-    learning_rate: float = hyperparameter(
-        default=0.003, help="first step size of Adam, falling to 0", gt=0, log=True
+    regularization: float = hyperparameter(
+        default=1e-6, help="L2 penalty on vectors and on layers' weights", ge=0, log=True
     )
     pretraining_epochs: int = hyperparameter(
-        default=20, help="of GMF and of MLP, each, before they are joined; 0 for a random start",
-        ge=0,
+        default=15, help="of GMF and of MLP, each, before they are joined; 0 for a random start",
+        ge=0, tuned=False,
     )  # fmt: skip
     alpha: float = hyperparameter(
         default=0.5, help="α, what pre-trained GMF weighs against MLP at the start", ge=0, le=1

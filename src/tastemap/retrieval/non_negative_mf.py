@@ -54,12 +54,17 @@ class NonNegativeMF(TrainedInEpochs, RatingVectors):
     learned: ClassVar[tuple[str, ...]] = (*RatingVectors.learned, "mean_user")
 
     factors: int = hyperparameter(default=32, help="length of the vectors", ge=1, log=True)
-    epochs: int = hyperparameter(default=150, help="updates of users and items", ge=1, log=True)
+    epochs: int = hyperparameter(
+        default=150, help="updates of users and items", ge=1, log=True, tuned=False
+    )
     regularization: float = hyperparameter(
         default=0.1, help="λ, penalty on the vectors, for each rating", gt=0, log=True
     )
     batch_size: int = hyperparameter(
-        default=1 << 20, help="ratings at a time where torch trains, that is on a GPU", ge=1
+        default=1 << 20,
+        help="ratings at a time where torch trains, that is on a GPU",
+        ge=1,
+        tuned=False,
     )
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:

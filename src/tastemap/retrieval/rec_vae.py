@@ -107,11 +107,15 @@ class RecVAE(HistoryAutoencoder):
     encoder_passes: int = hyperparameter(
         default=1, help="passes that move the encoder for one that moves the decoder", ge=1
     )
-    epochs: int = hyperparameter(default=40, help="rounds of alternating training", ge=1, log=True)
+    epochs: int = hyperparameter(
+        default=40, help="rounds of alternating training", ge=1, log=True, tuned=False
+    )
     learning_rate: float = hyperparameter(
         default=1.5e-3, help="Adam's first step size, falling to 0", gt=0, log=True
     )
-    batch_size: int = hyperparameter(default=256, help="users in a step", ge=1, log=True)
+    batch_size: int = hyperparameter(
+        default=256, help="users in a step", ge=1, log=True, tuned=False
+    )
 
     network: _Network = assigned_by_fit()
 

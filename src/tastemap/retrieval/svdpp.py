@@ -56,7 +56,9 @@ class SVDPP(TrainedInEpochs, RatingVectors):
     learned: ClassVar[tuple[str, ...]] = (*RatingVectors.learned, "implicit_factors")
 
     factors: int = hyperparameter(default=128, help="length of the vectors", ge=1, log=True)
-    epochs: int = hyperparameter(default=30, help="passes over the ratings", ge=1, log=True)
+    epochs: int = hyperparameter(
+        default=30, help="passes over the ratings", ge=1, log=True, tuned=False
+    )
     learning_rate: float = hyperparameter(
         default=0.015, help="first step size, falling to 0", gt=0, log=True
     )
@@ -67,13 +69,17 @@ class SVDPP(TrainedInEpochs, RatingVectors):
         default=0.01, help="penalty on the biases, for each rating", gt=0, log=True
     )
     batch_size: int = hyperparameter(
-        default=4096, help="ratings in a step where torch trains, that is on a GPU", ge=1, log=True
+        default=4096,
+        help="ratings in a step where torch trains, that is on a GPU",
+        ge=1,
+        log=True,
+        tuned=False,
     )
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
         self._set_scale(dataset.histories)
         self._fit_in_epochs(
-            self._trainer(run.torch_device()),
+            self._trainer(run.kernel_device()),
             self.epochs,
             validation,
             run,

@@ -76,7 +76,9 @@ class TimeSVDPP(TrainedInEpochs, VectorRetriever):
     )  # fmt: skip
 
     factors: int = hyperparameter(default=128, help="length of the vectors", ge=1, log=True)
-    epochs: int = hyperparameter(default=30, help="passes over the ratings", ge=1, log=True)
+    epochs: int = hyperparameter(
+        default=30, help="passes over the ratings", ge=1, log=True, tuned=False
+    )
     learning_rate: float = hyperparameter(
         default=0.015, help="first step size, falling to 0", gt=0, log=True
     )
@@ -99,7 +101,11 @@ class TimeSVDPP(TrainedInEpochs, VectorRetriever):
         default=0.4, help="β, how fast a user drifts with the distance in time", gt=0, le=1
     )
     batch_size: int = hyperparameter(
-        default=4096, help="ratings in a step where torch trains, that is on a GPU", ge=1, log=True
+        default=4096,
+        help="ratings in a step where torch trains, that is on a GPU",
+        ge=1,
+        log=True,
+        tuned=False,
     )
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
@@ -117,7 +123,7 @@ class TimeSVDPP(TrainedInEpochs, VectorRetriever):
         self.times[2] = max(float(away), 1e-9) ** self.drift_exponent
         self.days, events = self._events(h, self.mean_times)
         self._fit_in_epochs(
-            trainer_of(self, events, len(self.days), len(self.items), run.torch_device()),
+            trainer_of(self, events, len(self.days), len(self.items), run.kernel_device()),
             self.epochs,
             validation,
             run,

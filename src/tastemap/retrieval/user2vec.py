@@ -93,10 +93,14 @@ class User2Vec(TrainedInEpochs, VectorRetriever):
     regularization: float = hyperparameter(
         default=1e-4, help="L2 penalty, decoupled as in AdamW", ge=0, log=True
     )
-    epochs: int = hyperparameter(default=20, help="passes over the users", ge=1, log=True)
-    learning_rate: float = hyperparameter(default=0.01, help="Adam's step size", gt=0, log=True)
+    epochs: int = hyperparameter(
+        default=20, help="passes over the users", ge=1, log=True, tuned=False
+    )
+    learning_rate: float = hyperparameter(
+        default=0.01, help="Adam's first step size, falling to 0", gt=0, log=True
+    )
     batch_size: int = hyperparameter(
-        default=16, help="users in a step, each with all chosen items", ge=1, log=True
+        default=16, help="users in a step, each with all chosen items", ge=1, log=True, tuned=False
     )
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:

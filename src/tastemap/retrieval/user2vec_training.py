@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from tastemap.losses import warp
 from tastemap.training.module import ModuleTrainer, generator_of
+from tastemap.training.schedule import lower_rate
 
 if TYPE_CHECKING:
     from tastemap.retrieval.user2vec import User2Vec
@@ -66,6 +67,7 @@ class TripletTrainer(ModuleTrainer):
 
     def train_epoch(self, epoch: int, rng: np.random.Generator) -> Mapping[str, float]:
         random = generator_of(rng, self.device)
+        lower_rate(self.optimizer, epoch, self.model.epochs)
         order, losses = rng.permutation(self.active_users), []
         for start in range(0, len(order), self.model.batch_size):
             users = order[start : start + self.model.batch_size]

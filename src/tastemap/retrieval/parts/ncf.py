@@ -166,17 +166,19 @@ class NeuralCollaborativeFilter(TrainedInEpochs, NeuralRetriever):
         default=32, help="predictive factors: size of what the last layer sees", ge=1, log=True
     )
     negatives: int = hyperparameter(
-        default=4, help="items drawn for each that was chosen", ge=1, le=100
+        default=8, help="items drawn for each that was chosen", ge=1, le=100
     )
-    epochs: int = hyperparameter(default=20, help="passes over the events", ge=1, log=True)
+    epochs: int = hyperparameter(
+        default=20, help="passes over the events", ge=1, log=True, tuned=False
+    )
     learning_rate: float = hyperparameter(
         default=0.005, help="first step size of Adam, falling to 0", gt=0, log=True
     )
     regularization: float = hyperparameter(
-        default=0.0002, help="L2 penalty on vectors and on layers' weights", ge=0, log=True
+        default=1e-5, help="L2 penalty on vectors and on layers' weights", ge=0, log=True
     )
     batch_size: int = hyperparameter(
-        default=1024, help="chosen items in a step", ge=1, le=1 << 24, log=True
+        default=1024, help="chosen items in a step", ge=1, le=1 << 24, log=True, tuned=False
     )
 
     @abstractmethod

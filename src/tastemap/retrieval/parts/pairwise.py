@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tastemap.data.dataset import Dataset
-from tastemap.data.histories import Histories
 from tastemap.data.queries import Holdout
 from tastemap.kernels.blocks import STRATA, Blocks, cut_into_blocks, sorted_within_rows, user_strata
 from tastemap.nn.embedding_table import EmbeddingTable
@@ -27,6 +26,9 @@ __all__ = ["DotProduct", "PairKernelTrainer", "PairTorchTrainer", "PairwiseModel
 Sizes = tuple[np.float32, np.float32, np.float32]
 """Of the steps of an epoch, of the penalty on vectors, and of that on biases."""
 
+# Small, so that a factor grows only where the data ask for it.
+_DEVIATION = 0.01
+
 
 class PairwiseModel(TrainedInEpochs, FactorModel):
     """A `FactorModel` trained by steps on pairs, whose rate falls linearly to 0. A subclass has the
@@ -40,12 +42,16 @@ class PairwiseModel(TrainedInEpochs, FactorModel):
     batch_size: int
 
     @abstractmethod
-    def _trainer(self, device: str) -> FactorTrainer:
-        """What trains on a device: compiled epochs on the CPU, torch elsewhere."""
+    def _kernel_trainer(self) -> PairKernelTrainer:
+        """What trains on the CPU."""
+
+    @abstractmethod
+    def _torch_trainer(self, device: str) -> PairTorchTrainer:
+        """What trains elsewhere."""
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
-        device = run.torch_device()
-        trainer = self._trainer(device)
+        device = run.kernel_device()
+        trainer = self._kernel_trainer() if device == "cpu" else self._torch_trainer(device)
         self._set_factors(trainer.factors())
         self._fit_in_epochs(
             trainer,
@@ -62,18 +68,14 @@ class PairKernelTrainer(FactorTrainer):
     histories: three int32 for each event, and a few numbers for each item.
 
     Args:
-        model: whose hyper-parameters they have.
-        histories: the events, [user rows]; unknown items are passed over.
-        n_items: item rows.
-        deviation: of the first values of the vectors.
+        model: whose hyper-parameters and training set they have; unknown items are passed over.
     """
 
-    def __init__(
-        self, model: PairwiseModel, histories: Histories, n_items: int, deviation: float
-    ) -> None:
+    def __init__(self, model: PairwiseModel) -> None:
         self.model = model
+        histories, n_items = model.histories, len(model.items)
         self.offsets, self.items = histories.offsets, histories.items
-        self.P, self.Q = first_factors(histories, n_items, model.factors, deviation, model.seed)
+        self.P, self.Q = _first_factors(model)
         self.c: NDArray[np.float32] = np.zeros(n_items, np.float32)
         self.counts = np.bincount(self.items, minlength=n_items)
         self.chosen = sorted_within_rows(self.offsets, self.items)
@@ -126,28 +128,22 @@ class PairTorchTrainer(FactorTrainer):
     """Epochs of mini-batches by torch, on any device; a subclass writes `_loss`.
 
     Args:
-        model, histories, n_items, deviation: see `PairKernelTrainer`.
+        model: see `PairKernelTrainer`.
         device: torch's name of it.
     """
 
     optimizer: torch.optim.Optimizer
 
-    def __init__(
-        self,
-        model: PairwiseModel,
-        histories: Histories,
-        n_items: int,
-        deviation: float,
-        device: str,
-    ) -> None:
+    def __init__(self, model: PairwiseModel, device: str) -> None:
         self.model, self.device = model, device
+        histories = model.histories
         known = histories.items > 0
         self.users, self.items = (
             torch.from_numpy(column[known].astype(np.int64)).to(device)
             for column in (histories.rows_of_events(), histories.items)
         )
-        self.tables = DotProduct(len(histories), n_items, model.factors)
-        P, Q = first_factors(histories, n_items, model.factors, deviation, model.seed)
+        P, Q = _first_factors(model)
+        self.tables = DotProduct(len(P), len(Q), model.factors)
         with torch.no_grad():
             self.tables.P.weight.copy_(torch.from_numpy(P))
             self.tables.Q.weight.copy_(torch.from_numpy(Q))
@@ -194,15 +190,13 @@ class PairTorchTrainer(FactorTrainer):
         return penalty
 
 
-def first_factors(
-    histories: Histories, n_items: int, factors: int, deviation: float, seed: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _first_factors(model: PairwiseModel) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Normal random vectors of users and items; 0 for users without events and for item row 0."""
-    rng = np.random.default_rng([seed, 0])
-    P = rng.standard_normal((len(histories), factors), np.float32)
-    P *= np.float32(deviation)
-    P[histories.counts == 0] = 0
-    Q = rng.standard_normal((n_items, factors), np.float32)
-    Q *= np.float32(deviation)
+    rng = np.random.default_rng([model.seed, 0])
+    P = rng.standard_normal((len(model.users), model.factors), np.float32)
+    P *= np.float32(_DEVIATION)
+    P[model.histories.counts == 0] = 0
+    Q = rng.standard_normal((len(model.items), model.factors), np.float32)
+    Q *= np.float32(_DEVIATION)
     Q[0] = 0
     return P, Q
