@@ -202,7 +202,7 @@ class TestNeuMF(ModelContract):
 
 class TestSASRec(ModelContract):
     model = "sasrec"
-    settings = {"epochs": 12, "max_length": 50, "batch_size": 16}
+    settings = {"epochs": 4, "max_length": 50, "dim": 32}
     small_settings = {"dim": 16, "epochs": 40, "batch_size": 4, "learning_rate": 0.005}
     # Of one that is asked what comes next, and judged by what was left out at random.
     ndcg_band = (0.10, 0.30)

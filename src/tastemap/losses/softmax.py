@@ -40,7 +40,7 @@ def softmax(
     Equal to `torch.nn.functional.cross_entropy(queries @ items.T + bias, targets)` in value and
     gradient. Where every query has one target, a few queries at a time meet all items, and their
     gradients are made together with the loss: three products of matrices in place of five. Inside
-    `torch.autocast` matrices are then multiplied in its type; the softmax is float32 always.
+    `torch.autocast` matrices and likelihoods then have its type; sums are float32 always.
 
     Args:
         queries: float32 or bfloat16 [B, dim], u.

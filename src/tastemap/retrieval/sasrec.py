@@ -74,11 +74,12 @@ class SASRec(NextItemRetriever):
     as the next one. All positions learn at once. Items are embedded times sqrt(dim), and these
     vectors have dropout, as all that a layer gives; the attention's own weights have none.
 
-    `objective` says what is learned: "bce" as published; "gbce" (Petrov & Macdonald 2023); the
-    softmax over a sample of the items, or over all, with which SASRec is better than BERT4Rec
-    (Klenitskiy & Vasilev 2023). With block="gated",
-    feed_forward="swiglu" and objective="sampled_softmax" it is eSASRec (Tikhonovich et al. 2025),
-    whose blocks are those of LiGR (Borisyuk et al. 2025).
+    The defaults are a modern body: gated blocks and feed-forward layers (LiGR, Borisyuk et al.
+    2025), rotary positions, and the softmax over all items, with which SASRec is better than
+    BERT4Rec (Klenitskiy & Vasilev 2023). With objective="sampled_softmax" and learned positions it
+    is eSASRec (Tikhonovich et al. 2025); with objective="gbce", gSASRec (Petrov & Macdonald 2023).
+    As published it is SASRec(objective="bce", block="pre_norm", feed_forward="relu", widening=1,
+    positions="learned").
 
     Whoever asks is encoded from the history of the query, so that an event changes the answer
     without any training.
@@ -95,18 +96,18 @@ class SASRec(NextItemRetriever):
     blocks: int = hyperparameter(default=2, help="blocks of attention", ge=1, le=64)
     heads: int = hyperparameter(default=2, help="heads of an attention", ge=1, le=256)
     block: Literal["pre_norm", "post_norm", "gated"] = hyperparameter(
-        default="pre_norm",
-        help="how a layer joins what goes around it: as published, as in the first transformer, or "
-        "through a gate (LiGR)",
+        default="gated",
+        help="how a layer joins what goes around it: through a gate (LiGR), by pre_norm, as "
+        "published, or by post_norm, as in the first transformer",
     )
     feed_forward: Literal["relu", "swiglu"] = hyperparameter(
-        default="relu", help="as published, or gated"
+        default="swiglu", help="the layer after each attention: gated, or as published"
     )
     widening: int = hyperparameter(
-        default=1, help="hidden units of a feed-forward layer for each dimension", ge=1, le=16
+        default=2, help="hidden units of a feed-forward layer for each dimension", ge=1, le=16
     )
     positions: Literal["learned", "rotary"] = hyperparameter(
-        default="learned", help="a vector for each place, or turned queries and keys"
+        default="rotary", help="turned queries and keys, or a vector for each place"
     )
     dropout: float = hyperparameter(default=0.2, help="share of dimensions dropped", ge=0, lt=1)
 

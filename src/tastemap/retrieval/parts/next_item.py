@@ -245,11 +245,13 @@ class NextItemRetriever(TrainedInEpochs, NeuralRetriever, VectorRetriever):
     max_length: int = hyperparameter(
         default=200, help="events of a history that are looked at", ge=1, le=1 << 16, log=True
     )
-    epochs: int = hyperparameter(default=60, help="passes over the events", ge=1, log=True)
+    epochs: int = hyperparameter(default=12, help="passes over the events", ge=1, log=True)
     learning_rate: float = hyperparameter(
         default=1e-3, help="Adam's first step size, falling to 0", gt=0, log=True
     )
-    batch_size: int = hyperparameter(default=128, help="histories in a step", ge=1, log=True)
+    batch_size: int = hyperparameter(
+        default=32, help="windows of histories in a step", ge=1, log=True
+    )
 
     @abstractmethod
     def make_network(self) -> SequenceNetwork: ...
