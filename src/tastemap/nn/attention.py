@@ -40,17 +40,20 @@ class CausalSelfAttention(nn.Module):
         if qkv.device.type == "cpu":
             # On a CPU with matrix units too, attention in bfloat16 takes three times as long.
             qkv = qkv.float()
+        queries_keys, values = qkv.split((2, 1), 1)
         if self.rotary is not None:
-            turned = self.rotary(qkv[:, :2].flatten(1, 2), packing.places)
-            turned = turned.to(qkv.dtype).unflatten(1, (2, self.heads))
-            qkv = torch.cat([turned, qkv[:, 2:]], 1)
+            queries_keys = self.rotary(queries_keys, packing.places).to(qkv.dtype)
         with torch.autocast(qkv.device.type, enabled=False):
-            gathered = packing.pack([_attend(rows) for rows in packing.pad(qkv)])
+            rows = zip(packing.pad(queries_keys), packing.pad(values), strict=True)
+            gathered = packing.pack([_attend(*of_bucket) for of_bucket in rows])
         projected: torch.Tensor = self.output(gathered.flatten(1))
         return projected
 
 
-def _attend(qkv: torch.Tensor) -> torch.Tensor:
-    """What each cell gathers, [n, width, heads, dim], of [n, width, 3, heads, dim]."""
-    q, k, v = qkv.permute(2, 0, 3, 1, 4)
+def _attend(queries_keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """What each cell gathers, [n, width, heads, dim], of its query and key, [n, width, 2, heads,
+    dim], and value, [n, width, 1, heads, dim]."""
+    # The attention wants [n, heads, width, dim].
+    q, k = queries_keys.permute(2, 0, 3, 1, 4)
+    (v,) = values.permute(2, 0, 3, 1, 4)
     return scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)

@@ -32,8 +32,8 @@ class LearnedPositions(nn.Module):
 class RotaryPositions(nn.Module):
     """Queries and keys turned by angles that grow with their place (Su et al. 2021, eq. 34).
 
-    Dimension pair k of a head turns by place × base^(-2k/dim), so that the product of a query and a
-    key depends on how far apart they stand, and not on where.
+    Dimensions 2k and 2k + 1 of a head turn by place × base^(-2k/dim), so that the product of a
+    query and a key depends on how far apart they stand, and not on where.
 
     Args:
         places: how many there are.
@@ -44,22 +44,21 @@ class RotaryPositions(nn.Module):
         ValueError: dim is odd.
     """
 
-    cosines: torch.Tensor
-    sines: torch.Tensor
+    turns: torch.Tensor
 
     def __init__(self, places: int, dim: int, base: float = 10_000.0) -> None:
         super().__init__()
         if dim % 2:
             raise ValueError(f"RotaryPositions: dim must be even, got {dim}")
-        speeds = base ** (-torch.arange(0, dim, 2) / dim)
-        angles = torch.arange(places)[:, None] * speeds
-        # They follow from the arguments, so they are not saved.
-        self.register_buffer("cosines", angles.cos(), persistent=False)
-        self.register_buffer("sines", angles.sin(), persistent=False)
+        angles = torch.arange(places)[:, None] * base ** (-torch.arange(0, dim, 2) / dim)
+        # Complex numbers of length 1. They follow from the arguments, so they are not saved.
+        turns = torch.polar(torch.ones_like(angles), angles)
+        self.register_buffer("turns", turns, persistent=False)
 
     def forward(self, x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        """x [T, heads, dim] turned by places int64 [T]."""
-        cosines = self.cosines.index_select(0, places)[:, None]
-        sines = self.sines.index_select(0, places)[:, None]
-        first, second = x.chunk(2, -1)
-        return torch.cat([first * cosines - second * sines, second * cosines + first * sines], -1)
+        """float32 [T, ..., dim], x [T, ..., dim] turned by places int64 [T]."""
+        pairs = torch.view_as_complex(x.float().reshape(*x.shape[:-1], -1, 2))
+        turns = self.turns.index_select(0, places)
+        between = (1,) * (x.ndim - 2)
+        turned = pairs * turns.view(len(turns), *between, -1)
+        return torch.view_as_real(turned).flatten(-2)
