@@ -172,7 +172,7 @@ def test_an_epoch_in_parts_learns_as_well(split: Split, monkeypatch: pytest.Monk
 
 def test_torch_learns_what_the_kernel_learns(split: Split) -> None:
     settings: dict[str, Any] = {"factors": 16, "window": 2, "negatives": 3, "epochs": 4}
-    model = Item2Vec(learning_rate=0.05, batch_size=2048, **settings)
+    model = Item2Vec(learning_rate=0.05, **settings)
     by_kernel = ndcg(model.fit(split.train, run=QUIET), split)
     start = first_vectors(split.train.item_counts, model.factors, 0)
     trainer = TorchTrainer(model, split.train.histories, start, "cpu")

@@ -54,6 +54,9 @@ class Item2Vec(TrainedInEpochs, VectorRetriever):
     the one `half_life` events later does, and β the `popularity_weight`. Nothing is learned of a
     user: one more event changes the answer without training.
 
+    The defaults were chosen to foretell the next event. Where the order of events says little, sets
+    (`ordered` off), a wide window and a long half-life are better.
+
     On the CPU compiled kernels train, the same whatever the number of threads; elsewhere torch, in
     batches.
 
@@ -71,9 +74,11 @@ class Item2Vec(TrainedInEpochs, VectorRetriever):
     )
     learned: ClassVar[tuple[str, ...]] = ("input_vectors", "output_vectors")
 
-    factors: int = hyperparameter(default=64, help="length of the vectors", ge=1, le=4096, log=True)
+    factors: int = hyperparameter(
+        default=128, help="length of the vectors", ge=1, le=4096, log=True
+    )
     window: int = hyperparameter(
-        default=10, help="events to each side that are near, at most", ge=1, log=True
+        default=5, help="events to each side that are near, at most", ge=1, log=True
     )
     ordered: bool = hyperparameter(
         default=True, help="whether near means near in time; if not, histories are sets"
@@ -103,7 +108,7 @@ class Item2Vec(TrainedInEpochs, VectorRetriever):
         default=0.025, help="first step size, falling to 0", gt=0, log=True
     )
     half_life: float = hyperparameter(
-        default=2.0,
+        default=1.5,
         help="events after which an event counts half in the vector of a history",
         gt=0,
         log=True,
@@ -112,7 +117,7 @@ class Item2Vec(TrainedInEpochs, VectorRetriever):
         default=0.5, help="β, of the popularity in the score", ge=0, le=4
     )
     batch_size: int = hyperparameter(
-        default=1024,
+        default=4096,
         help="pairs in a step where torch trains, that is on a GPU",
         ge=1,
         log=True,
