@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 import tastemap as tm
-from benchmarks.contenders.protocol import Clock, Next, main
+from benchmarks.contenders.protocol import Clock, Next, main, ranked
 
 
 def answer(task: Next, clock: Clock) -> np.ndarray:
@@ -23,10 +23,7 @@ def answer(task: Next, clock: Clock) -> np.ndarray:
     users = known.users.rows(np.arange(task.n_users))
     with clock("recommend"):
         found = model.recommend(queries=known.queries(users), k=task.k)
-
-    top = np.full((task.n_users, task.k), -1)
-    top[found["user"], found["rank"] - 1] = found["item"]
-    return top
+    return ranked(found["user"], found["rank"], found["item"], (task.n_users, task.k))
 
 
 if __name__ == "__main__":
