@@ -169,6 +169,7 @@ RATINGS = (
 SEQUENCES = (
     _ours("popularity-next", "Popularity", "sequences.py", "Popularity"),
     _ours("item2vec", "Item2Vec", "sequences.py", "Item2Vec"),
+    _ours("sasrec", "SASRec", "sequences.py", "SASRec"),
     # The same model, trained and asked as ours.
     Contender(
         "gensim-word2vec", "gensim Word2Vec", "gensim", "word2vec.py",
