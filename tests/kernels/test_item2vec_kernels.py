@@ -236,11 +236,14 @@ def test_a_diverging_run_shows_as_such(histories: Histories) -> None:
 
 
 def test_the_number_of_threads_changes_nothing(histories: Histories) -> None:
-    threads, several = numba.get_num_threads(), (run(histories), pairs_of(histories, shuffled=True))
+    def everything() -> list[NDArray[Any]]:
+        return [*run(histories)[:2], *pairs_of(histories), *pairs_of(histories, shuffled=True)]
+
+    threads, several = numba.get_num_threads(), everything()
     try:
         numba.set_num_threads(1)
-        alone = (run(histories), pairs_of(histories, shuffled=True))
+        alone = everything()
     finally:
         numba.set_num_threads(threads)
-    for first, second in zip(several[0] + several[1], alone[0] + alone[1], strict=True):
+    for first, second in zip(several, alone, strict=True):
         np.testing.assert_array_equal(first, second)

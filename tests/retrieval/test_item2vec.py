@@ -13,6 +13,7 @@ from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
 from tastemap.data.splits import LeaveOneOut, Split
+from tastemap.errors import DataError
 from tastemap.retrieval import item2vec_training
 from tastemap.retrieval.item2vec import Item2Vec
 from tastemap.retrieval.item2vec_training import (
@@ -87,6 +88,13 @@ def test_sessions_keep_what_is_far_apart_from_meeting() -> None:
         x = model.input_vectors[1:] @ model.output_vectors[1:].T
         gained = x[same & ~np.eye(20, dtype=bool)].mean() - x[~same].mean()
         assert low < gained < high
+
+
+def test_sessions_without_times_are_refused() -> None:
+    vocabularies = tm.Vocabulary(list(range(2))), tm.Vocabulary(list(range(3)))
+    data = Dataset(*vocabularies, Histories.from_lists([[], [1, 2, 2]]), has_times=False)
+    with pytest.raises(DataError, match="times"):
+        Item2Vec(session_gap_minutes=30).fit(data, run=QUIET)
 
 
 def test_one_more_event_changes_the_top_ten_at_once(fitted: Item2Vec, split: Split) -> None:

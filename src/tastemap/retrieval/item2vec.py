@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 from tastemap.data.dataset import Dataset
 from tastemap.data.queries import Holdout, Queries
 from tastemap.data.vocabulary import Id
+from tastemap.errors import DataError
 from tastemap.hyperparameters import hyperparameter
 from tastemap.retrieval.base import VectorRetriever, cosines
 from tastemap.retrieval.item2vec_training import (
@@ -125,6 +126,11 @@ class Item2Vec(TrainedInEpochs, VectorRetriever):
     )
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
+        if self.session_gap_minutes is not None and not dataset.has_times:
+            raise DataError(
+                "Item2Vec with sessions needs the times of events",
+                remedy="Map a time column, or leave session_gap_minutes out",
+            )
         device = run.kernel_device()
         start = first_vectors(dataset.item_counts, self.factors, self.seed)
         self._set_vectors(start)
