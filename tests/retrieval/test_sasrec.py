@@ -22,7 +22,7 @@ from tastemap.training.run import Run
 from tastemap.training.sequence_batches import SequenceBatches
 
 QUIET = Run(device="cpu", progress=False)
-SMALL: dict[str, Any] = {"dim": 16, "max_length": 12, "batch_size": 8, "learning_rate": 0.01}
+SMALL: dict[str, Any] = {"dim": 16, "max_length": 12, "batch_size": 64, "learning_rate": 0.01}
 N_ITEMS = 30
 
 
@@ -135,7 +135,7 @@ def test_an_empty_history_has_no_vector(fitted: SASRec) -> None:
 
 def test_one_event_changes_the_top_ten_without_training_in_no_time() -> None:
     split = tm.splits.LeaveOneOut().split(tm.datasets.load("movielens-100k"))
-    model = SASRec(epochs=1, batch_size=32).fit(split.train, run=QUIET)
+    model = SASRec(epochs=1).fit(split.train, run=QUIET)
     # One with a long history.
     row = int(np.argmax(split.train.histories.counts))
     before = split.train.queries(np.array([row]))
