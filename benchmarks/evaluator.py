@@ -1,5 +1,7 @@
 """The one evaluator: everybody's lists and predictions are judged here and nowhere else."""
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy import sparse
 
@@ -7,6 +9,7 @@ from tastemap import metrics
 
 DEPTH = 100
 
+Measures = dict[str, tuple[Callable[..., np.ndarray], int]]
 
 METRICS = {
     "recall@20": (metrics.recall, 20),
@@ -15,18 +18,28 @@ METRICS = {
 }
 
 
+# With one test item a user, the hit rate is the recall.
+METRICS_OF_NEXT = {"ndcg@10": (metrics.ndcg, 10), "hr@10": (metrics.recall, 10)}
+
+
 def judge_lists(
-    lists: np.ndarray, train: sparse.csr_matrix, test: sparse.csr_matrix
+    lists: np.ndarray,
+    train: sparse.csr_matrix,
+    test: sparse.csr_matrix,
+    measures: Measures = METRICS,
 ) -> dict[str, float]:
     """Means of `values_of_users` over the users who have test items."""
-    found = values_of_users(lists, train, test)
+    found = values_of_users(lists, train, test, measures)
     return {name: float(np.nanmean(values)) for name, values in found.items()}
 
 
 def values_of_users(
-    lists: np.ndarray, train: sparse.csr_matrix, test: sparse.csr_matrix
+    lists: np.ndarray,
+    train: sparse.csr_matrix,
+    test: sparse.csr_matrix,
+    measures: Measures = METRICS,
 ) -> dict[str, np.ndarray]:
-    """Recall@20, NDCG@10 and NDCG@100 of `lists`, int [users, DEPTH], -1 where a list ends early.
+    """Some measures of `lists`, int [users, DEPTH], -1 where a list ends early.
 
     Recall is divided by all of a user's test items; the ideal list of NDCG@k holds as many of them
     as fit.
@@ -40,7 +53,7 @@ def values_of_users(
     _check(lists, train)
     # The metrics count items from 1 and take 0 for padding.
     hits, counts = metrics.judge(lists + 1, test.indptr, test.indices + 1)
-    return {name: metric(hits, counts, k) for name, (metric, k) in METRICS.items()}
+    return {name: metric(hits, counts, k) for name, (metric, k) in measures.items()}
 
 
 def judge_ratings(predicted: np.ndarray, true: np.ndarray) -> dict[str, float]:

@@ -18,6 +18,15 @@ def top_n(dataset: str, contenders: Sequence[Contender], seeds: Sequence[int]) -
     return _compare(dataset, contenders, drawn, len(seeds))
 
 
+def sequences(
+    dataset: str, contenders: Sequence[Contender], seeds: Sequence[int]
+) -> dict[str, Any]:
+    """One split, which is fixed by convention; the seeds are the models'."""
+    split = splits.leave_one_out(data.load(dataset))
+    drawn = ((seed, tasks.sequences(split)) for seed in seeds)
+    return _compare(dataset, contenders, drawn, len(seeds))
+
+
 def ratings(dataset: str, contenders: Sequence[Contender], seeds: Sequence[int]) -> dict[str, Any]:
     """One split, which is fixed by convention; the seeds are the models'."""
     split = splits.rating_tenth(data.load(dataset))

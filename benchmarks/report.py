@@ -113,6 +113,21 @@ def _ratings(found: list[Result]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _sequences(found: list[Result]) -> str:
+    lines = [
+        "## What is chosen next",
+        "",
+        "The last event of each user is the test, the one before is known when the question is",
+        "asked but not trained on; all ratings count as choices, and ties in time keep the order",
+        "of the file. The whole catalogue is ranked without what stands in the history. The seeds",
+        "are the models'. Mean ± standard deviation over them; seconds are medians.",
+    ]
+    columns = {"ndcg@10": "NDCG@10", "hr@10": "HR@10"}
+    for result in found:
+        lines += _quality(result, columns, max, ("fit", "recommend"))
+    return "\n".join(lines) + "\n"
+
+
 def _quality(
     result: Result, columns: dict[str, str], best_of: Any, phases: Sequence[str]
 ) -> list[str]:
@@ -496,6 +511,7 @@ _SECTIONS = {
     "topn": _top_n,
     "neural": _neural,
     "ratings": _ratings,
+    "sequences": _sequences,
     "als-speed": _als_speed,
     "ialspp-speed": _ialspp_speed,
     "ease-speed": _ease_speed,

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from benchmarks import data, quality, report, results, speed
-from benchmarks.contenders import RATINGS, TOP_N, Contender
+from benchmarks.contenders import RATINGS, SEQUENCES, TOP_N, Contender
 from benchmarks.neural import neural as compare_neural
 from benchmarks.temporal import temporal as compare_times
 
@@ -44,6 +44,7 @@ def everything(context: typer.Context) -> None:
         for suite in (
             topn,
             ratings,
+            sequences,
             neural,
             als_speed,
             ialspp_speed,
@@ -81,6 +82,19 @@ def ratings(
     for name in dataset:
         result = quality.ratings(name, _chosen(RATINGS, contender), range(seeds))
         _say(results.write("ratings", name, result, out))
+
+
+@app.command()
+def sequences(
+    dataset: Datasets = list(data.NAMES),  # noqa: B006
+    contender: Contenders = [],  # noqa: B006
+    seeds: Seeds = 3,
+    out: Out = results.FOLDER,
+) -> None:
+    """What is chosen next, the last event of each user left out: NDCG@10 and HR@10."""
+    for name in dataset:
+        result = quality.sequences(name, _chosen(SEQUENCES, contender), range(seeds))
+        _say(results.write("sequences", name, result, out))
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The two splits of the benchmarks, each with a hash that is printed beside every figure."""
+"""The splits of the benchmarks, each with a hash that is printed beside every figure."""
 
 import hashlib
 from dataclasses import dataclass
@@ -59,6 +59,53 @@ class RatingSplit:
         """A tenth of the training part as the test, to choose hyper-parameters on."""
         n_test = len(self.train) // 10
         return RatingSplit(self.ratings, self.train[n_test:], self.train[:n_test])
+
+
+@dataclass(frozen=True)
+class NextSplit:
+    """What each user chose, in order of time, and what came next.
+
+    `history` and `last` are 0/1 matrices, users × items, of what is known when the question is
+    asked and of its answer; the events of the history stand in `offsets`, `items`, `times`, and
+    `trained` (see `contenders.protocol.Next`).
+    """
+
+    history: sparse.csr_matrix
+    last: sparse.csr_matrix
+    offsets: np.ndarray
+    items: np.ndarray
+    times: np.ndarray
+    trained: np.ndarray
+
+    @property
+    def hash(self) -> str:
+        return _hash(self.offsets, self.items, self.trained, self.last.indices)
+
+
+def leave_one_out(ratings: Ratings) -> NextSplit:
+    """The last event of each user is the test, the one before is known then, but not trained on.
+
+    All ratings count, whatever their value; of events at the same time the one that stands later in
+    the file is later. Users with fewer than three events are only trained on.
+    """
+    if ratings.times is None:
+        raise ValueError(f"{ratings.name} has no times")
+    order = np.lexsort((ratings.times, ratings.users))
+    users, items, times = ratings.users[order], ratings.items[order], ratings.times[order]
+    counts = np.bincount(users, minlength=ratings.n_users)
+    from_end = np.cumsum(counts)[users] - np.arange(len(users))
+    enough = counts[users] >= 3
+    test, trained = (from_end == 1) & enough, ~((from_end <= 2) & enough)
+    shape = (ratings.n_users, ratings.n_items)
+    left = np.bincount(users[~test], minlength=ratings.n_users)
+    return NextSplit(
+        _matrix(users[~test], items[~test], shape),
+        _matrix(users[test], items[test], shape),
+        np.concatenate([[0], np.cumsum(left)]),
+        items[~test],
+        times[~test],
+        trained[~test],
+    )
 
 
 def top_n(ratings: Ratings, seed: int, *, least: float = 4, events: int = 5) -> TopNSplit:

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks import evaluator
 from benchmarks.contenders import protocol
-from benchmarks.splits import RatingSplit, TopNSplit
+from benchmarks.splits import NextSplit, RatingSplit, TopNSplit
 
 Judge = Callable[[np.ndarray], dict[str, float]]
 
@@ -36,6 +36,25 @@ def lists(split: TopNSplit, k: int = evaluator.DEPTH) -> Iterator[Task]:
             lambda answer: evaluator.judge_lists(answer, split.train, split.test),
             split.hash,
             split.train.nnz,
+        )
+
+
+@contextmanager
+def sequences(split: NextSplit, k: int = evaluator.DEPTH) -> Iterator[Task]:
+    """Foretell what each user chooses next, among what is not in the history."""
+    n_items = split.history.shape[1]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        fields = ("offsets", "items", "times", "trained")
+        arrays = {field: getattr(split, field) for field in fields}
+        protocol.write_next(folder, **arrays, n_items=n_items, k=k)
+        yield Task(
+            folder,
+            lambda answer: evaluator.judge_lists(
+                answer, split.history, split.last, evaluator.METRICS_OF_NEXT
+            ),
+            split.hash,
+            int(split.trained.sum()),
         )
 
 

@@ -166,6 +166,21 @@ RATINGS = (
     ),
 )  # fmt: skip
 
+SEQUENCES = (
+    _ours("popularity-next", "Popularity", "sequences.py", "Popularity"),
+    _ours("item2vec", "Item2Vec", "sequences.py", "Item2Vec"),
+    _ours("sasrec", "SASRec", "sequences.py", "SASRec"),
+    # The same model, trained and asked as ours.
+    Contender(
+        "gensim-word2vec", "gensim Word2Vec", "gensim", "word2vec.py",
+        {
+            "vector_size": 128, "window": 5, "negative": 5, "sample": 1e-3, "alpha": 0.025,
+            "epochs": 10, "half_life": 1.5, "popularity_weight": 0.5,
+        },
+        "the defaults of tastemap's Item2Vec, and its rule of recommending",
+    ),
+)  # fmt: skip
+
 # Of the same length as implicit's, for the comparison of speed.
 _ALS_64 = _ours("als-64", "ALS", "topn.py", "ALS", factors=64)
 _RACERS = (
@@ -181,4 +196,4 @@ _RACERS = (
     _ours("als-512", "ALS", "topn.py", "ALS", factors=512, iterations=1),
 )  # fmt: skip
 
-ALL = {contender.name: contender for contender in (*TOP_N, *RATINGS, *_RACERS)}
+ALL = {contender.name: contender for contender in (*TOP_N, *RATINGS, *SEQUENCES, *_RACERS)}

@@ -61,6 +61,40 @@ class Rate:
         return Rate(u, i, v, u[:100], i[:100], self.seed, self.parameters, t, at)
 
 
+@dataclass(frozen=True)
+class Next:
+    """Foretell what each user chooses next: the answer is int [users, k], -1 where it ends early.
+
+    Items that stand in a user's history are not asked for. Events are in order of time (ties in
+    that of the file): those of user u are `offsets[u]:offsets[u + 1]` of `items` and `times`. All
+    of them are known when the question is asked, but only where `trained` holds may a model learn
+    from them.
+    """
+
+    offsets: np.ndarray
+    items: np.ndarray
+    times: np.ndarray
+    trained: np.ndarray
+    n_items: int
+    k: int
+    seed: int
+    parameters: dict[str, Any]
+
+    @property
+    def n_users(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def users(self) -> np.ndarray:
+        """Of each event."""
+        return np.repeat(np.arange(self.n_users), np.diff(self.offsets))
+
+    def small(self) -> "Next":
+        offsets = self.offsets[:201]
+        parts = (part[: offsets[-1]] for part in (self.items, self.times, self.trained))
+        return Next(offsets, *parts, self.n_items, self.k, self.seed, self.parameters)
+
+
 @dataclass
 class Clock:
     """Wall seconds by phase: `prepare` (into the library's own structures), `fit`, `recommend`."""
@@ -97,14 +131,17 @@ def ranked(users: Any, ranks: Any, items: Any, shape: tuple[int, int]) -> np.nda
     return top
 
 
-def read(folder: Path, seed: int, parameters: dict[str, Any]) -> TopN | Rate:
-    """The task in `folder`, as the runner wrote it with `write_top_n` or `write_rate`."""
+def read(folder: Path, seed: int, parameters: dict[str, Any]) -> TopN | Rate | Next:
+    """The task in `folder`, as the runner wrote it with one of the functions below."""
     arrays = dict(np.load(folder / "train.npz"))
     if "indptr" in arrays:
         data = np.ones(len(arrays["indices"]), np.float32)
         shape = tuple(arrays["shape"])
         train = sparse.csr_matrix((data, arrays["indices"], arrays["indptr"]), shape=shape)
         return TopN(train, int(arrays["k"]), seed, parameters)
+    if "offsets" in arrays:
+        numbers = {name: int(arrays.pop(name)) for name in ("n_items", "k")}
+        return Next(**arrays, **numbers, seed=seed, parameters=parameters)
     return Rate(**arrays, seed=seed, parameters=parameters)
 
 
@@ -115,6 +152,11 @@ def write_top_n(folder: Path, train: sparse.csr_matrix, k: int) -> None:
 
 def write_rate(folder: Path, **arrays: np.ndarray) -> None:
     """`arrays` are the fields of `Rate`; the true test ratings are never written."""
+    np.savez(folder / "train.npz", **arrays)
+
+
+def write_next(folder: Path, **arrays: Any) -> None:
+    """`arrays` are the fields of `Next`; what came next is never written."""
     np.savez(folder / "train.npz", **arrays)
 
 

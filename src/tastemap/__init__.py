@@ -37,6 +37,7 @@ _LAZY: dict[str, str] = {
     "EASE": "tastemap.retrieval.ease:EASE",
     "NCFMLP": "tastemap.retrieval.ncf_mlp:NCFMLP",
     "NeuMF": "tastemap.retrieval.neumf:NeuMF",
+    "Item2Vec": "tastemap.retrieval.item2vec:Item2Vec",
     "ItemKNN": "tastemap.retrieval.item_knn:ItemKNN",
     "LogisticMF": "tastemap.retrieval.logistic_mf:LogisticMF",
     "MatrixFactorization": "tastemap.retrieval.matrix_factorization:MatrixFactorization",
@@ -93,6 +94,7 @@ if TYPE_CHECKING:
     from tastemap.retrieval.gmf import GMF as GMF
     from tastemap.retrieval.ials_pp import IALSPP as IALSPP
     from tastemap.retrieval.irgan import IRGAN as IRGAN
+    from tastemap.retrieval.item2vec import Item2Vec as Item2Vec
     from tastemap.retrieval.item_knn import ItemKNN as ItemKNN
     from tastemap.retrieval.logistic_mf import LogisticMF as LogisticMF
     from tastemap.retrieval.matrix_factorization import MatrixFactorization as MatrixFactorization

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import tastemap as tm
 from benchmarks import report, results
 from benchmarks.contenders import ALL
 from benchmarks.environments import CONTENDERS
@@ -32,6 +33,20 @@ def test_popularity_is_where_it_must_be_and_neighbours_are_better(folder: Path) 
     }
     assert all(0.13 < value < 0.18 for value in figures["tastemap-popularity"])
     assert min(figures["tastemap-item-knn"]) > max(figures["tastemap-popularity"]) + 0.05
+
+
+def test_what_comes_next_is_asked_and_judged(tmp_path: Path) -> None:
+    options = ["--dataset", "movielens-100k", "--seeds", "1", "--out", str(tmp_path)]
+    chosen = ["--contender", "tastemap-popularity-next"]
+    done = CliRunner().invoke(app, ["sequences", *options, *chosen])
+    assert done.exit_code == 0, done.output
+    result = json.loads((tmp_path / "sequences-movielens-100k.json").read_text())
+    (run,) = result["contenders"]["tastemap-popularity-next"]["runs"]
+    split = tm.splits.LeaveOneOut().split(tm.datasets.load("movielens-100k"))
+    report_of_ours = tm.evaluate(tm.Popularity().fit(split.train), split, metrics=["ndcg@10"])
+    assert run["ndcg@10"] == pytest.approx(report_of_ours["ndcg@10"], abs=2e-3)
+    assert run["hr@10"] > run["ndcg@10"]
+    assert "## What is chosen next" in report.render(results.read(tmp_path))
 
 
 def test_the_page_holds_what_was_measured(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.splits import Ratings, rating_tenth, top_n
+from benchmarks.splits import Ratings, leave_one_out, rating_tenth, top_n
 
 
 @pytest.fixture
@@ -46,3 +46,18 @@ def test_ratings_are_split_by_the_published_shuffle(ratings: Ratings) -> None:
     order = np.random.RandomState(42).permutation(len(ratings.values))
     np.testing.assert_array_equal(split.test, order[: len(order) // 10])
     assert sorted([*split.train, *split.test]) == list(range(len(order)))
+
+
+def test_the_last_event_of_each_user_is_left_out() -> None:
+    users = np.array([0, 1, 0, 0, 1, 0, 2, 2, 2])
+    items = np.array([4, 1, 3, 2, 0, 1, 0, 3, 4])
+    times = np.array([5.0, 2, 9, 9, 1, 1, 7, 7, 7])
+    split = leave_one_out(Ratings("made", users, items, np.ones(9, np.float32), 3, 5, times))
+    # Ties keep the order of the file; user 1 has too few events to be asked about.
+    assert split.last.toarray().argmax(axis=1)[[0, 2]].tolist() == [2, 4]
+    assert np.diff(split.last.indptr).tolist() == [1, 0, 1]
+    assert split.offsets.tolist() == [0, 3, 5, 7]
+    assert split.items.tolist() == [1, 4, 3, 0, 1, 0, 3]
+    assert split.times.tolist() == [1, 5, 9, 1, 2, 7, 7]
+    assert split.trained.tolist() == [True, True, False, True, True, True, False]
+    assert (np.diff(split.history.indptr) == np.diff(split.offsets)).all()

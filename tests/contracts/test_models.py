@@ -249,6 +249,12 @@ class TestCFGAN(ModelContract):
     ndcg_band = (0.18, 0.26)
 
 
+class TestItem2Vec(ModelContract):
+    model = "item2vec"
+    small_settings = {"factors": 16, "epochs": 60, "learning_rate": 0.1, "subsample": 0.0}
+    ndcg_band = (0.125, 0.17)
+
+
 def test_no_model_goes_untested() -> None:
     contracts = [*ModelContract.__subclasses__(), *RatingContract.__subclasses__()]
     tested = {contract.model for contract in contracts if contract is not RatingContract}

@@ -22,6 +22,7 @@ __all__ = [
     "Strata",
     "draw",
     "mse_epoch",
+    "random_bits",
     "sigmoid_and_loss",
     "stratify",
 ]
@@ -151,7 +152,7 @@ def mse_epoch(
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
-def _hash(seed: Any, event: Any, attempt: Any) -> Any:
+def random_bits(seed: Any, event: Any, attempt: Any) -> Any:
     """A random uint64 for each (seed, event, attempt): the finalizer of splitmix64."""
     z = seed + (np.uint64(event) * np.uint64(ATTEMPTS) + np.uint64(attempt)) * np.uint64(
         0x9E3779B97F4A7C15
@@ -165,7 +166,7 @@ def _hash(seed: Any, event: Any, attempt: Any) -> Any:
 def draw(seed: Any, event: Any, pool: Any, chosen: Any) -> Any:
     """An item of the pool that is not among `chosen` (sorted); 0 where none was found."""
     for attempt in range(ATTEMPTS):
-        upper = _hash(seed, event, attempt) >> np.uint64(32)
+        upper = random_bits(seed, event, attempt) >> np.uint64(32)
         j = pool[np.int64((upper * np.uint64(len(pool))) >> np.uint64(32))]
         # By hand, since numba's searchsorted takes twice as long.
         low, high = 0, len(chosen)

@@ -10,8 +10,9 @@ if TYPE_CHECKING:
 __all__ = ["falling", "lower_rate"]
 
 
-def falling(first: float, epoch: int, epochs: int) -> float:
-    """The step size of an epoch, counted from 0: in a straight line to 0 after the last one.
+def falling(first: float, epoch: float, epochs: int) -> float:
+    """The step size of an epoch, counted from 0, or of a moment within one: in a straight line to 0
+    after the last one.
 
     Wherever it was measured here (`MatrixFactorization`, `BPR`, `SVDPP`, `MultVAE`, `CML`,
     `User2Vec`) it gives better models in fewer epochs than a constant one.
@@ -19,7 +20,7 @@ def falling(first: float, epoch: int, epochs: int) -> float:
     return first * (1 - epoch / epochs)
 
 
-def lower_rate(optimizer: torch.optim.Optimizer, epoch: int, epochs: int) -> float:
+def lower_rate(optimizer: torch.optim.Optimizer, epoch: float, epochs: int) -> float:
     """Gives an optimizer the step size of an epoch, `falling` from the one that it was made with.
 
     Returns:
