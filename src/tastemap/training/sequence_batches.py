@@ -56,11 +56,6 @@ class SequenceBatches:
     ) -> None:
         self.histories, self.max_length, self.device = histories, max_length, device
 
-    @property
-    def n_pairs(self) -> int:
-        """Pairs of an event and its next one: positions of an epoch."""
-        return int(np.maximum(self.histories.counts - 1, 0).sum())
-
     def epoch(self, size: int, rng: np.random.Generator) -> Iterator[SequenceBatch]:
         """All pairs once, in batches of windows that are drawn from all histories.
 
