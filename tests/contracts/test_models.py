@@ -202,8 +202,8 @@ class TestNeuMF(ModelContract):
 
 class TestSASRec(ModelContract):
     model = "sasrec"
-    settings = {"epochs": 4, "max_length": 50, "dim": 32}
-    small_settings = {"dim": 16, "epochs": 40, "batch_size": 4, "learning_rate": 0.005}
+    settings = {"epochs": 4, "max_length": 50, "dim": 32, "batch_size": 1024}
+    small_settings = {"dim": 16, "epochs": 40, "batch_size": 28, "learning_rate": 0.005}
     # Of one that is asked what comes next, and judged by what was left out at random.
     ndcg_band = (0.10, 0.30)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -55,21 +56,27 @@ class SequenceBatches:
     ) -> None:
         self.histories, self.max_length, self.device = histories, max_length, device
 
-    @property
-    def n_pairs(self) -> int:
-        """Pairs of an event and its next one: positions of an epoch."""
-        return int(np.maximum(self.histories.counts - 1, 0).sum())
-
     def epoch(self, size: int, rng: np.random.Generator) -> Iterator[SequenceBatch]:
-        """All pairs once, in batches of `size` windows that are drawn from all histories."""
-        h = self.histories
+        """All pairs once, in batches of windows that are drawn from all histories.
+
+        Every batch but the last has exactly `size` positions, for which a window at its end may be
+        cut in two: a library for matrix units (oneDNN) compiles a kernel for each new shape, which
+        takes as long as some products.
+        """
         rows, first, lengths = self._windows(rng)
         order = rng.permutation(len(rows))
-        for start in range(0, len(order), size):
-            chosen = order[start : start + size]
-            chosen = chosen[np.argsort(-lengths[chosen], kind="stable")]
-            events = _ranges(first[chosen], lengths[chosen])
-            yield self._batch(rows[chosen], lengths[chosen], events, h.items[events + 1])
+        rows, first, lengths = rows[order], first[order], lengths[order]
+        ends = np.cumsum(lengths)
+        starts = np.union1d(ends - lengths, np.arange(0, lengths.sum(), size))
+        window = np.searchsorted(ends, starts, side="right")
+        first = first[window] + starts - (ends - lengths)[window]
+        rows, lengths = rows[window], np.diff(starts, append=lengths.sum())
+        edges = np.searchsorted(starts, np.arange(0, lengths.sum() + size, size))
+        for begin, end in pairwise(edges):
+            part = begin + np.argsort(-lengths[begin:end], kind="stable")
+            events = _ranges(first[part], lengths[part])
+            targets = self.histories.items[events + 1]
+            yield self._batch(rows[part], lengths[part], events, targets)
 
     def recent(self) -> SequenceBatch:
         """The last `max_length` events of each history that has any."""

@@ -125,13 +125,15 @@ class SharedNegatives:
         # Nothing that a user has chosen is drawn, so no positive has to be named.
         nobody = torch.zeros_like(batch.rows)
         drawn = self.sampler.sample(batch.rows, nobody, self.n, generator)
-        vectors = self.items(drawn.ids)
-        sequences = batch.packing.sequences
+        vectors, sequences = self.items(drawn.ids), batch.packing.sequences
         of_buckets = vectors.split([bucket.shape[0] for bucket in batch.packing.buckets])
-        rows = zip(batch.packing.pad(found), of_buckets, strict=True)
-        negative = batch.packing.pack([x @ v.mT for x, v in rows])
-        positive = (found.float() * self.items(batch.targets)).sum(-1)
-        return positive, negative.float(), drawn.log_q[sequences], drawn.mask[sequences]
+        # In bfloat16 each shape is compiled first, and those of buckets are always new.
+        with torch.autocast(found.device.type, enabled=False):
+            found = found.float()
+            rows = zip(batch.packing.pad(found), of_buckets, strict=True)
+            negative = batch.packing.pack([x @ v.mT for x, v in rows])
+        positive = (found * self.items(batch.targets)).sum(-1)
+        return positive, negative, drawn.log_q[sequences], drawn.mask[sequences]
 
 
 class SampledSoftmax(SharedNegatives):
@@ -171,7 +173,7 @@ class NextItemTrainer(ModuleTrainer):
         objective: what is made small.
         epochs: passes over which the step size falls to 0.
         learning_rate: the first step size.
-        batch_size: windows in a step.
+        batch_size: positions in a step.
     """
 
     def __init__(
@@ -249,9 +251,7 @@ class NextItemRetriever(TrainedInEpochs, NeuralRetriever, VectorRetriever):
     learning_rate: float = hyperparameter(
         default=1e-3, help="Adam's first step size, falling to 0", gt=0, log=True
     )
-    batch_size: int = hyperparameter(
-        default=32, help="windows of histories in a step", ge=1, log=True
-    )
+    batch_size: int = hyperparameter(default=4096, help="events in a step", ge=1, log=True)
 
     @abstractmethod
     def make_network(self) -> SequenceNetwork: ...
