@@ -104,7 +104,9 @@ class Item2Vec(TrainedInEpochs, VectorRetriever):
         log=True,
         search=(1e-5, 1e-1),
     )
-    epochs: int = hyperparameter(default=10, help="passes over the events", ge=1, log=True)
+    epochs: int = hyperparameter(
+        default=10, help="passes over the events", ge=1, log=True, tuned=False
+    )
     learning_rate: float = hyperparameter(
         default=0.025, help="first step size, falling to 0", gt=0, log=True
     )

@@ -247,11 +247,15 @@ class NextItemRetriever(TrainedInEpochs, NeuralRetriever, VectorRetriever):
     max_length: int = hyperparameter(
         default=200, help="events of a history that are looked at", ge=1, le=1 << 16, log=True
     )
-    epochs: int = hyperparameter(default=12, help="passes over the events", ge=1, log=True)
+    epochs: int = hyperparameter(
+        default=12, help="passes over the events", ge=1, log=True, tuned=False
+    )
     learning_rate: float = hyperparameter(
         default=1e-3, help="Adam's first step size, falling to 0", gt=0, log=True
     )
-    batch_size: int = hyperparameter(default=4096, help="events in a step", ge=1, log=True)
+    batch_size: int = hyperparameter(
+        default=4096, help="events in a step", ge=1, log=True, tuned=False
+    )
 
     @abstractmethod
     def make_network(self) -> SequenceNetwork: ...
