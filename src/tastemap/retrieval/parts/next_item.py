@@ -251,7 +251,7 @@ class NextItemRetriever(TrainedInEpochs, NeuralRetriever, VectorRetriever):
         default=12, help="passes over the events", ge=1, log=True, tuned=False
     )
     learning_rate: float = hyperparameter(
-        default=1e-3, help="Adam's first step size, falling to 0", gt=0, log=True
+        default=2e-3, help="Adam's first step size, falling to 0", gt=0, log=True
     )
     batch_size: int = hyperparameter(
         default=4096, help="events in a step", ge=1, log=True, tuned=False
