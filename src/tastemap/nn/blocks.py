@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import nn
 
@@ -9,11 +11,12 @@ from tastemap.nn.attention import CausalSelfAttention
 from tastemap.nn.dropout import Dropout
 from tastemap.nn.packing import Packing
 
-__all__ = ["GatedBlock", "PostNormBlock", "PreNormBlock"]
+__all__ = ["Block", "GatedBlock", "PostNormBlock", "PreNormBlock"]
 
 
-class PreNormBlock(nn.Module):
-    """x + dropout(g(LayerNorm(x))) for both layers g (Kang & McAuley 2018, section 3.2.2).
+class Block(nn.Module, ABC):
+    """Two layers, attention and a feed-forward one; a subclass says how each joins what goes around
+    it.
 
     Args:
         dim: of the positions.
@@ -29,58 +32,45 @@ class PreNormBlock(nn.Module):
         self.first_norm, self.second_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.dropout = Dropout(dropout)
 
+    @abstractmethod
     def forward(self, x: torch.Tensor, packing: Packing) -> torch.Tensor:
         """float [T, dim] of x [T, dim], all positions of a packing."""
+
+
+class PreNormBlock(Block):
+    """x + dropout(g(LayerNorm(x))) for both layers g (Kang & McAuley 2018, section 3.2.2)."""
+
+    def forward(self, x: torch.Tensor, packing: Packing) -> torch.Tensor:
         x = x + self.dropout(self.attention(self.first_norm(x), packing))
         found: torch.Tensor = self.dropout(self.feed_forward(self.second_norm(x)))
         return x + found
 
 
-class PostNormBlock(nn.Module):
-    """LayerNorm(x + dropout(g(x))) for both layers g (Vaswani et al. 2017, section 3.1).
-
-    Args:
-        dim, attention, feed_forward, dropout: as for `PreNormBlock`.
-    """
-
-    def __init__(
-        self, dim: int, attention: CausalSelfAttention, feed_forward: nn.Module, dropout: float
-    ) -> None:
-        super().__init__()
-        self.attention, self.feed_forward = attention, feed_forward
-        self.first_norm, self.second_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.dropout = Dropout(dropout)
+class PostNormBlock(Block):
+    """LayerNorm(x + dropout(g(x))) for both layers g (Vaswani et al. 2017, section 3.1)."""
 
     def forward(self, x: torch.Tensor, packing: Packing) -> torch.Tensor:
-        """float [T, dim] of x [T, dim], all positions of a packing."""
         x = self.first_norm(x + self.dropout(self.attention(x, packing)))
         normed: torch.Tensor = self.second_norm(x + self.dropout(self.feed_forward(x)))
         return normed
 
 
-class GatedBlock(nn.Module):
+class GatedBlock(Block):
     """x + σ(W x) ∘ dropout(g(LayerNorm(x))) for both layers g: each opens its way by itself.
 
     The gated residual connection of LiGR (Borisyuk et al. 2025, "From Features to Transformers:
     Redefining Ranking for Scalable Impact"), with the norms with which eSASRec (Tikhonovich et al.
     2025, "eSASRec: Enhancing Transformer-based Recommendations in a Modular Fashion") takes it to
     sequences.
-
-    Args:
-        dim, attention, feed_forward, dropout: as for `PreNormBlock`.
     """
 
     def __init__(
         self, dim: int, attention: CausalSelfAttention, feed_forward: nn.Module, dropout: float
     ) -> None:
-        super().__init__()
-        self.attention, self.feed_forward = attention, feed_forward
-        self.first_norm, self.second_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        super().__init__(dim, attention, feed_forward, dropout)
         self.first_gate, self.second_gate = nn.Linear(dim, dim), nn.Linear(dim, dim)
-        self.dropout = Dropout(dropout)
 
     def forward(self, x: torch.Tensor, packing: Packing) -> torch.Tensor:
-        """float [T, dim] of x [T, dim], all positions of a packing."""
         found = self.dropout(self.attention(self.first_norm(x), packing))
         x = x + self.first_gate(x).sigmoid() * found
         found = self.dropout(self.feed_forward(self.second_norm(x)))

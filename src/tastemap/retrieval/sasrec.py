@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 
 from tastemap.hyperparameters import assigned_by_fit, hyperparameter
 from tastemap.nn.attention import CausalSelfAttention
-from tastemap.nn.blocks import GatedBlock, PostNormBlock, PreNormBlock
+from tastemap.nn.blocks import Block, GatedBlock, PostNormBlock, PreNormBlock
 from tastemap.nn.dropout import Dropout
 from tastemap.nn.embedding_table import EmbeddingTable
 from tastemap.nn.feed_forward import FeedForward, GatedFeedForward
@@ -35,7 +36,7 @@ class SASRecNetwork(SequenceNetwork):
         self,
         items: EmbeddingTable,
         positions: LearnedPositions | None,
-        blocks: list[nn.Module],
+        blocks: list[Block],
         dropout: float,
     ) -> None:
         super().__init__()
@@ -61,7 +62,9 @@ class SASRecNetwork(SequenceNetwork):
         return normed
 
 
-_BLOCKS = {"pre_norm": PreNormBlock, "post_norm": PostNormBlock, "gated": GatedBlock}
+_BLOCKS: dict[str, Callable[[int, CausalSelfAttention, nn.Module, float], Block]] = {
+    "pre_norm": PreNormBlock, "post_norm": PostNormBlock, "gated": GatedBlock,
+}  # fmt: skip
 _FEED_FORWARDS = {"relu": FeedForward, "swiglu": GatedFeedForward}
 
 
