@@ -11,15 +11,13 @@ DEPTH = 100
 
 Measures = dict[str, tuple[Callable[..., np.ndarray], int]]
 
-METRICS = {
+METRICS: Measures = {
     "recall@20": (metrics.recall, 20),
     "ndcg@10": (metrics.ndcg, 10),
     "ndcg@100": (metrics.ndcg, 100),
 }
-
-
 # With one test item a user, the hit rate is the recall.
-METRICS_OF_NEXT = {"ndcg@10": (metrics.ndcg, 10), "hr@10": (metrics.recall, 10)}
+METRICS_OF_NEXT: Measures = {"ndcg@10": (metrics.ndcg, 10), "hr@10": (metrics.recall, 10)}
 
 
 def judge_lists(

@@ -6,9 +6,9 @@ python -m benchmarks.run als-speed --rounds 9
 python -m benchmarks.run write-docs
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -66,9 +66,7 @@ def topn(
     out: Out = results.FOLDER,
 ) -> None:
     """Lists from implicit feedback: Recall@20, NDCG@10, NDCG@100."""
-    for name in dataset:
-        result = quality.top_n(name, _chosen(TOP_N, contender), range(seeds))
-        _say(results.write("topn", name, result, out))
+    _compare("topn", quality.top_n, dataset, _chosen(TOP_N, contender), seeds, out)
 
 
 @app.command()
@@ -79,9 +77,7 @@ def ratings(
     out: Out = results.FOLDER,
 ) -> None:
     """Predicted ratings: RMSE and MAE."""
-    for name in dataset:
-        result = quality.ratings(name, _chosen(RATINGS, contender), range(seeds))
-        _say(results.write("ratings", name, result, out))
+    _compare("ratings", quality.ratings, dataset, _chosen(RATINGS, contender), seeds, out)
 
 
 @app.command()
@@ -92,9 +88,7 @@ def sequences(
     out: Out = results.FOLDER,
 ) -> None:
     """What is chosen next, the last event of each user left out: NDCG@10 and HR@10."""
-    for name in dataset:
-        result = quality.sequences(name, _chosen(SEQUENCES, contender), range(seeds))
-        _say(results.write("sequences", name, result, out))
+    _compare("sequences", quality.sequences, dataset, _chosen(SEQUENCES, contender), seeds, out)
 
 
 @app.command()
@@ -165,6 +159,18 @@ def write_docs(
     """Writes docs/benchmarks.md from the results."""
     page.write_text(report.render(results.read(folder)))
     _say(page)
+
+
+def _compare(
+    suite: str,
+    measure: Callable[[str, Sequence[Contender], Sequence[int]], dict[str, Any]],
+    dataset: Sequence[str],
+    contenders: Sequence[Contender],
+    seeds: int,
+    out: Path,
+) -> None:
+    for name in dataset:
+        _say(results.write(suite, name, measure(name, contenders, range(seeds)), out))
 
 
 def _chosen(contenders: Sequence[Contender], names: Sequence[str]) -> list[Contender]:

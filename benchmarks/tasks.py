@@ -47,7 +47,7 @@ def sequences(split: NextSplit, k: int = evaluator.DEPTH) -> Iterator[Task]:
         folder = Path(name)
         fields = ("offsets", "items", "times", "trained")
         arrays = {field: getattr(split, field) for field in fields}
-        protocol.write_next(folder, **arrays, n_items=n_items, k=k)
+        protocol.write_fields(folder, **arrays, n_items=n_items, k=k)
         yield Task(
             folder,
             lambda answer: evaluator.judge_lists(
@@ -67,7 +67,7 @@ def ratings(split: RatingSplit) -> Iterator[Task]:
         timed = {"times": r.times[split.train], "test_times": r.times[split.test]}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        protocol.write_rate(
+        protocol.write_fields(
             folder,
             **timed,
             users=r.users[split.train],

@@ -150,13 +150,8 @@ def write_top_n(folder: Path, train: sparse.csr_matrix, k: int) -> None:
     np.savez(folder / "train.npz", **arrays)
 
 
-def write_rate(folder: Path, **arrays: np.ndarray) -> None:
-    """`arrays` are the fields of `Rate`; the true test ratings are never written."""
-    np.savez(folder / "train.npz", **arrays)
-
-
-def write_next(folder: Path, **arrays: Any) -> None:
-    """`arrays` are the fields of `Next`; what came next is never written."""
+def write_fields(folder: Path, **arrays: Any) -> None:
+    """`arrays` are the fields of `Rate` or `Next`; what they ask for is never written."""
     np.savez(folder / "train.npz", **arrays)
 
 

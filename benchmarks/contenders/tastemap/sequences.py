@@ -1,23 +1,20 @@
-"""Tastemap's own models on what comes next; `model` among the parameters is the class's name."""
+"""Tastemap's own models on what comes next."""
 
 import numpy as np
 import polars as pl
 
 import tastemap as tm
 from benchmarks.contenders.protocol import Clock, Next, main, ranked
+from benchmarks.contenders.tastemap.making import asked_for
 
 
 def answer(task: Next, clock: Clock) -> np.ndarray:
-    parameters = dict(task.parameters)
-    make = getattr(tm, parameters.pop("model"))
     events = pl.DataFrame({"user": task.users, "item": task.items, "time": task.times})
     with clock("prepare"):
         known = tm.Dataset.from_frame(events, user="user", item="item", time="time")
         # The events stand in the order of the data set's histories already.
         train = known.with_events(task.trained)
-    if "seed" in make.hyperparameters():
-        parameters["seed"] = task.seed
-    model = make(**parameters)
+    model = asked_for(task)
     with clock("fit"):
         model.fit(train)
     users = known.users.rows(np.arange(task.n_users))

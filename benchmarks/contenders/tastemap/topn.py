@@ -1,23 +1,20 @@
-"""Tastemap's own models on lists; `model` among the parameters is the class's name."""
+"""Tastemap's own models on lists."""
 
 import numpy as np
 import polars as pl
 
 import tastemap as tm
 from benchmarks.contenders.protocol import Clock, TopN, main, ranked
+from benchmarks.contenders.tastemap.making import asked_for
 
 
 def answer(task: TopN, clock: Clock) -> np.ndarray:
-    parameters = dict(task.parameters)
-    make = getattr(tm, parameters.pop("model"))
     n_users = task.train.shape[0]
     users, items = task.train.nonzero()
     events = pl.DataFrame({"user": users, "item": items})
     with clock("prepare"):
         data = tm.Dataset.from_frame(events, user="user", item="item")
-    if "seed" in make.hyperparameters():
-        parameters["seed"] = task.seed
-    model = make(**parameters)
+    model = asked_for(task)
     with clock("fit"):
         model.fit(data)
     with clock("recommend"):
