@@ -129,6 +129,11 @@ class Histories:
         running = np.concatenate([[0], np.cumsum(keep, dtype=np.int64)])
         return self._of_events(running[self.offsets], np.flatnonzero(keep))
 
+    def known(self, n_items: int) -> Histories:
+        """The events of items that have a row from 1 to `n_items` - 1."""
+        known = (self.items > 0) & (self.items < n_items)
+        return self if known.all() else self.select(known)
+
     def _of_events(self, offsets: NDArray[np.int64], index: NDArray[np.int64]) -> Histories:
         return Histories(
             offsets, self.items[index], self.times[index], self.values[index], self.kinds[index]
@@ -157,8 +162,7 @@ class Histories:
         Entries are 1, or with `values` the value of the event; where a pair occurs more than once,
         the sum of its values (so that a view and a purchase weigh more than a view).
         """
-        known = (self.items > 0) & (self.items < n_items)
-        kept = self if known.all() else self.select(known)
+        kept = self.known(n_items)
         data = kept.values.astype(np.float32) if values else np.ones(kept.n_events, np.float32)
         # Copies, since summing duplicates sorts the arrays in place.
         parts = (data, kept.items.copy(), kept.offsets.copy())

@@ -15,9 +15,13 @@ __all__ = ["RowwiseAdagrad", "sparse_adam", "sparse_sgd"]
 # plain SGD none.
 
 
-def sparse_adam(tables: Iterable[torch.Tensor], learning_rate: float = 1e-3) -> Optimizer:
+def sparse_adam(
+    tables: Iterable[torch.Tensor],
+    learning_rate: float = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+) -> Optimizer:
     """torch's Adam for sparse gradients: moments of a row move only in steps that touch it."""
-    return SparseAdam(list(tables), lr=learning_rate)
+    return SparseAdam(list(tables), lr=learning_rate, betas=betas)
 
 
 def sparse_sgd(tables: Iterable[torch.Tensor], learning_rate: float = 0.05) -> Optimizer:

@@ -97,7 +97,7 @@ class AutoRec(TrainedInEpochs, RatingVectors):
     def _observed(self, histories: Histories) -> csr_array:
         """The ratings of histories [B], [B, item rows]; of a pair rated twice, their mean."""
         ratings = histories.to_csr(len(self.data.items), values=True)
-        known = histories.select((histories.items > 0) & (histories.items < ratings.shape[1]))
+        known = histories.known(ratings.shape[1])
         if known.n_events > ratings.nnz:
             ones = np.ones(known.n_events, np.float32)
             times = csr_array((ones, known.items, known.offsets), shape=ratings.shape)

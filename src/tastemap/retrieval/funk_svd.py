@@ -78,9 +78,8 @@ class FunkSVD(TrainedInEpochs, RatingVectors):
         ratings = known_ratings(dataset.histories)
         averages = self._item_averages(ratings)
         self._set_item_vectors(np.zeros((len(averages), self.factors), np.float32), averages)
-        trainer = (_KernelTrainer if run.kernel_device() == "cpu" else _TorchTrainer)(
-            self, ratings, run.kernel_device()
-        )
+        device = run.kernel_device()
+        trainer = (_KernelTrainer if device == "cpu" else _TorchTrainer)(self, ratings, device)
         self._fit_in_epochs(
             trainer,
             self.factors,

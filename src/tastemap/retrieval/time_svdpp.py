@@ -221,8 +221,7 @@ class TimeSVDPP(TrainedInEpochs, VectorRetriever):
         """The parameters of the users of queries [B]."""
         unchanged = unchanged_since(self.histories, queries)
         changed = np.flatnonzero(~unchanged)
-        h = queries.histories.take(changed)
-        h = h.select((h.items > 0) & (h.items < len(self.item_bias)))
+        h = queries.histories.take(changed).known(len(self.item_bias))
         mean_times = self._mean_times(h)
         days, folded, folded_days = self._fold_in(h, mean_times)
         learned = Users(self.taste, self.taste_drift, self.bias, self.bias_drift, self.scale)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from tastemap.training.loop import State
 
-__all__ = ["ModuleTrainer", "generator_of"]
+__all__ = ["ModuleTrainer", "generator_of", "tensor_of"]
 
 
 class ModuleTrainer(ABC):
@@ -34,6 +36,12 @@ class ModuleTrainer(ABC):
 
     def restore(self, state: State) -> None:
         self.network.load_state_dict({name: torch.tensor(array) for name, array in state.items()})
+
+
+def tensor_of(array: NDArray[Any], device: str | torch.device) -> torch.Tensor:
+    """A tensor of an array on a device; integers become int64."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    return tensor.to(device, torch.long if array.dtype.kind in "iu" else tensor.dtype)
 
 
 def generator_of(rng: np.random.Generator, device: str | torch.device) -> torch.Generator:

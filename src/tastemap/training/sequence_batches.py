@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from tastemap.data.histories import Histories
 from tastemap.nn.packing import Packing
+from tastemap.training.module import tensor_of
 
 __all__ = ["SequenceBatch", "SequenceBatches"]
 
@@ -109,20 +109,15 @@ class SequenceBatches:
         events: NDArray[np.int64],
         targets: NDArray[np.int32] | None,
     ) -> SequenceBatch:
-        h = self.histories
+        h, device = self.histories, self.device
         return SequenceBatch(
-            Packing.of(lengths, self.device),
-            self._tensor(rows),
-            self._tensor(h.items[events]),
-            self._tensor(h.times[events]),
-            self._tensor(h.kinds[events]),
-            None if targets is None else self._tensor(targets),
+            Packing.of(lengths, device),
+            tensor_of(rows, device),
+            tensor_of(h.items[events], device),
+            tensor_of(h.times[events], device),
+            tensor_of(h.kinds[events], device),
+            None if targets is None else tensor_of(targets, device),
         )
-
-    def _tensor(self, array: NDArray[Any]) -> torch.Tensor:
-        """On the device; integers become int64."""
-        tensor = torch.from_numpy(array)
-        return tensor.to(self.device, torch.long if array.dtype.kind in "iu" else tensor.dtype)
 
 
 def _ranges(first: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:

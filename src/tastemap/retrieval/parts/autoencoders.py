@@ -199,9 +199,7 @@ class HistoryAutoencoder(TrainedInEpochs, NeuralRetriever, VectorRetriever):
     def rows(self, histories: Histories, device: str | torch.device = "cpu") -> SparseRows:
         """Histories [B] as 0/1 rows over the items that training has seen."""
         n_items = len(self.network.output.weight)
-        known = histories.items < n_items
-        known &= self.popularity[np.where(known, histories.items, 0)] > 0
-        return SparseRows.from_csr(histories.select(known).to_csr(n_items), device)
+        return SparseRows.from_csr(self.seen_in_training(histories).to_csr(n_items), device)
 
     def training_rows(self, device: str) -> SparseRows:
         """The histories of all users who have one."""

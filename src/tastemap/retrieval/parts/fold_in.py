@@ -55,6 +55,5 @@ def learned_or_folded(
     unchanged = unchanged_since(trained, queries)
     vectors[unchanged] = learned[queries.users[unchanged]]
     histories = queries.histories.take(np.flatnonzero(~unchanged))
-    known = (histories.items > 0) & (histories.items < n_items)
-    vectors[~unchanged] = fold_in(histories.select(known))
+    vectors[~unchanged] = fold_in(histories.known(n_items))
     return vectors

@@ -257,10 +257,8 @@ class NeuralCollaborativeFilter(TrainedInEpochs, NeuralRetriever):
         vectors = self.network.users.detach()[self.to_tensor(users)]
         changed = np.flatnonzero(~unchanged)
         if len(changed):
-            histories = queries.histories.take(changed)
-            known = (histories.items > 0) & (histories.items < len(self.network.items))
             vectors[self.to_tensor(changed)] = fold_in(
-                histories.select(known),
+                queries.histories.take(changed).known(len(self.network.items)),
                 self._losses,
                 start=self._mean,
                 scale=self._spread,

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tastemap.data.dataset import Dataset
+from tastemap.data.histories import Histories
 from tastemap.errors import ParameterError
 from tastemap.hyperparameters import assigned_by_fit
 from tastemap.retrieval.base import Retriever
+from tastemap.training.module import tensor_of
 
 __all__ = ["NeuralRetriever"]
 
@@ -83,7 +85,12 @@ class NeuralRetriever(Retriever):
         """Brings the trained network to where it answers from: the CPU, in evaluation mode."""
         self.network.cpu().eval()
 
+    def seen_in_training(self, histories: Histories) -> Histories:
+        """The events of items that somebody chose in the training set."""
+        known = histories.items < len(self.popularity)
+        known &= self.popularity[np.where(known, histories.items, 0)] > 0
+        return histories if known.all() else histories.select(known)
+
     def to_tensor(self, array: NDArray[Any]) -> torch.Tensor:
         """A tensor of an array on the network's device; integers become int64."""
-        tensor = torch.from_numpy(np.ascontiguousarray(array))
-        return tensor.to(self.device, torch.long if array.dtype.kind == "i" else tensor.dtype)
+        return tensor_of(array, self.device)

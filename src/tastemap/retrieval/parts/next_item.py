@@ -19,6 +19,7 @@ from tastemap.hyperparameters import assigned_by_fit, hyperparameter
 from tastemap.losses import bce, gbce, sampled_softmax, softmax
 from tastemap.nn.embedding_table import EmbeddingTable
 from tastemap.nn.initializers import normal_
+from tastemap.nn.optimizers import sparse_adam
 from tastemap.retrieval.base import VectorRetriever
 from tastemap.retrieval.parts.fitting import TrainedInEpochs
 from tastemap.retrieval.parts.neural import NeuralRetriever
@@ -216,12 +217,10 @@ class NextItemTrainer(ModuleTrainer):
 
 def _optimizers(network: SequenceNetwork, learning_rate: float) -> list[torch.optim.Optimizer]:
     """Adam, with the β of Vaswani et al. 2017 and of SASRec's authors."""
-    table = network.items.weight
+    table, betas = network.items.weight, (0.9, 0.98)
     dense = [p for p in network.parameters() if p is not table or not network.items.sparse]
-    adam = torch.optim.Adam(dense, lr=learning_rate, betas=(0.9, 0.98), fused=True)
-    if not network.items.sparse:
-        return [adam]
-    return [adam, torch.optim.SparseAdam([table], lr=learning_rate, betas=(0.9, 0.98))]
+    adam = torch.optim.Adam(dense, lr=learning_rate, betas=betas, fused=True)
+    return [adam, sparse_adam([table], learning_rate, betas)] if network.items.sparse else [adam]
 
 
 class NextItemRetriever(TrainedInEpochs, NeuralRetriever, VectorRetriever):
@@ -270,7 +269,7 @@ class NextItemRetriever(TrainedInEpochs, NeuralRetriever, VectorRetriever):
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
         device = run.torch_device()
         self.start_network(self.seed, device)
-        batches = SequenceBatches(self._known(self.histories), self.max_length, device)
+        batches = SequenceBatches(self.seen_in_training(self.histories), self.max_length, device)
         trainer = NextItemTrainer(
             self.network,
             batches,
@@ -297,19 +296,13 @@ class NextItemRetriever(TrainedInEpochs, NeuralRetriever, VectorRetriever):
             return GeneralizedBCE(items, sampler, negatives, self.calibration)
         return SampledSoftmax(items, sampler, negatives)
 
-    def _known(self, histories: Histories) -> Histories:
-        """The events of items that training has seen."""
-        known = histories.items < len(self.popularity)
-        known &= self.popularity[np.where(known, histories.items, 0)] > 0
-        return histories if known.all() else histories.select(known)
-
     def knows(self, queries: Queries) -> NDArray[np.bool_]:
-        return self._known(queries.histories).counts > 0
+        return self.seen_in_training(queries.histories).counts > 0
 
     @torch.inference_mode()
     def encode_queries(self, queries: Queries) -> NDArray[np.float32]:
         """float32 [B, dim]; 0 where there is no event of an item that training has seen."""
-        histories = self._known(queries.histories)
+        histories = self.seen_in_training(queries.histories)
         tile = max(1, _TILE_POSITIONS // self.max_length)
         dim = self.network.items.weight.shape[1]
         vectors = np.zeros((len(histories), dim), np.float32)
