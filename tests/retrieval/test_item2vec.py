@@ -85,7 +85,7 @@ def test_sessions_keep_what_is_far_apart_from_meeting() -> None:
     same = np.arange(1, 21)[:, None] % 2 == np.arange(1, 21) % 2
     for gap, low, high in ((None, -0.5, 1.0), (30.0, 1.0, 9.0)):
         model = Item2Vec(session_gap_minutes=gap, **settings).fit(data, run=QUIET)
-        x = model.input_vectors[1:] @ model.output_vectors[1:].T
+        x = model.input_vectors[1:] @ model.item_factors[1:].T
         gained = x[same & ~np.eye(20, dtype=bool)].mean() - x[~same].mean()
         assert low < gained < high
 

@@ -14,12 +14,13 @@ from tastemap.data.queries import Holdout, Queries
 from tastemap.data.vocabulary import Id
 from tastemap.errors import DataError
 from tastemap.hyperparameters import hyperparameter
-from tastemap.retrieval.base import VectorRetriever, cosines
+from tastemap.retrieval.base import cosines
 from tastemap.retrieval.item2vec_training import (
     KernelTrainer,
     TorchTrainer,
     first_vectors,
 )
+from tastemap.retrieval.parts.factor_model import BiasedVectors
 from tastemap.retrieval.parts.fitting import TrainedInEpochs
 from tastemap.training.loop import State
 from tastemap.training.run import Run
@@ -30,7 +31,7 @@ __all__ = ["Item2Vec"]
 _NEVER_CHOSEN = -20.0
 
 
-class Item2Vec(TrainedInEpochs, VectorRetriever):
+class Item2Vec(TrainedInEpochs, BiasedVectors):
     """Skip-gram with negative sampling over histories, in place of sentences.
 
     Each event (output o) is to be told from the events near it in its history (inputs i): for each
@@ -63,7 +64,8 @@ class Item2Vec(TrainedInEpochs, VectorRetriever):
 
     Attributes:
         input_vectors: float32 [item rows, factors], u; 0 for items that were never chosen.
-        output_vectors: float32 [item rows, factors], v; 0 for items that were never chosen.
+        item_factors: float32 [item rows, factors], v; 0 for items that were never chosen.
+        item_biases: float32 [item rows], β ln n_o.
         training: how the training went, right after `fit`.
     """
 
@@ -73,7 +75,9 @@ class Item2Vec(TrainedInEpochs, VectorRetriever):
         "(MLSP); Mikolov et al. 2013, Distributed Representations of Words and Phrases and their "
         "Compositionality (NeurIPS)"
     )
-    learned: ClassVar[tuple[str, ...]] = ("input_vectors", "output_vectors")
+    learned: ClassVar[tuple[str, ...]] = (
+        "input_vectors", "item_factors", "item_biases",
+    )  # fmt: skip
 
     factors: int = hyperparameter(
         default=128, help="length of the vectors", ge=1, le=4096, log=True
@@ -136,6 +140,9 @@ class Item2Vec(TrainedInEpochs, VectorRetriever):
         device = run.kernel_device()
         start = first_vectors(dataset.item_counts, self.factors, self.seed)
         self._set_vectors(start)
+        counts = self.popularity
+        biases = self.popularity_weight * np.log(np.maximum(counts, 1))
+        self.item_biases = np.where(counts > 0, biases, _NEVER_CHOSEN).astype(np.float32)
         trainer = (
             KernelTrainer(self, dataset.histories, start)
             if device == "cpu"
@@ -152,7 +159,7 @@ class Item2Vec(TrainedInEpochs, VectorRetriever):
 
     def _set_vectors(self, state: State) -> None:
         self.input_vectors: NDArray[np.float32] = state["inputs"]
-        self.output_vectors: NDArray[np.float32] = state["outputs"]
+        self.item_factors = state["outputs"]
 
     # -- answers --------------------------------------------------------------------------------
 
@@ -167,30 +174,9 @@ class Item2Vec(TrainedInEpochs, VectorRetriever):
         """
         return self.input_vectors[self.items.rows(list(items))]
 
-    def item_vectors(self) -> NDArray[np.float32]:
-        """(v_o, β ln n_o), float32 [item rows, factors + 1]."""
-        return np.column_stack([self.output_vectors, self._biases()])
-
-    def encode_queries(self, queries: Queries) -> NDArray[np.float32]:
-        """(p, 1), float32 [B, factors + 1]."""
-        return np.column_stack([self._mean_inputs(queries), np.ones(len(queries), np.float32)])
-
-    def score(
-        self, queries: Queries, items: NDArray[np.int32] | None = None
-    ) -> NDArray[np.float32]:
-        # Without `item_vectors`, which would copy a big table for every tile of queries.
-        V, biases = self.output_vectors, self._biases()
-        if items is not None:
-            V, biases = V[items], biases[items]
-        scores: NDArray[np.float32] = self._mean_inputs(queries) @ V.T
-        scores += biases
-        return scores
-
-    def _mean_inputs(self, queries: Queries) -> NDArray[np.float32]:
-        h, n_items = queries.histories, len(self.input_vectors)
-        known = (h.items > 0) & (h.items < n_items)
-        if not known.all():
-            h = h.select(known)
+    def _users(self, queries: Queries) -> NDArray[np.float32]:
+        n_items = len(self.input_vectors)
+        h = queries.histories.known(n_items)
         age = np.repeat(h.offsets[1:], h.counts) - 1 - np.arange(h.n_events)
         weights = (0.5 ** (age / self.half_life)).astype(np.float32)
         weighted = csr_array((weights, h.items, h.offsets), (len(h), n_items))
@@ -198,12 +184,6 @@ class Item2Vec(TrainedInEpochs, VectorRetriever):
         # The newest event of a history weighs 1.
         means /= np.maximum(weighted.sum(axis=1), 1)[:, None]
         return means
-
-    def _biases(self) -> NDArray[np.float32]:
-        counts = self.popularity[: len(self.output_vectors)]
-        logarithms = np.log(np.maximum(counts, 1))
-        biases = np.where(counts > 0, self.popularity_weight * logarithms, _NEVER_CHOSEN)
-        return biases.astype(np.float32)
 
     def similarity(self, items: NDArray[np.int32]) -> NDArray[np.float32]:
         # As word2vec compares words: by the angle of the vectors that speak for an item as input.

@@ -23,6 +23,7 @@ from tastemap.kernels.item2vec import (
 )
 from tastemap.nn.embedding_table import EmbeddingTable
 from tastemap.nn.optimizers import sparse_sgd
+from tastemap.retrieval.parts.rating_training import TableTrainer
 from tastemap.sampling.popularity import popularity_of
 from tastemap.training.loop import State
 from tastemap.training.module import ModuleTrainer, generator_of
@@ -108,7 +109,7 @@ class _Corpus:
             yield number / n, Pairs(*pairs), outputs
 
 
-class KernelTrainer:
+class KernelTrainer(TableTrainer):
     """Compiled epochs on the CPU, in place on the vectors given.
 
     Args:
@@ -118,17 +119,11 @@ class KernelTrainer:
     """
 
     def __init__(self, model: Item2Vec, histories: Histories, vectors: State) -> None:
-        self.model, self.vectors = model, vectors
+        super().__init__(vectors)
+        self.model = model
         self.corpus = _Corpus(model, histories, len(vectors["inputs"]))
         self.chances = self.corpus.counts.astype(np.float64) ** model.popularity_exponent
         self.chances[self.corpus.counts == 0] = 0
-
-    def state(self) -> State:
-        return {name: array.copy() for name, array in self.vectors.items()}
-
-    def restore(self, state: State) -> None:
-        for name, array in self.vectors.items():
-            array[...] = state[name]
 
     def train_epoch(self, epoch: int, rng: np.random.Generator) -> Mapping[str, float]:
         m = self.model
@@ -139,7 +134,7 @@ class KernelTrainer:
             order, seed = rng.permutation(STRATA), rng.integers(1 << 63, dtype=np.uint64)
             total += sgns_epoch(
                 *pairs, strata.pool, strata.offsets, chance, other, order,
-                self.vectors["inputs"], self.vectors["outputs"], rate, m.negatives, seed,
+                self.tables["inputs"], self.tables["outputs"], rate, m.negatives, seed,
             )  # fmt: skip
             count += len(pairs.inputs)
         return {"train_loss": total / max(count, 1)}

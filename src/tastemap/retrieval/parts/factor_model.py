@@ -11,15 +11,55 @@ from numpy.typing import NDArray
 
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
+from tastemap.hyperparameters import assigned_by_fit
 from tastemap.retrieval.base import VectorRetriever, cosines
 from tastemap.retrieval.parts.fold_in import learned_or_folded
 from tastemap.training.loop import State
 
-__all__ = ["FactorModel", "FactorTrainer"]
+__all__ = ["BiasedVectors", "FactorModel", "FactorTrainer"]
 
 
-class FactorModel(VectorRetriever):
-    """Scores p_u · q_i + c_i; what orders nothing, such as a bias of the user, is left out.
+class BiasedVectors(VectorRetriever):
+    """Scores p · q_i + c_i; what orders nothing, such as a bias of the user, is left out.
+
+    Attributes:
+        item_factors: float32 [item rows, factors], q.
+        item_biases: float32 [item rows], c.
+    """
+
+    item_factors: NDArray[np.float32] = assigned_by_fit()
+    item_biases: NDArray[np.float32] = assigned_by_fit()
+
+    @abstractmethod
+    def _users(self, queries: Queries) -> NDArray[np.float32]:
+        """p of queries [B], float32 [B, factors]."""
+
+    def item_vectors(self) -> NDArray[np.float32]:
+        """(q_i, c_i), float32 [item rows, factors + 1]."""
+        return np.column_stack([self.item_factors, self.item_biases])
+
+    def encode_queries(self, queries: Queries) -> NDArray[np.float32]:
+        """(p, 1), float32 [B, factors + 1]."""
+        return np.column_stack([self._users(queries), np.ones(len(queries), np.float32)])
+
+    def score(
+        self, queries: Queries, items: NDArray[np.int32] | None = None
+    ) -> NDArray[np.float32]:
+        # Without `item_vectors`, which would copy a big table for every tile of queries.
+        Q, c = self.item_factors, self.item_biases
+        if items is not None:
+            Q, c = Q[items], c[items]
+        scores: NDArray[np.float32] = self._users(queries) @ Q.T
+        scores += c
+        return scores
+
+    def similarity(self, items: NDArray[np.int32]) -> NDArray[np.float32]:
+        # Cosine of the factors alone: a bias says how good an item is, not what it is like.
+        return cosines(self.item_factors, items)
+
+
+class FactorModel(BiasedVectors):
+    """A vector for each user and each item.
 
     A user whose history has not changed since training has the vector learned in training; to every
     other history the subclass fits one with the items held fixed.
@@ -39,35 +79,12 @@ class FactorModel(VectorRetriever):
 
     def _set_factors(self, state: State) -> None:
         self.user_factors: NDArray[np.float32] = state["P"]
-        self.item_factors: NDArray[np.float32] = state["Q"]
-        self.item_biases: NDArray[np.float32] = state["c"]
-
-    def item_vectors(self) -> NDArray[np.float32]:
-        """(q_i, c_i), float32 [item rows, factors + 1]."""
-        return np.column_stack([self.item_factors, self.item_biases])
-
-    def encode_queries(self, queries: Queries) -> NDArray[np.float32]:
-        """(p_u, 1), float32 [B, factors + 1]."""
-        return np.column_stack([self._users(queries), np.ones(len(queries), np.float32)])
-
-    def score(
-        self, queries: Queries, items: NDArray[np.int32] | None = None
-    ) -> NDArray[np.float32]:
-        # Without `item_vectors`, which would copy a big table for every tile of queries.
-        Q, c = self.item_factors, self.item_biases
-        if items is not None:
-            Q, c = Q[items], c[items]
-        scores: NDArray[np.float32] = self._users(queries) @ Q.T
-        scores += c
-        return scores
+        self.item_factors = state["Q"]
+        self.item_biases = state["c"]
 
     def _users(self, queries: Queries) -> NDArray[np.float32]:
         learned, n_items = self.user_factors, len(self.item_factors)
         return learned_or_folded(self.histories, queries, learned, n_items, self._fold_in)
-
-    def similarity(self, items: NDArray[np.int32]) -> NDArray[np.float32]:
-        # Cosine of the factors alone: a bias says how good an item is, not what it is like.
-        return cosines(self.item_factors, items)
 
 
 class FactorTrainer(ABC):
