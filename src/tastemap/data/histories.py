@@ -130,7 +130,7 @@ class Histories:
         return self._of_events(running[self.offsets], np.flatnonzero(keep))
 
     def known(self, n_items: int) -> Histories:
-        """The events of items that have a row from 1 to `n_items` - 1."""
+        """The events of items that have a row from 1 to `n_items` - 1; itself where all have."""
         known = (self.items > 0) & (self.items < n_items)
         return self if known.all() else self.select(known)
 

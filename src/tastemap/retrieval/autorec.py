@@ -100,7 +100,9 @@ class AutoRec(TrainedInEpochs, RatingVectors):
         known = histories.known(ratings.shape[1])
         if known.n_events > ratings.nnz:
             ones = np.ones(known.n_events, np.float32)
-            times = csr_array((ones, known.items, known.offsets), shape=ratings.shape)
+            # Copies, since summing duplicates sorts the arrays in place.
+            parts = (ones, known.items.copy(), known.offsets.copy())
+            times = csr_array(parts, shape=ratings.shape)
             times.sum_duplicates()
             ratings.data /= times.data
         return ratings
