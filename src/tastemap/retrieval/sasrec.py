@@ -16,7 +16,8 @@ from tastemap.nn.dropout import Dropout
 from tastemap.nn.embedding_table import EmbeddingTable
 from tastemap.nn.feed_forward import FeedForward, GatedFeedForward
 from tastemap.nn.positions import LearnedPositions, RotaryPositions
-from tastemap.retrieval.parts.next_item import NextItemRetriever, SequenceNetwork
+from tastemap.retrieval.parts.chosen_objective import ChosenObjective
+from tastemap.retrieval.parts.next_item import SequenceNetwork
 from tastemap.training.sequence_batches import SequenceBatch
 
 __all__ = ["SASRec", "SASRecNetwork"]
@@ -68,7 +69,7 @@ _BLOCKS: dict[str, Callable[[int, CausalSelfAttention, nn.Module, float], Block]
 _FEED_FORWARDS = {"relu": FeedForward, "swiglu": GatedFeedForward}
 
 
-class SASRec(NextItemRetriever):
+class SASRec(ChosenObjective):
     """What comes next, from self-attention over what a user did.
 
     Kang & McAuley (2018): the items of a history, each with its place, go through blocks of

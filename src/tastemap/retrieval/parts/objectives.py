@@ -1,0 +1,131 @@
+"""How wrong the vectors of positions are about what came next."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+
+from tastemap.losses import bce, gbce, sampled_softmax, softmax
+from tastemap.nn.embedding_table import EmbeddingTable
+from tastemap.sampling.uniform import UniformSampler
+from tastemap.training.sequence_batches import SequenceBatch
+
+__all__ = [
+    "FullSoftmax",
+    "GeneralizedBCE",
+    "Objective",
+    "OneNegative",
+    "SampledSoftmax",
+    "SharedNegatives",
+]
+
+
+class Objective(Protocol):
+    """How wrong the vectors of positions are about what came next."""
+
+    def __call__(
+        self, found: torch.Tensor, batch: SequenceBatch, generator: torch.Generator
+    ) -> torch.Tensor:
+        """A scalar, the mean over the positions, of vectors [T, dim] of a batch with targets."""
+
+
+class FullSoftmax:
+    """Cross-entropy over all items, which makes SASRec stronger than BERT4Rec (Klenitskiy &
+    Vasilev 2023, "Turning Dross into Gold Loss").
+
+    Args:
+        items: the table of items.
+    """
+
+    def __init__(self, items: EmbeddingTable) -> None:
+        self.items = items
+
+    def __call__(
+        self, found: torch.Tensor, batch: SequenceBatch, generator: torch.Generator
+    ) -> torch.Tensor:
+        assert batch.targets is not None
+        # Without row 0, the unknown, which nobody chooses.
+        return softmax(found, self.items.weight[1:], batch.targets - 1)
+
+
+class OneNegative:
+    """Binary cross-entropy against one item a position, drawn from all that the user has not chosen
+    (Kang & McAuley 2018, section 3.3).
+
+    Args:
+        items: the table of items.
+        sampler: what the items are drawn by.
+    """
+
+    def __init__(self, items: EmbeddingTable, sampler: UniformSampler) -> None:
+        self.items, self.sampler = items, sampler
+
+    def __call__(
+        self, found: torch.Tensor, batch: SequenceBatch, generator: torch.Generator
+    ) -> torch.Tensor:
+        assert batch.targets is not None
+        users = batch.rows[batch.packing.sequences]
+        drawn = self.sampler.sample(users, batch.targets, 1, generator)
+        both = self.items(torch.cat([batch.targets[:, None], drawn.ids], 1))
+        scores = torch.einsum("td,tnd->tn", found.float(), both)
+        return bce(scores[:, 0], scores[:, 1:], drawn.mask)
+
+
+class SharedNegatives:
+    """Scores of the targets, and of items drawn uniformly that all positions of a sequence share.
+
+    Args:
+        items: the table of items.
+        sampler: what the items are drawn by.
+        n: how many for each sequence.
+    """
+
+    def __init__(self, items: EmbeddingTable, sampler: UniformSampler, n: int) -> None:
+        self.items, self.sampler, self.n = items, sampler, n
+
+    def scores(
+        self, found: torch.Tensor, batch: SequenceBatch, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """float32 [T] of the targets; float32 [T, n] of the drawn, their log_q and mask."""
+        assert batch.targets is not None
+        # Nothing that a user has chosen is drawn, so no positive has to be named.
+        nobody = torch.zeros_like(batch.rows)
+        drawn = self.sampler.sample(batch.rows, nobody, self.n, generator)
+        vectors, sequences = self.items(drawn.ids), batch.packing.sequences
+        of_buckets = vectors.split([bucket.shape[0] for bucket in batch.packing.buckets])
+        # In bfloat16 each shape is compiled first, and those of buckets are always new.
+        with torch.autocast(found.device.type, enabled=False):
+            found = found.float()
+            rows = zip(batch.packing.pad(found), of_buckets, strict=True)
+            negative = batch.packing.pack([x @ v.mT for x, v in rows])
+        positive = (found * self.items(batch.targets)).sum(-1)
+        return positive, negative, drawn.log_q[sequences], drawn.mask[sequences]
+
+
+class SampledSoftmax(SharedNegatives):
+    """Softmax over the target and drawn items, corrected for how they were drawn (log-Q)."""
+
+    def __call__(
+        self, found: torch.Tensor, batch: SequenceBatch, generator: torch.Generator
+    ) -> torch.Tensor:
+        return sampled_softmax(*self.scores(found, batch, generator))
+
+
+class GeneralizedBCE(SharedNegatives):
+    """gBCE (Petrov & Macdonald 2023, gSASRec), against overconfidence.
+
+    Args:
+        items, sampler, n: as for `SharedNegatives`.
+        t: how much of it is corrected, 0 to 1.
+    """
+
+    def __init__(self, items: EmbeddingTable, sampler: UniformSampler, n: int, t: float) -> None:
+        super().__init__(items, sampler, n)
+        self.t = t
+
+    def __call__(
+        self, found: torch.Tensor, batch: SequenceBatch, generator: torch.Generator
+    ) -> torch.Tensor:
+        positive, negative, _, mask = self.scores(found, batch, generator)
+        return gbce(positive, negative, mask, n_items=len(self.items.weight) - 1, t=self.t)
