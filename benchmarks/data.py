@@ -1,16 +1,33 @@
 """The data sets of the benchmarks, in the order of their files."""
 
+import hashlib
+import urllib.request
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 
+from benchmarks.environments import cache
 from benchmarks.splits import Ratings
 from tastemap import datasets
 
 NAMES = ("movielens-100k", "movielens-1m")
+# Choices in their order, without times, and nothing that anybody rated.
+SEQUENCES = (*NAMES, "amazon-beauty")
+
+# The reviews of McAuley's 5-core as the authors of S3-Rec (Zhou et al. 2020) put them in order, at
+# the commit that everybody compares on. They state no licence: fetched, never passed on.
+_BEAUTY = (
+    "https://raw.githubusercontent.com/RUCAIBox/CIKM2020-S3Rec/"
+    "2a81540ae18615d88ef88227b0c066e5b74781e5/data/Beauty.txt"
+)
+_BEAUTY_SHA256 = "226cce9c3105299ca0db9615d7d3fb32b3175e90da43100ae352599f0f0107b8"
 
 
 def load(name: str) -> Ratings:
-    """The ratings of a data set, fetched first where it is not cached."""
+    """The events of a data set, fetched first where it is not cached."""
+    if name == "amazon-beauty":
+        return _beauty()
     events = pl.read_parquet(datasets.fetch(name) / "events.parquet")
     users, user_rows = np.unique(events["user"].to_numpy(), return_inverse=True)
     items, item_rows = np.unique(events["item"].to_numpy(), return_inverse=True)
@@ -23,3 +40,32 @@ def load(name: str) -> Ratings:
         len(items),
         events["time"].to_numpy().astype(np.float64),
     )
+
+
+def _beauty() -> Ratings:
+    """A line for each user: the user's number, then those of the items; the place is the time."""
+    rows = [line.split() for line in _fetched_beauty().read_text().splitlines()]
+    counts = np.array([len(row) - 1 for row in rows])
+    item_numbers = np.array([item for row in rows for item in row[1:]], np.int64)
+    items, item_rows = np.unique(item_numbers, return_inverse=True)
+    n = int(counts.sum())
+    return Ratings(
+        "amazon-beauty",
+        np.repeat(np.arange(len(rows), dtype=np.int32), counts),
+        item_rows.astype(np.int32),
+        np.ones(n, np.float32),
+        len(rows),
+        len(items),
+        np.arange(n, dtype=np.float64),
+    )
+
+
+def _fetched_beauty() -> Path:
+    path = cache() / "data" / "amazon-beauty.txt"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with urllib.request.urlopen(_BEAUTY, timeout=60) as answer:
+            path.write_bytes(answer.read())
+    if hashlib.sha256(path.read_bytes()).hexdigest() != _BEAUTY_SHA256:
+        raise RuntimeError(f"{path} is not the file of {_BEAUTY}; delete it and try again")
+    return path

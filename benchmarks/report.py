@@ -336,6 +336,28 @@ def _svdpp_speed(found: list[Result]) -> str:
     return "\n".join([*text, *_races(found, "rmse", "RMSE")]) + "\n"
 
 
+def _sasrec_speed(found: list[Result]) -> str:
+    text = [
+        "## SASRec: time to the same quality",
+        "",
+        "Seconds of `fit` until the NDCG@10 that the rival's SASRec reaches on the validation part",
+        "(the event before the last; what is trained on is that of the table above): the least",
+        "number of epochs with which ours reaches it, timed as a fit of its own, with the Item2Vec",
+        "that it begins with.",
+    ]
+    return "\n".join([*text, *_races(found, "ndcg@10", "NDCG@10")]) + "\n"
+
+
+def _item2vec_speed(found: list[Result]) -> str:
+    text = [
+        "## Item2Vec: time of as many passes",
+        "",
+        "Seconds of `fit` of skip-gram with negative sampling, with the same passes, window,",
+        "negatives and length of vectors.",
+    ]
+    return "\n".join([*text, *_races(found, "ndcg@10", "NDCG@10")]) + "\n"
+
+
 def _temporal(found: list[Result]) -> str:
     lines = [
         "## Ratings: what time tells",
@@ -517,6 +539,8 @@ _SECTIONS = {
     "ease-speed": _ease_speed,
     "mf-speed": _mf_speed,
     "svdpp-speed": _svdpp_speed,
+    "sasrec-speed": _sasrec_speed,
+    "item2vec-speed": _item2vec_speed,
     "temporal": _temporal,
     "bpr-speed": _bpr_speed,
     "ncf-study": _ncf_study,

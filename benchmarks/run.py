@@ -26,7 +26,8 @@ app = typer.Typer(
 )
 
 Datasets = Annotated[
-    list[str], typer.Option("--dataset", help=f"One of {', '.join(data.NAMES)}; may be repeated.")
+    list[str],
+    typer.Option("--dataset", help=f"One of {', '.join(data.SEQUENCES)}; may be repeated."),
 ]
 Contenders = Annotated[
     list[str],
@@ -52,6 +53,8 @@ def everything(context: typer.Context) -> None:
             mf_speed,
             bpr_speed,
             svdpp_speed,
+            sasrec_speed,
+            item2vec_speed,
             temporal,
             write_docs,
         ):
@@ -82,7 +85,7 @@ def ratings(
 
 @app.command()
 def sequences(
-    dataset: Datasets = list(data.NAMES),  # noqa: B006
+    dataset: Datasets = list(data.SEQUENCES),  # noqa: B006
     contender: Contenders = [],  # noqa: B006
     seeds: Seeds = 3,
     out: Out = results.FOLDER,
@@ -149,6 +152,20 @@ def svdpp_speed(rounds: Rounds = 3, out: Out = results.FOLDER) -> None:
 def bpr_speed(rounds: Rounds = 5, out: Out = results.FOLDER) -> None:
     """Seconds to the NDCG@10 of Cornac's and implicit's BPR and LightFM's WARP, on movielens-1m."""
     _say(results.write("bpr-speed", "movielens-1m", speed.bpr("movielens-1m", rounds), out))
+
+
+@app.command()
+def sasrec_speed(rounds: Rounds = 3, out: Out = results.FOLDER) -> None:
+    """Seconds to the validation NDCG@10 of RecTools' SASRec (movielens-1m) and RecBole's (100k)."""
+    for name in data.NAMES:
+        _say(results.write("sasrec-speed", name, speed.sasrec(name, rounds), out))
+
+
+@app.command()
+def item2vec_speed(rounds: Rounds = 7, out: Out = results.FOLDER) -> None:
+    """Seconds to train as many passes as gensim's Word2Vec, on movielens-100k."""
+    name = "movielens-100k"
+    _say(results.write("item2vec-speed", name, speed.item2vec(name, rounds), out))
 
 
 @app.command()

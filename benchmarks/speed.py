@@ -99,6 +99,28 @@ def svdpp(dataset: str, rounds: int) -> dict[str, Any]:
         return {"splits": {0: task.split_hash}, "phase": "fit", "races": races}
 
 
+_SASREC_RIVALS = {"movielens-100k": "recbole-sasrec", "movielens-1m": "rectools-sasrec"}
+
+
+def sasrec(dataset: str, rounds: int) -> dict[str, Any]:
+    """Seconds of `fit` to the validation NDCG@10 that the rival's SASRec reaches."""
+    ours, theirs = ALL["tastemap-sasrec"], ALL[_SASREC_RIVALS[dataset]]
+    split = splits.leave_one_out(data.load(dataset))
+    with tasks.sequences(split.validation()) as task:
+        target = _judged(theirs, task, dataset)["ndcg@10"]
+        epochs = _least(lambda n: _judged(ours, task, dataset, epochs=n)["ndcg@10"] >= target)
+        race = _race(ours, theirs, task, dataset, "fit", rounds, epochs=epochs)
+        return {"splits": {0: task.split_hash}, "phase": "fit", "races": [race]}
+
+
+def item2vec(dataset: str, rounds: int) -> dict[str, Any]:
+    """Seconds of `fit` of skip-gram with negative sampling: the same passes and vectors."""
+    ours, theirs = ALL["tastemap-item2vec"], ALL["gensim-word2vec"]
+    with tasks.sequences(splits.leave_one_out(data.load(dataset))) as task:
+        race = _race(ours, theirs, task, dataset, "fit", rounds)
+        return {"splits": {0: task.split_hash}, "phase": "fit", "races": [race]}
+
+
 def _judged(contender: Contender, task: Task, dataset: str, **parameters: Any) -> dict[str, float]:
     return task.judge(runner.run(contender, task.folder, 0, dataset, **parameters).answer)
 

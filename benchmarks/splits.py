@@ -81,6 +81,23 @@ class NextSplit:
     def hash(self) -> str:
         return _hash(self.offsets, self.items, self.trained, self.last.indices)
 
+    def validation(self) -> "NextSplit":
+        """The same events to train on, but asked for is what came right after them, to choose
+        hyper-parameters on; what is asked for here is not there."""
+        users, known, shape = self._users, self.trained, self.history.shape
+        return NextSplit(
+            _matrix(users[known], self.items[known], shape),
+            _matrix(users[~known], self.items[~known], shape),
+            np.concatenate([[0], np.cumsum(np.bincount(users[known], minlength=shape[0]))]),
+            self.items[known],
+            self.times[known],
+            known[known],
+        )
+
+    @property
+    def _users(self) -> np.ndarray:
+        return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+
 
 def leave_one_out(ratings: Ratings) -> NextSplit:
     """The last event of each user is the test, the one before is known then, but not trained on.

@@ -61,3 +61,10 @@ def test_the_last_event_of_each_user_is_left_out() -> None:
     assert split.times.tolist() == [1, 5, 9, 1, 2, 7, 7]
     assert split.trained.tolist() == [True, True, False, True, True, True, False]
     assert (np.diff(split.history.indptr) == np.diff(split.offsets)).all()
+
+    validation = split.validation()
+    assert validation.items.tolist() == [1, 4, 0, 1, 0]
+    assert validation.offsets.tolist() == [0, 2, 4, 5]
+    assert validation.trained.all()
+    assert validation.last.toarray().argmax(axis=1)[[0, 2]].tolist() == [3, 3]
+    assert np.diff(validation.last.indptr).tolist() == [1, 0, 1]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -112,10 +110,7 @@ class NeuMF(NeuralCollaborativeFilter):
         if self.pretraining_epochs == 0:
             super()._fit(dataset, validation, run)
             return
-        begun = time.monotonic()
-        # The folder and the tracker are for the training of NeuMF itself.
-        budget = None if run.time_budget is None else run.time_budget / 3
-        part = replace(run, folder=None, tracker=None, time_budget=budget)
+        part, main = run.after_another(1 / 3)
         shared = {name: getattr(self, name) for name in NeuralCollaborativeFilter.hyperparameters()}
         shared["epochs"] = self.pretraining_epochs
         gmf = GMF(**shared).fit(dataset, validation=validation, run=part)
@@ -123,8 +118,5 @@ class NeuMF(NeuralCollaborativeFilter):
 
         self.start_network(self.seed, run.torch_device())
         self.network.begin_with(gmf.network, mlp.network, self.alpha)
-        if run.time_budget is not None:
-            left = run.time_budget - (time.monotonic() - begun)
-            run = replace(run, time_budget=max(left, 1e-3))
         sgd = torch.optim.SGD(self.network.parameters(), lr=self.sgd_rate)
-        self._train(sgd, dataset, validation, run)
+        self._train(sgd, dataset, validation, main())

@@ -96,7 +96,6 @@ class SASRec(ChosenObjective):
     name: ClassVar[str] = "sasrec"
     paper: ClassVar[str] = "Kang & McAuley 2018, Self-Attentive Sequential Recommendation (ICDM)"
 
-    dim: int = hyperparameter(default=64, help="length of all vectors", ge=1, le=65536, log=True)
     blocks: int = hyperparameter(default=2, help="blocks of attention", ge=1, le=64)
     heads: int = hyperparameter(default=2, help="heads of an attention", ge=1, le=256)
     block: Literal["pre_norm", "post_norm", "gated"] = hyperparameter(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -88,6 +89,26 @@ class Run:
             ParameterError: as `torch_device`.
         """
         return "cpu" if self.device == "auto" else self.torch_device()
+
+    def after_another(self, share: float) -> tuple[Run, Callable[[], Run]]:
+        """The run of a training that another one begins with, and what gives the other's, to be
+        called when the first has ended.
+
+        Folder, tracker and `on_epoch` are the other's. Of a time budget the first has a share,
+        between 0 and 1, and the other what is left.
+        """
+        begun = time.monotonic()
+        budget = self.time_budget
+
+        def main() -> Run:
+            if budget is None:
+                return self
+            left = budget - (time.monotonic() - begun)
+            return replace(self, time_budget=max(left, 1e-3))
+
+        part = None if budget is None else share * budget
+        first = replace(self, folder=None, tracker=None, on_epoch=None, time_budget=part)
+        return first, main
 
     @contextmanager
     def recorder(self, about: About, epochs: int) -> Iterator[Recorder]:
