@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -26,14 +26,16 @@ from tastemap.training.run import Run
 from tastemap.training.schedule import lower_rate
 from tastemap.training.sequence_batches import SequenceBatch, SequenceBatches
 
-__all__ = ["NextItemRetriever", "SequenceNetwork"]
+__all__ = ["NextItemRetriever", "SequenceNetwork", "SequenceRetriever"]
 
 # Positions that are encoded at a time where answers are asked for.
 _TILE_POSITIONS = 1 << 15
 
 
 class SequenceNetwork(nn.Module):
-    """From packed sequences to a vector for every position, whose product with an item's scores it.
+    """From packed sequences to what every position says of the item that comes next.
+
+    For a `NextItemRetriever` it is a vector [dim], whose product with an item's scores it.
 
     Attributes:
         items: the table of items, first layer and last.
@@ -43,7 +45,8 @@ class SequenceNetwork(nn.Module):
 
     @abstractmethod
     def forward(self, batch: SequenceBatch) -> torch.Tensor:
-        """float [T, dim] of the T positions of a batch; each sees itself and what came before."""
+        """float [T, ..., dim] of the T positions of a batch; each sees itself and what came
+        before."""
 
 
 class NextItemTrainer(ModuleTrainer):
@@ -106,11 +109,11 @@ def _optimizers(network: SequenceNetwork, learning_rate: float) -> list[torch.op
     return [adam, sparse_adam(sparse, learning_rate, betas)] if sparse else [adam]
 
 
-class NextItemRetriever(TrainedInEpochs, NeuralRetriever, VectorRetriever):
+class SequenceRetriever(TrainedInEpochs, NeuralRetriever):
     """A retriever that has learned, at each position of a history, what comes next.
 
     Whoever asks, known or not, is encoded from the history; nothing is kept of a user. A subclass
-    writes `make_network` and `make_objective`.
+    writes `make_network`, `make_objective` and `score`.
     """
 
     network: SequenceNetwork = assigned_by_fit()
@@ -154,19 +157,28 @@ class NextItemRetriever(TrainedInEpochs, NeuralRetriever, VectorRetriever):
     def knows(self, queries: Queries) -> NDArray[np.bool_]:
         return self.seen_in_training(queries.histories).counts > 0
 
-    @torch.inference_mode()
-    def encode_queries(self, queries: Queries) -> NDArray[np.float32]:
-        """float32 [B, dim]; 0 where there is no event of an item that training has seen."""
+    def _encoded(self, queries: Queries) -> Iterator[tuple[NDArray[np.int64], torch.Tensor]]:
+        """The queries that have events of items that training has seen, int64 [m], a tile at a
+        time, and what the network says at the last of these events, [m, ...]."""
         histories = self.seen_in_training(queries.histories)
         tile = max(1, _TILE_POSITIONS // self.max_length)
-        dim = self.network.items.weight.shape[1]
-        vectors = np.zeros((len(histories), dim), np.float32)
         for start in range(0, len(histories), tile):
             part = histories.slice(start, min(start + tile, len(histories)))
             if part.n_events:
                 batch = SequenceBatches(part, self.max_length, self.device).recent()
                 last = self.network(batch)[batch.packing.last]
-                vectors[start + batch.rows.cpu().numpy()] = last.cpu().numpy()
+                yield start + batch.rows.cpu().numpy(), last
+
+
+class NextItemRetriever(SequenceRetriever, VectorRetriever):
+    """A `SequenceRetriever` that scores by the product of two vectors."""
+
+    @torch.inference_mode()
+    def encode_queries(self, queries: Queries) -> NDArray[np.float32]:
+        """float32 [B, dim]; 0 where there is no event of an item that training has seen."""
+        vectors = np.zeros((len(queries), self.network.items.weight.shape[1]), np.float32)
+        for rows, last in self._encoded(queries):
+            vectors[rows] = last.cpu().numpy()
         return vectors
 
     def item_vectors(self) -> NDArray[np.float32]:
