@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tastemap as tm
@@ -44,8 +44,10 @@ def walks() -> Dataset:
 @pytest.mark.parametrize("objective", ["sampled_softmax", "bce"])
 @pytest.mark.parametrize("level", LEVELS)
 def test_both_memories_learn_what_comes_next(level: str, objective: str, walks: Dataset) -> None:
-    settings = {**SMALL, "level": level, "objective": objective, "negatives": 10}
-    model = MemoryNetwork(**settings, epochs=40, learning_rate=0.02, dropout=0.0)
+    chosen = {**SMALL, "level": level, "objective": objective, "negatives": 10}
+    # One negative a position says less than ten.
+    epochs = 15 if objective == "sampled_softmax" else 30
+    model = MemoryNetwork(**chosen, epochs=epochs, learning_rate=0.02, dropout=0.0)
     model.fit(walks, run=QUIET)
     losses = [epoch["loss"] for epoch in model.training.history]
     assert losses[-1] < 0.8 * losses[0]
@@ -59,8 +61,8 @@ def test_many_items_have_sparse_gradients_and_learn_too(
     level: str, walks: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory_network, "_SPARSE_FROM", 1)
-    settings = {**SMALL, "level": level, "negatives": 10, "dropout": 0.0}
-    model = MemoryNetwork(**settings, epochs=10, learning_rate=0.02).fit(walks, run=QUIET)
+    chosen = {**SMALL, "level": level, "negatives": 10, "dropout": 0.0}
+    model = MemoryNetwork(**chosen, epochs=10, learning_rate=0.02).fit(walks, run=QUIET)
     for table in (model.network.items, model.network.chosen):
         assert table.weight.grad is not None and table.weight.grad.is_sparse
         assert not table.weight[0].any()
@@ -71,8 +73,8 @@ def test_many_items_have_sparse_gradients_and_learn_too(
 @pytest.fixture(scope="module", params=LEVELS)
 def fitted(request: pytest.FixtureRequest, walks: Dataset) -> MemoryNetwork:
     # Long and sharp enough that the memory has a say.
-    settings = {**SMALL, "level": request.param, "merge": 0.7, "strength": 2.0}
-    return MemoryNetwork(**settings, epochs=5, learning_rate=0.02).fit(walks, run=QUIET)
+    chosen = {**SMALL, "level": request.param, "merge": 0.7, "strength": 2.0}
+    return MemoryNetwork(**chosen, epochs=5, learning_rate=0.02).fit(walks, run=QUIET)
 
 
 def plain_scores(model: MemoryNetwork, history: list[int]) -> list[float]:
@@ -126,6 +128,7 @@ def test_a_full_sample_of_negatives_is_the_softmax_over_all_items(fitted: Memory
 HISTORIES = st.lists(st.lists(st.integers(0, N_ITEMS), max_size=20), min_size=1, max_size=12)
 
 
+@settings(max_examples=30)
 @given(HISTORIES)
 def test_histories_are_scored_together_as_one_by_one(
     fitted: MemoryNetwork, histories: list[list[int]]
@@ -167,8 +170,8 @@ def test_an_empty_history_has_no_score(fitted: MemoryNetwork) -> None:
 @pytest.mark.parametrize("level", LEVELS)
 def test_one_event_changes_the_top_ten_without_training_in_no_time(level: str) -> None:
     split = tm.splits.LeaveOneOut().split(tm.datasets.load("movielens-100k"))
-    settings = {"negatives": 32, "batch_size": 4096, "learning_rate": 0.02}
-    model = MemoryNetwork(level=level, epochs=1, **settings).fit(split.train, run=QUIET)
+    chosen = {"negatives": 32, "batch_size": 4096, "learning_rate": 0.02}
+    model = MemoryNetwork(level=level, epochs=1, **chosen).fit(split.train, run=QUIET)
     # One with a long history.
     row = int(np.argmax(split.train.histories.counts))
     before = split.train.queries(np.array([row]))

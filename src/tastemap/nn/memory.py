@@ -48,8 +48,8 @@ def read_slots(memory: torch.Tensor, items: torch.Tensor, strength: float) -> to
 class _Read(torch.autograd.Function):
     """Σ_k z_k x_k with z = softmax_k(strength · x_k), of x [T, K, n].
 
-    Its gradient is z_k (1 + strength · (x_k - Σ_j z_j x_j)), a third of the work that the gradients
-    of softmax, product and sum would be one after the other.
+    Its gradient is z_k (1 + strength · (x_k - Σ_j z_j x_j)), in fewer passes than the gradients of
+    softmax, product and sum would take one after the other.
     """
 
     @staticmethod

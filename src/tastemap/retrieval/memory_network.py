@@ -28,7 +28,8 @@ __all__ = ["MemoryNetwork", "UserMemory"]
 
 # From so many items on it costs more to move them all in every step than to find those of the step.
 _SPARSE_FROM = 100_000
-_DEVIATION = 0.02
+# Of the first item vectors.
+_DEVIATION = 0.1
 # Numbers of one tile of scores, with those of all slots.
 _TILE_NUMBERS = 4 << 20
 
