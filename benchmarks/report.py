@@ -282,6 +282,53 @@ def _scale(found: list[Result]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _sequence_scale(found: list[Result]) -> str:
+    lines = [
+        "## SASRec on long catalogues",
+        "",
+        "One pass over generated histories of 200 events each, with the softmax over a sample,",
+        "whose gradients touch only the rows of a step. Memory is the peak of the whole process.",
+    ]
+    for result in found:
+        first = result["runs"][0]["positions_per_second"]
+        rows = [
+            [
+                f"{run['items']:,}",
+                f"{run['peak_mib'] / 1024:.2f} GiB",
+                f"{run['positions_per_second']:,.0f}",
+                f"{run['positions_per_second'] / first:.2f}",
+            ]
+            for run in result["runs"]
+        ]
+        heads = ["items", "peak", "positions a second", "of the first row"]
+        lines += ["", *_table(heads, rows), "", _ran(result)]
+    return "\n".join(lines) + "\n"
+
+
+def _sequence_speed(found: list[Result]) -> str:
+    lines = [
+        "## SASRec: what each measure for speed brings",
+        "",
+        "Positions a second of training steps with the class defaults (steps of 4,096 positions,",
+        "histories of up to 200 events), and without one of the measures at a time. The share is",
+        "the median of what a variant had of the speed of all together in the same round.",
+    ]
+    for result in found:
+        rows = [
+            [name, f"{variant['positions_per_second']:,.0f}", f"{variant['share']:.2f}"]
+            for name, variant in result["variants"].items()
+        ]
+        lines += [
+            "",
+            f"### {result['dataset']}",
+            "",
+            *_table(["variant", "positions a second", "share"], rows),
+            "",
+            f"{_ran(result)}; {result['rounds']} rounds; torch {result['torch']}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
 def _embedding_tables(found: list[Result]) -> str:
     lines = [
         "## Embedding tables",
@@ -545,6 +592,8 @@ _SECTIONS = {
     "bpr-speed": _bpr_speed,
     "ncf-study": _ncf_study,
     "scale": _scale,
+    "sequence-speed": _sequence_speed,
+    "sequence-scale": _sequence_scale,
     "embedding-tables": _embedding_tables,
     "popularity-bias": _popularity_bias,
 }

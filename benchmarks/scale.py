@@ -33,25 +33,25 @@ def measure(events: int, n_users: int, n_items: int, factors: int) -> dict[str, 
 
     import tastemap as tm
 
-    _model(tm, factors).fit(_generated(1000, 100, 100), run=tm.Run(device="cpu", progress=False))
-    baseline = _resident("VmRSS")
+    _model(tm, factors).fit(generated(1000, 100, 100), run=tm.Run(device="cpu", progress=False))
+    baseline = resident("VmRSS")
 
-    _forget_peak()
+    forget_peak()
     started = time.perf_counter()
-    data = _generated(events, n_users, n_items)
+    data = generated(events, n_users, n_items)
     preparing = time.perf_counter() - started
-    prepared = _resident("VmHWM") - baseline
+    prepared = resident("VmHWM") - baseline
     # Arrow keeps what the check of the ids for repeats took.
     pa.default_memory_pool().release_unused()
     gc.collect()
-    held = _resident("VmRSS") - baseline
+    held = resident("VmRSS") - baseline
 
-    _forget_peak()
+    forget_peak()
     model = _model(tm, factors)
     started = time.perf_counter()
     model.fit(data, run=tm.Run(device="cpu", progress=False))
     fitting = time.perf_counter() - started
-    peak = _resident("VmHWM") - baseline
+    peak = resident("VmHWM") - baseline
 
     h = data.histories
     parts = (h.offsets, h.items, h.times, h.values, h.kinds)
@@ -78,7 +78,7 @@ def _model(tm: Any, factors: int) -> Any:
     return tm.BPR(factors=factors, epochs=1)
 
 
-def _generated(events: int, n_users: int, n_items: int) -> Any:
+def generated(events: int, n_users: int, n_items: int) -> Any:
     import numpy as np
     import pyarrow as pa
 
@@ -96,15 +96,15 @@ def _generated(events: int, n_users: int, n_items: int) -> Any:
     return tm.Dataset.from_events(*vocabularies, users, items)
 
 
-def _resident(name: str) -> int:
-    """Bytes of VmRSS, resident now, or VmHWM, the highest since the start or `_forget_peak`."""
+def resident(name: str) -> int:
+    """Bytes of VmRSS, resident now, or VmHWM, the highest since the start or `forget_peak`."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(name + ":"):
             return int(line.split()[1]) * 1024
     raise RuntimeError(f"/proc/self/status has no {name}")
 
 
-def _forget_peak() -> None:
+def forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 

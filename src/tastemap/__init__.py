@@ -47,6 +47,7 @@ _LAZY: dict[str, str] = {
     "Popularity": "tastemap.retrieval.popularity:Popularity",
     "WARP": "tastemap.retrieval.warp:WARP",
     "SASRec": "tastemap.retrieval.sasrec:SASRec",
+    "MemoryNetwork": "tastemap.retrieval.memory_network:MemoryNetwork",
     "CFGAN": "tastemap.retrieval.cfgan:CFGAN",
     "CML": "tastemap.retrieval.cml:CML",
     "IRGAN": "tastemap.retrieval.irgan:IRGAN",
@@ -98,6 +99,7 @@ if TYPE_CHECKING:
     from tastemap.retrieval.item_knn import ItemKNN as ItemKNN
     from tastemap.retrieval.logistic_mf import LogisticMF as LogisticMF
     from tastemap.retrieval.matrix_factorization import MatrixFactorization as MatrixFactorization
+    from tastemap.retrieval.memory_network import MemoryNetwork as MemoryNetwork
     from tastemap.retrieval.mult_dae import MultDAE as MultDAE
     from tastemap.retrieval.mult_vae import MultVAE as MultVAE
     from tastemap.retrieval.ncf_mlp import NCFMLP as NCFMLP

@@ -208,6 +208,20 @@ class TestSASRec(ModelContract):
     ndcg_band = (0.10, 0.30)
 
 
+class TestMemoryNetwork(ModelContract):
+    model = "memorynetwork"
+    settings = {"epochs": 4, "dim": 32, "negatives": 64, "learning_rate": 0.01}
+    small_settings = {"dim": 16, "epochs": 40, "batch_size": 28, "negatives": 20}
+    ndcg_band = (0.10, 0.30)
+
+
+class TestMemoryNetworkOfFeatures(ModelContract):
+    model = "memorynetwork"
+    settings = {"level": "feature", **TestMemoryNetwork.settings}
+    small_settings = TestMemoryNetwork.small_settings
+    ndcg_band = (0.10, 0.30)
+
+
 class TestCML(ModelContract):
     model = "cml"
     settings = {"epochs": 6, "factors": 64}

@@ -16,7 +16,7 @@ import tastemap as tm
 from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
-from tastemap.retrieval.parts import chosen_objective
+from tastemap.retrieval.parts import next_item
 from tastemap.retrieval.sasrec import SASRec
 from tastemap.training.run import Run
 from tastemap.training.sequence_batches import SequenceBatches
@@ -67,7 +67,7 @@ def test_every_objective_learns_what_comes_next(settings: dict[str, Any], walks:
 def test_many_items_have_sparse_gradients_and_learn_too(
     objective: str, walks: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chosen_objective, "_SPARSE_FROM", 1)
+    monkeypatch.setattr(next_item, "_SPARSE_FROM", 1)
     settings = {**SMALL, "objective": objective, "negatives": 10}
     model = SASRec(**settings, epochs=10, dropout=0.0).fit(walks, run=QUIET)
     assert model.network.items.weight.grad is not None

@@ -134,4 +134,4 @@ class SASRec(ChosenObjective):
             )
             for _ in range(self.blocks)
         ]
-        return SASRecNetwork(self.item_table(self.dim), learned, blocks, self.dropout)
+        return SASRecNetwork(self.item_table(), learned, blocks, self.dropout)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -10,8 +9,6 @@ import torch
 
 from tastemap.data.histories import Histories
 from tastemap.hyperparameters import hyperparameter
-from tastemap.nn.embedding_table import EmbeddingTable
-from tastemap.nn.initializers import normal_
 from tastemap.retrieval.parts.next_item import NextItemRetriever
 from tastemap.retrieval.parts.objectives import (
     FullSoftmax,
@@ -23,12 +20,6 @@ from tastemap.retrieval.parts.objectives import (
 from tastemap.sampling.uniform import UniformSampler
 
 __all__ = ["ChosenObjective"]
-
-# From so many items on it costs more to move them all in every step than to find those of the step.
-_SPARSE_FROM = 100_000
-# Of the first item vectors, as in BERT: by Xavier's rule those of a long table would begin so short
-# that they are lost beside the positions.
-_DEVIATION = 0.02
 
 
 class ChosenObjective(NextItemRetriever):
@@ -46,12 +37,8 @@ class ChosenObjective(NextItemRetriever):
         default=0.75, help="t of gbce: how much overconfidence is corrected", ge=0, le=1
     )
 
-    def item_table(self, dim: int) -> EmbeddingTable:
-        """A new table of all items [item rows, dim]. Where items are drawn, and there are many, a
-        step touches only its own."""
-        sparse = self.objective != "softmax" and len(self.items) >= _SPARSE_FROM
-        first = partial(normal_, deviation=_DEVIATION)
-        return EmbeddingTable(len(self.items), dim, sparse=sparse, initialize=first)
+    def samples_items(self) -> bool:
+        return self.objective != "softmax"
 
     def make_objective(self, histories: Histories, device: str) -> Objective:
         items = self.network.items

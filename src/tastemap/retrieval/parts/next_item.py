@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from tastemap.data.histories import Histories
 from tastemap.data.queries import Holdout, Queries
 from tastemap.hyperparameters import assigned_by_fit, hyperparameter
 from tastemap.nn.embedding_table import EmbeddingTable
+from tastemap.nn.initializers import normal_
 from tastemap.nn.optimizers import sparse_adam
 from tastemap.retrieval.base import VectorRetriever
 from tastemap.retrieval.item2vec import Item2Vec
@@ -28,14 +30,21 @@ from tastemap.training.run import Run
 from tastemap.training.schedule import lower_rate
 from tastemap.training.sequence_batches import SequenceBatch, SequenceBatches
 
-__all__ = ["NextItemRetriever", "SequenceNetwork"]
+__all__ = ["NextItemRetriever", "SequenceNetwork", "SequenceRetriever"]
 
 # Positions that are encoded at a time where answers are asked for.
 _TILE_POSITIONS = 1 << 15
+# From so many items on it costs more to move them all in every step than to find those of the step.
+_SPARSE_FROM = 100_000
+# Of the first item vectors, as in BERT: by Xavier's rule those of a long table would begin so short
+# that they are lost beside the positions. And of those that are pre-trained.
+_DEVIATION, _PRETRAINED_DEVIATION = 0.02, 0.1
 
 
 class SequenceNetwork(nn.Module):
-    """From packed sequences to a vector for every position, whose product with an item's scores it.
+    """From packed sequences to what every position says of the item that comes next.
+
+    For a `NextItemRetriever` it is a vector [dim], whose product with an item's scores it.
 
     Attributes:
         items: the table of items, first layer and last.
@@ -45,16 +54,16 @@ class SequenceNetwork(nn.Module):
 
     @torch.no_grad()
     def start_items(self, vectors: torch.Tensor) -> None:
-        """Begins with vectors of items, float32 [item rows, dim], as long as those of the table are
-        at the start; where a vector is 0 the table keeps its own."""
+        """Begins with vectors of items, float32 [item rows, dim], brought to one length; where a
+        vector is 0 the table keeps its own."""
         known = vectors.any(1)
-        dim = vectors.shape[1]
-        own = self.items.weight[known, :dim]
-        self.items.weight[known, :dim] = vectors[known] * (own.std() / vectors[known].std())
+        scale = _PRETRAINED_DEVIATION / vectors[known].std()
+        self.items.weight[known, : vectors.shape[1]] = vectors[known] * scale
 
     @abstractmethod
     def forward(self, batch: SequenceBatch) -> torch.Tensor:
-        """float [T, dim] of the T positions of a batch; each sees itself and what came before."""
+        """float [T, ..., dim] of the T positions of a batch; each sees itself and what came
+        before."""
 
 
 class NextItemTrainer(ModuleTrainer):
@@ -117,13 +126,13 @@ def _optimizers(network: SequenceNetwork, learning_rate: float) -> list[torch.op
     return [adam, sparse_adam(sparse, learning_rate, betas)] if sparse else [adam]
 
 
-class NextItemRetriever(TrainedInEpochs, NeuralRetriever, VectorRetriever):
+class SequenceRetriever(TrainedInEpochs, NeuralRetriever):
     """A retriever that has learned, at each position of a history, what comes next.
 
     Whoever asks, known or not, is encoded from the history; nothing is kept of a user. The items
     begin as the vectors of an `Item2Vec`, whose training costs a twentieth of what follows: on
     little data a network alone does not come to know items that are seldom chosen. A subclass
-    writes `make_network` and `make_objective`.
+    writes `make_network`, `make_objective` and `score`.
     """
 
     network: SequenceNetwork = assigned_by_fit()
@@ -155,6 +164,17 @@ class NextItemRetriever(TrainedInEpochs, NeuralRetriever, VectorRetriever):
     def make_objective(self, histories: Histories, device: str) -> Objective:
         """What is made small, for `self.network` on a device and the histories it learns from."""
 
+    def samples_items(self) -> bool:
+        """Whether a step of training meets only some of the items."""
+        return False
+
+    def item_table(self) -> EmbeddingTable:
+        """A new table of all items [item rows, dim]; where a step meets some, and there are many,
+        it touches only these."""
+        sparse = self.samples_items() and len(self.items) >= _SPARSE_FROM
+        first = partial(normal_, deviation=_DEVIATION)
+        return EmbeddingTable(len(self.items), self.dim, sparse=sparse, initialize=first)
+
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
         device = run.torch_device()
         self.start_network(self.seed, device)
@@ -185,19 +205,28 @@ class NextItemRetriever(TrainedInEpochs, NeuralRetriever, VectorRetriever):
     def knows(self, queries: Queries) -> NDArray[np.bool_]:
         return self.seen_in_training(queries.histories).counts > 0
 
-    @torch.inference_mode()
-    def encode_queries(self, queries: Queries) -> NDArray[np.float32]:
-        """float32 [B, dim]; 0 where there is no event of an item that training has seen."""
+    def _encoded(self, queries: Queries) -> Iterator[tuple[NDArray[np.int64], torch.Tensor]]:
+        """The queries that have events of items that training has seen, int64 [m], a tile at a
+        time, and what the network says at the last of these events, [m, ...]."""
         histories = self.seen_in_training(queries.histories)
         tile = max(1, _TILE_POSITIONS // self.max_length)
-        dim = self.network.items.weight.shape[1]
-        vectors = np.zeros((len(histories), dim), np.float32)
         for start in range(0, len(histories), tile):
             part = histories.slice(start, min(start + tile, len(histories)))
             if part.n_events:
                 batch = SequenceBatches(part, self.max_length, self.device).recent()
                 last = self.network(batch)[batch.packing.last]
-                vectors[start + batch.rows.cpu().numpy()] = last.cpu().numpy()
+                yield start + batch.rows.cpu().numpy(), last
+
+
+class NextItemRetriever(SequenceRetriever, VectorRetriever):
+    """A `SequenceRetriever` that scores by the product of two vectors."""
+
+    @torch.inference_mode()
+    def encode_queries(self, queries: Queries) -> NDArray[np.float32]:
+        """float32 [B, dim]; 0 where there is no event of an item that training has seen."""
+        vectors = np.zeros((len(queries), self.network.items.weight.shape[1]), np.float32)
+        for rows, last in self._encoded(queries):
+            vectors[rows] = last.cpu().numpy()
         return vectors
 
     def item_vectors(self) -> NDArray[np.float32]:
