@@ -46,7 +46,7 @@ def walks() -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def fitted(walks: pl.DataFrame) -> HSTU:
-    return HSTU(**SMALL, epochs=30, dropout=0.0).fit(Dataset.from_frame(walks), run=QUIET)
+    return HSTU(**SMALL, epochs=12, dropout=0.0).fit(Dataset.from_frame(walks), run=QUIET)
 
 
 def asked(model: HSTU, waited: float, shift: float = 0.0) -> tuple[Queries, NDArray[np.int64]]:
@@ -70,7 +70,7 @@ def test_it_learns_what_comes_next_from_order_and_times(
 
 def test_without_times_it_learns_from_order_alone(walks: pl.DataFrame) -> None:
     data = Dataset.from_frame(walks.drop("timestamp"))
-    model = HSTU(**SMALL, epochs=15, dropout=0.0).fit(data, run=QUIET)
+    model = HSTU(**SMALL, epochs=10, dropout=0.0).fit(data, run=QUIET)
     assert all(unit.bias.of_times is None for unit in model.network.units)
     (at_once, last), (late, _) = asked(model, 0.0), asked(model, DAY)
     np.testing.assert_array_equal(model.encode_queries(at_once), model.encode_queries(late))
@@ -126,7 +126,7 @@ def test_an_empty_history_has_no_vector(fitted: HSTU) -> None:
 @pytest.mark.parametrize("objective", ["sampled_softmax", "bce", "gbce"])
 def test_every_objective_learns(objective: str, walks: pl.DataFrame) -> None:
     settings = {**SMALL, "objective": objective, "negatives": 10, "dim": 7, "heads": 3}
-    model = HSTU(**settings, epochs=8, dropout=0.0).fit(Dataset.from_frame(walks), run=QUIET)
+    model = HSTU(**settings, epochs=5, dropout=0.0).fit(Dataset.from_frame(walks), run=QUIET)
     assert model.item_vectors().shape == (len(model.items), 7)
     losses = [epoch["loss"] for epoch in model.training.history]
     assert losses[-1] < 0.9 * losses[0]

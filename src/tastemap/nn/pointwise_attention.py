@@ -53,11 +53,11 @@ class TransductionUnit(nn.Module):
 
     def forward(self, x: torch.Tensor, packing: Packing, gaps: list[torch.Tensor]) -> torch.Tensor:
         """float [T, dim] of x [T, dim], all positions of a packing, and their `time_gaps`."""
-        uvqk = silu(self.inner(_norm(x))).unflatten(-1, (4, self.heads, -1))
+        uvqk = silu(self.inner(_norm(x)).unflatten(-1, (4, self.heads, -1)))
         if uvqk.device.type == "cpu":
             # As for attention with a softmax, which in bfloat16 takes longer on a CPU.
             uvqk = uvqk.float()
-        u, vqk = uvqk.split((1, 3), 1)
+        u, vqk = torch.split(uvqk, [1, 3], 1)
         with torch.autocast(uvqk.device.type, enabled=False):
             rows = zip(packing.pad(vqk), gaps, strict=True)
             gathered = packing.pack([self._attend(*of_bucket) for of_bucket in rows])
@@ -75,7 +75,8 @@ class TransductionUnit(nn.Module):
         v, q, k = vqk.permute(2, 0, 3, 1, 4)
         bias = self.bias(gaps).to(q.dtype)
         weights = silu(q @ k.mT + bias.unsqueeze(-3))
-        return (weights @ v / self.longest).transpose(1, 2)
+        gathered: torch.Tensor = weights @ v / self.longest
+        return gathered.transpose(1, 2)
 
 
 def _norm(x: torch.Tensor) -> torch.Tensor:
