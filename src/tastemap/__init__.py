@@ -48,6 +48,7 @@ _LAZY: dict[str, str] = {
     "WARP": "tastemap.retrieval.warp:WARP",
     "SASRec": "tastemap.retrieval.sasrec:SASRec",
     "MemoryNetwork": "tastemap.retrieval.memory_network:MemoryNetwork",
+    "HSTU": "tastemap.retrieval.hstu:HSTU",
     "CFGAN": "tastemap.retrieval.cfgan:CFGAN",
     "CML": "tastemap.retrieval.cml:CML",
     "IRGAN": "tastemap.retrieval.irgan:IRGAN",
@@ -93,6 +94,7 @@ if TYPE_CHECKING:
     from tastemap.retrieval.explicit_als import ExplicitALS as ExplicitALS
     from tastemap.retrieval.funk_svd import FunkSVD as FunkSVD
     from tastemap.retrieval.gmf import GMF as GMF
+    from tastemap.retrieval.hstu import HSTU as HSTU
     from tastemap.retrieval.ials_pp import IALSPP as IALSPP
     from tastemap.retrieval.irgan import IRGAN as IRGAN
     from tastemap.retrieval.item2vec import Item2Vec as Item2Vec

@@ -219,6 +219,13 @@ class TestMemoryNetworkOfFeatures(ModelContract):
     model = "memorynetwork"
     settings = {"level": "feature", **TestMemoryNetwork.settings}
     small_settings = TestMemoryNetwork.small_settings
+
+
+class TestHSTU(ModelContract):
+    model = "hstu"
+    settings = {"epochs": 4, "max_length": 50, "dim": 32, "batch_size": 1024}
+    small_settings = {"dim": 16, "epochs": 40, "batch_size": 28, "learning_rate": 0.005}
+    # Of one that is asked what comes next, and judged by what was left out at random.
     ndcg_band = (0.10, 0.30)
 
 

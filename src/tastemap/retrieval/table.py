@@ -43,6 +43,7 @@ _MODELS: dict[str, str] = {
     "recvae": "tastemap.retrieval.rec_vae:RecVAE",
     "sasrec": "tastemap.retrieval.sasrec:SASRec",
     "memorynetwork": "tastemap.retrieval.memory_network:MemoryNetwork",
+    "hstu": "tastemap.retrieval.hstu:HSTU",
     "cml": "tastemap.retrieval.cml:CML",
     "item2vec": "tastemap.retrieval.item2vec:Item2Vec",
     "user2vec": "tastemap.retrieval.user2vec:User2Vec",
