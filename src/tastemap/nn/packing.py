@@ -69,6 +69,7 @@ class Packing:
         places: int64 [T], the place of each position in its sequence, from 0.
         last: int64 [n], the last position of each sequence.
         buckets: of all sequences, in order.
+        alive: how many sequences have a first position, a second and so on, falling.
     """
 
     lengths: torch.Tensor
@@ -76,6 +77,7 @@ class Packing:
     places: torch.Tensor
     last: torch.Tensor
     buckets: tuple[Bucket, ...]
+    alive: tuple[int, ...]
 
     @classmethod
     def of(cls, lengths: NDArray[Any], device: str | torch.device = "cpu") -> Packing:
@@ -103,7 +105,10 @@ class Packing:
             return Bucket((stop - first, width), positions.stop - positions.start, cells)
 
         buckets = tuple(bucket(*pair) for pair in pairwise(_edges(lengths)))
-        return cls(tensor(lengths), tensor(sequences), tensor(places), tensor(stops - 1), buckets)
+        alive = tuple(np.bincount(places).tolist())
+        return cls(
+            tensor(lengths), tensor(sequences), tensor(places), tensor(stops - 1), buckets, alive
+        )
 
     def __len__(self) -> int:
         """The number of sequences."""
