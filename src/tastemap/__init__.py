@@ -47,6 +47,7 @@ _LAZY: dict[str, str] = {
     "Popularity": "tastemap.retrieval.popularity:Popularity",
     "WARP": "tastemap.retrieval.warp:WARP",
     "SASRec": "tastemap.retrieval.sasrec:SASRec",
+    "GRU4Rec": "tastemap.retrieval.gru4rec:GRU4Rec",
     "CFGAN": "tastemap.retrieval.cfgan:CFGAN",
     "CML": "tastemap.retrieval.cml:CML",
     "IRGAN": "tastemap.retrieval.irgan:IRGAN",
@@ -92,6 +93,7 @@ if TYPE_CHECKING:
     from tastemap.retrieval.explicit_als import ExplicitALS as ExplicitALS
     from tastemap.retrieval.funk_svd import FunkSVD as FunkSVD
     from tastemap.retrieval.gmf import GMF as GMF
+    from tastemap.retrieval.gru4rec import GRU4Rec as GRU4Rec
     from tastemap.retrieval.ials_pp import IALSPP as IALSPP
     from tastemap.retrieval.irgan import IRGAN as IRGAN
     from tastemap.retrieval.item2vec import Item2Vec as Item2Vec

@@ -42,6 +42,7 @@ _MODELS: dict[str, str] = {
     "multvae": "tastemap.retrieval.mult_vae:MultVAE",
     "recvae": "tastemap.retrieval.rec_vae:RecVAE",
     "sasrec": "tastemap.retrieval.sasrec:SASRec",
+    "gru4rec": "tastemap.retrieval.gru4rec:GRU4Rec",
     "cml": "tastemap.retrieval.cml:CML",
     "item2vec": "tastemap.retrieval.item2vec:Item2Vec",
     "user2vec": "tastemap.retrieval.user2vec:User2Vec",
