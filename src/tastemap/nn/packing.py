@@ -54,8 +54,8 @@ class Packing:
     Layers that look at one position at a time take [T, ...], all positions of all sequences, and
     never compute padding. Recurrent layers go step by step over the sequences that go on. Only
     attention needs rows, and gets them in buckets: sequences stand longest first, and neighbours,
-    which are alike in length, are padded to the longest of them. Rows begin in column 0, so that a causal layer needs no mask for the padding:
-    it comes after all that is real.
+    which are alike in length, are padded to the longest of them. Rows begin in column 0, so that a
+    causal layer needs no mask for the padding: it comes after all that is real.
 
     The other way, several sequences packed into rows of a fixed width with a block-diagonal mask,
     leaves as little padding, but has scaled_dot_product_attention read a mask of rows × width² and
