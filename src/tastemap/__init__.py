@@ -49,6 +49,7 @@ _LAZY: dict[str, str] = {
     "SASRec": "tastemap.retrieval.sasrec:SASRec",
     "MemoryNetwork": "tastemap.retrieval.memory_network:MemoryNetwork",
     "HSTU": "tastemap.retrieval.hstu:HSTU",
+    "GRU4Rec": "tastemap.retrieval.gru4rec:GRU4Rec",
     "CFGAN": "tastemap.retrieval.cfgan:CFGAN",
     "CML": "tastemap.retrieval.cml:CML",
     "IRGAN": "tastemap.retrieval.irgan:IRGAN",
@@ -95,6 +96,7 @@ if TYPE_CHECKING:
     from tastemap.retrieval.funk_svd import FunkSVD as FunkSVD
     from tastemap.retrieval.gmf import GMF as GMF
     from tastemap.retrieval.hstu import HSTU as HSTU
+    from tastemap.retrieval.gru4rec import GRU4Rec as GRU4Rec
     from tastemap.retrieval.ials_pp import IALSPP as IALSPP
     from tastemap.retrieval.irgan import IRGAN as IRGAN
     from tastemap.retrieval.item2vec import Item2Vec as Item2Vec

@@ -225,6 +225,12 @@ class TestHSTU(ModelContract):
     model = "hstu"
     settings = {"epochs": 4, "max_length": 50, "dim": 32, "batch_size": 1024}
     small_settings = {"dim": 16, "epochs": 40, "batch_size": 28, "learning_rate": 0.005}
+
+
+class TestGRU4Rec(ModelContract):
+    model = "gru4rec"
+    settings = {"epochs": 5, "max_length": 50, "dim": 32, "batch_size": 1024}
+    small_settings = {"dim": 16, "epochs": 60, "batch_size": 28, "learning_rate": 0.01}
     # Of one that is asked what comes next, and judged by what was left out at random.
     ndcg_band = (0.10, 0.30)
 

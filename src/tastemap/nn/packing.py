@@ -52,10 +52,10 @@ class Packing:
     """Where the positions of n sequences stand when these are laid one after the other.
 
     Layers that look at one position at a time take [T, ...], all positions of all sequences, and
-    never compute padding. Only attention and recurrent layers need rows, and get them in buckets:
-    sequences stand longest first, and neighbours, which are alike in length, are padded to the
-    longest of them. Rows begin in column 0, so that a causal layer needs no mask for the padding:
-    it comes after all that is real.
+    never compute padding. Recurrent layers go step by step over the sequences that go on. Only
+    attention needs rows, and gets them in buckets: sequences stand longest first, and neighbours,
+    which are alike in length, are padded to the longest of them. Rows begin in column 0, so that a
+    causal layer needs no mask for the padding: it comes after all that is real.
 
     The other way, several sequences packed into rows of a fixed width with a block-diagonal mask,
     leaves as little padding, but has scaled_dot_product_attention read a mask of rows × width² and
@@ -69,6 +69,7 @@ class Packing:
         places: int64 [T], the place of each position in its sequence, from 0.
         last: int64 [n], the last position of each sequence.
         buckets: of all sequences, in order.
+        alive: how many sequences have a first position, a second and so on, falling.
     """
 
     lengths: torch.Tensor
@@ -76,6 +77,7 @@ class Packing:
     places: torch.Tensor
     last: torch.Tensor
     buckets: tuple[Bucket, ...]
+    alive: tuple[int, ...]
 
     @classmethod
     def of(cls, lengths: NDArray[Any], device: str | torch.device = "cpu") -> Packing:
@@ -103,7 +105,10 @@ class Packing:
             return Bucket((stop - first, width), positions.stop - positions.start, cells)
 
         buckets = tuple(bucket(*pair) for pair in pairwise(_edges(lengths)))
-        return cls(tensor(lengths), tensor(sequences), tensor(places), tensor(stops - 1), buckets)
+        alive = tuple(np.bincount(places).tolist())
+        return cls(
+            tensor(lengths), tensor(sequences), tensor(places), tensor(stops - 1), buckets, alive
+        )
 
     def __len__(self) -> int:
         """The number of sequences."""

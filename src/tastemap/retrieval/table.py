@@ -44,6 +44,7 @@ _MODELS: dict[str, str] = {
     "sasrec": "tastemap.retrieval.sasrec:SASRec",
     "memorynetwork": "tastemap.retrieval.memory_network:MemoryNetwork",
     "hstu": "tastemap.retrieval.hstu:HSTU",
+    "gru4rec": "tastemap.retrieval.gru4rec:GRU4Rec",
     "cml": "tastemap.retrieval.cml:CML",
     "item2vec": "tastemap.retrieval.item2vec:Item2Vec",
     "user2vec": "tastemap.retrieval.user2vec:User2Vec",

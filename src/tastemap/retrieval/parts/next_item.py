@@ -122,8 +122,12 @@ def _optimizers(network: SequenceNetwork, learning_rate: float) -> list[torch.op
     tables = [m for m in network.modules() if isinstance(m, EmbeddingTable) and m.sparse]
     sparse = [table.weight for table in tables]
     dense = [p for p in network.parameters() if all(p is not weight for weight in sparse)]
-    adam = torch.optim.Adam(dense, lr=learning_rate, betas=betas, fused=True)
-    return [adam, sparse_adam(sparse, learning_rate, betas)] if sparse else [adam]
+    optimizers: list[torch.optim.Optimizer] = []
+    if dense:
+        optimizers.append(torch.optim.Adam(dense, lr=learning_rate, betas=betas, fused=True))
+    if sparse:
+        optimizers.append(sparse_adam(sparse, learning_rate, betas))
+    return optimizers
 
 
 class SequenceRetriever(TrainedInEpochs, NeuralRetriever):
