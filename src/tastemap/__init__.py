@@ -95,8 +95,8 @@ if TYPE_CHECKING:
     from tastemap.retrieval.explicit_als import ExplicitALS as ExplicitALS
     from tastemap.retrieval.funk_svd import FunkSVD as FunkSVD
     from tastemap.retrieval.gmf import GMF as GMF
-    from tastemap.retrieval.hstu import HSTU as HSTU
     from tastemap.retrieval.gru4rec import GRU4Rec as GRU4Rec
+    from tastemap.retrieval.hstu import HSTU as HSTU
     from tastemap.retrieval.ials_pp import IALSPP as IALSPP
     from tastemap.retrieval.irgan import IRGAN as IRGAN
     from tastemap.retrieval.item2vec import Item2Vec as Item2Vec
