@@ -33,7 +33,7 @@ _TILE_POSITIONS = 1 << 15
 
 
 class SequenceNetwork(nn.Module):
-    """From packed sequences to a vector for every position, whose product with an item's scores it.
+    """From packed sequences to vectors of positions, whose product with an item's scores it there.
 
     Attributes:
         items: the table of items, first layer and last.
@@ -43,11 +43,17 @@ class SequenceNetwork(nn.Module):
 
     @abstractmethod
     def forward(self, batch: SequenceBatch) -> torch.Tensor:
-        """float [T, dim] of the T positions of a batch; each sees itself and what came before."""
+        """float [T, dim] of the T positions of a batch, each of which sees itself and what came
+        before; or, where the batch hides m, float [m, dim] of these."""
+
+    def encode(self, batch: SequenceBatch) -> torch.Tensor:
+        """What comes after each sequence of `recent` batches, float [n, dim]."""
+        found: torch.Tensor = self(batch)
+        return found if batch.hidden is not None else found[batch.packing.last]
 
 
 class NextItemTrainer(ModuleTrainer):
-    """Adam on an objective over all positions of all windows.
+    """Adam on an objective over all windows.
 
     Args:
         network: what is trained, in place, on the device that it is on.
@@ -84,14 +90,15 @@ class NextItemTrainer(ModuleTrainer):
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(int(rng.integers(1 << 62)))
             for batch in self.batches.epoch(self.batch_size, rng):
+                assert batch.targets is not None
                 with mixed(device):
                     loss = self.objective(self.network(batch), batch, generator)
                 self.network.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 for optimizer in self.optimizers:
                     optimizer.step()
-                total += loss.detach() * len(batch.items)
-                n += len(batch.items)
+                total += loss.detach() * len(batch.targets)
+                n += len(batch.targets)
         self.network.eval()
         return {"loss": total.item() / max(n, 1)}
 
@@ -110,7 +117,7 @@ class NextItemRetriever(TrainedInEpochs, NeuralRetriever, VectorRetriever):
     """A retriever that has learned, at each position of a history, what comes next.
 
     Whoever asks, known or not, is encoded from the history; nothing is kept of a user. A subclass
-    writes `make_network` and `make_objective`.
+    writes `make_network` and `make_objective`, and `make_batches` where it learns otherwise.
     """
 
     network: SequenceNetwork = assigned_by_fit()
@@ -135,10 +142,14 @@ class NextItemRetriever(TrainedInEpochs, NeuralRetriever, VectorRetriever):
     def make_objective(self, histories: Histories, device: str) -> Objective:
         """What is made small, for `self.network` on a device and the histories it learns from."""
 
+    def make_batches(self, histories: Histories, device: str | torch.device) -> SequenceBatches:
+        """What the network looks at, for training and for answers."""
+        return SequenceBatches(histories, self.max_length, device)
+
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
         device = run.torch_device()
         self.start_network(self.seed, device)
-        batches = SequenceBatches(self.seen_in_training(self.histories), self.max_length, device)
+        batches = self.make_batches(self.seen_in_training(self.histories), device)
         trainer = NextItemTrainer(
             self.network,
             batches,
@@ -164,9 +175,9 @@ class NextItemRetriever(TrainedInEpochs, NeuralRetriever, VectorRetriever):
         for start in range(0, len(histories), tile):
             part = histories.slice(start, min(start + tile, len(histories)))
             if part.n_events:
-                batch = SequenceBatches(part, self.max_length, self.device).recent()
-                last = self.network(batch)[batch.packing.last]
-                vectors[start + batch.rows.cpu().numpy()] = last.cpu().numpy()
+                batch = self.make_batches(part, self.device).recent()
+                found = self.network.encode(batch)
+                vectors[start + batch.rows.cpu().numpy()] = found.cpu().numpy()
         return vectors
 
     def item_vectors(self) -> NDArray[np.float32]:
