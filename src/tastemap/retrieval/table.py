@@ -42,6 +42,7 @@ _MODELS: dict[str, str] = {
     "multvae": "tastemap.retrieval.mult_vae:MultVAE",
     "recvae": "tastemap.retrieval.rec_vae:RecVAE",
     "sasrec": "tastemap.retrieval.sasrec:SASRec",
+    "bert4rec": "tastemap.retrieval.bert4rec:BERT4Rec",
     "cml": "tastemap.retrieval.cml:CML",
     "item2vec": "tastemap.retrieval.item2vec:Item2Vec",
     "user2vec": "tastemap.retrieval.user2vec:User2Vec",
