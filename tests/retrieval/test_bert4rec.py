@@ -47,12 +47,12 @@ def walks() -> Dataset:
 
 @pytest.mark.parametrize(
     "settings",
-    [PUBLISHED, MODERN, {**PUBLISHED, "last_probability": 0.3}],
-    ids=["published", "modern", "last"],
+    [{**PUBLISHED, "last_probability": 0.2}, MODERN],
+    ids=["published", "modern"],
 )
 def test_it_learns_what_comes_next(settings: dict[str, Any], walks: Dataset) -> None:
-    settings = {**SMALL, **settings, "learning_rate": 0.005}
-    model = BERT4Rec(**settings, epochs=60, dropout=0.0).fit(walks, run=QUIET)
+    settings = {**SMALL, "batch_size": 128, "mask_probability": 0.4, **settings}
+    model = BERT4Rec(**settings, epochs=80, dropout=0.0).fit(walks, run=QUIET)
     losses = [epoch["loss"] for epoch in model.training.history]
     assert losses[-1] < 0.8 * losses[0]
     starts = np.arange(20)
