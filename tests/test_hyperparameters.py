@@ -38,6 +38,19 @@ def test_the_own_ones_stand_before_those_of_the_base() -> None:
     assert Child().rate == 0.2 and Model().rate == 0.1
 
 
+def test_all_bases_have_theirs() -> None:
+    class Other(Hyperparameters):
+        depth: int = hyperparameter(default=3, help="of other things", ge=1)
+        width: int = hyperparameter(default=4, help="units", ge=1)
+
+    class Both(Other, Child):
+        pass
+
+    names = ["depth", "width", "rate", "factors", "loss", "window", "biased", "label"]
+    assert list(Both.hyperparameters()) == names
+    assert Both().depth == 3 and Both.hyperparameter("depth").ge == 1
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

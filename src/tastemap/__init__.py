@@ -21,6 +21,7 @@ _LAZY: dict[str, str] = {
     "splits": "tastemap.data.splits",
     "metrics": "tastemap.metrics",
     "ALS": "tastemap.retrieval.als:ALS",
+    "BERT4Rec": "tastemap.retrieval.bert4rec:BERT4Rec",
     "BPR": "tastemap.retrieval.bpr:BPR",
     "Blend": "tastemap.retrieval.blend:Blend",
     "GMF": "tastemap.retrieval.gmf:GMF",
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
     from tastemap.release import load as load
     from tastemap.retrieval.als import ALS as ALS
     from tastemap.retrieval.autorec import AutoRec as AutoRec
+    from tastemap.retrieval.bert4rec import BERT4Rec as BERT4Rec
     from tastemap.retrieval.blend import Blend as Blend
     from tastemap.retrieval.bpr import BPR as BPR
     from tastemap.retrieval.cfgan import CFGAN as CFGAN

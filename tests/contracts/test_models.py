@@ -235,6 +235,14 @@ class TestGRU4Rec(ModelContract):
     ndcg_band = (0.10, 0.30)
 
 
+class TestBERT4Rec(ModelContract):
+    model = "bert4rec"
+    settings = {"epochs": 6, "max_length": 50, "dim": 32, "batch_size": 1024}
+    small_settings = {"dim": 16, "epochs": 80, "batch_size": 28, "learning_rate": 0.005}
+    # As of SASRec.
+    ndcg_band = (0.08, 0.30)
+
+
 class TestCML(ModelContract):
     model = "cml"
     settings = {"epochs": 6, "factors": 64}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from tastemap.nn.attention import CausalSelfAttention
+from tastemap.nn.attention import BidirectionalSelfAttention, CausalSelfAttention, SelfAttention
 from tastemap.nn.blocks import GatedBlock, PostNormBlock, PreNormBlock
 from tastemap.nn.feed_forward import FeedForward, GatedFeedForward
 from tastemap.nn.packing import Packing
@@ -21,10 +21,15 @@ LENGTHS = st.lists(st.integers(1, PLACES), min_size=1, max_size=30).map(
 )
 
 
-def block(kind: type[nn.Module], feed_forward: type[nn.Module], rotary: bool) -> nn.Module:
+def block(
+    kind: type[nn.Module],
+    feed_forward: type[nn.Module],
+    rotary: bool,
+    attends: type[SelfAttention] = CausalSelfAttention,
+) -> nn.Module:
     torch.manual_seed(3)
     turned = RotaryPositions(PLACES, HEAD_DIM) if rotary else None
-    attention = CausalSelfAttention(DIM, HEADS, HEAD_DIM, turned)
+    attention = attends(DIM, HEADS, HEAD_DIM, turned)
     return kind(DIM, attention, feed_forward(DIM, 2 * DIM, 0.0), 0.0)
 
 
@@ -33,6 +38,7 @@ BLOCKS = [
     block(PostNormBlock, FeedForward, rotary=False),
     block(GatedBlock, GatedFeedForward, rotary=True),
 ]
+BOTH_WAYS = block(PostNormBlock, FeedForward, rotary=True, attends=BidirectionalSelfAttention)
 
 
 @given(LENGTHS)
@@ -56,6 +62,7 @@ def test_a_packing_says_where_all_stands(lengths: list[int]) -> None:
     packing = Packing.of(np.array(lengths))
     assert packing.places.tolist() == [place for n in lengths for place in range(n)]
     assert packing.sequences.tolist() == [i for i, n in enumerate(lengths) for _ in range(n)]
+    assert packing.later.tolist() == [place for n in lengths for place in reversed(range(n))]
     assert packing.last.tolist() == (np.cumsum(lengths) - 1).tolist()
     assert len(packing.buckets) <= 8
 
@@ -66,7 +73,7 @@ def test_lengths_that_are_none_are_refused(lengths: list[int]) -> None:
         Packing.of(np.array(lengths))
 
 
-@pytest.mark.parametrize("layer", BLOCKS, ids=lambda layer: type(layer).__name__)
+@pytest.mark.parametrize("layer", [*BLOCKS, BOTH_WAYS], ids=lambda layer: type(layer).__name__)
 @given(lengths=LENGTHS)
 def test_packed_sequences_are_encoded_as_one_by_one(layer: nn.Module, lengths: list[int]) -> None:
     x = torch.randn(sum(lengths), DIM, generator=torch.Generator().manual_seed(1))
@@ -99,12 +106,33 @@ def test_a_later_event_changes_no_earlier_position(
     assert not moved[~(later & (packing.sequences == packing.sequences[event]))].any()
 
 
-def test_attention_is_the_formula() -> None:
+@given(lengths=LENGTHS, data=st.data())
+def test_both_ways_an_event_changes_its_own_sequence_alone(
+    lengths: list[int], data: st.DataObject
+) -> None:
+    packing = Packing.of(np.array(lengths))
+    x = torch.randn(sum(lengths), DIM, generator=torch.Generator().manual_seed(1))
+    event = data.draw(st.integers(0, len(x) - 1))
+    changed = x.clone()
+    # Not by the same everywhere, which a norm would take away.
+    changed[event] += torch.arange(DIM)
+    moved = (BOTH_WAYS(changed, packing) - BOTH_WAYS(x, packing)).abs().amax(1) > 1e-6
+    assert torch.equal(moved, packing.sequences == packing.sequences[event])
+
+
+@pytest.mark.parametrize(
+    ("attends", "hidden"),
+    [
+        (CausalSelfAttention, torch.ones(5, 5).triu(1)),
+        (BidirectionalSelfAttention, torch.zeros(5, 5)),
+    ],
+)
+def test_attention_is_the_formula(attends: type[SelfAttention], hidden: torch.Tensor) -> None:
     torch.manual_seed(0)
-    layer, x = CausalSelfAttention(DIM, HEADS, HEAD_DIM), torch.randn(5, DIM)
+    layer, x = attends(DIM, HEADS, HEAD_DIM), torch.randn(5, DIM)
     q, k, v = layer.queries_keys_values(x).view(5, 3, HEADS, -1).unbind(1)
     scores = torch.einsum("ihd,jhd->hij", q, k) / HEAD_DIM**0.5
-    scores = scores.masked_fill(torch.ones(5, 5).triu(1).bool(), -torch.inf)
+    scores = scores.masked_fill(hidden.bool(), -torch.inf)
     expected = layer.output(torch.einsum("hij,jhd->ihd", scores.softmax(-1), v).flatten(1))
     torch.testing.assert_close(layer(x, Packing.of(np.array([5]))), expected)
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from tastemap.nn.packing import Packing
+from tastemap.nn.packing import Bucket, Packing
 from tastemap.nn.positions import RotaryPositions
 
-__all__ = ["CausalSelfAttention"]
+__all__ = ["BidirectionalSelfAttention", "CausalSelfAttention", "SelfAttention"]
 
 
-class CausalSelfAttention(nn.Module):
-    """Each position gathers from itself and what came before it in its sequence.
+class SelfAttention(nn.Module, ABC):
+    """Each position gathers from positions of its sequence; a subclass says from which.
 
-        softmax(Q Kᵀ / sqrt(head_dim) + causal mask) V        (Vaswani et al. 2017, section 3.2)
+        softmax(Q Kᵀ / sqrt(head_dim) + mask) V        (Vaswani et al. 2017, section 3.2)
 
     The weights of the softmax have no dropout, which would keep torch from its fused kernels.
 
@@ -44,16 +46,44 @@ class CausalSelfAttention(nn.Module):
         if self.rotary is not None:
             queries_keys = self.rotary(queries_keys, packing.places).to(qkv.dtype)
         with torch.autocast(qkv.device.type, enabled=False):
-            rows = zip(packing.pad(queries_keys), packing.pad(values), strict=True)
-            gathered = packing.pack([_attend(*of_bucket) for of_bucket in rows])
+            padded = packing.pad(queries_keys), packing.pad(values)
+            rows = zip(*padded, packing.buckets, strict=True)
+            gathered = packing.pack([self._attend(*of_bucket) for of_bucket in rows])
         projected: torch.Tensor = self.output(gathered.flatten(1))
         return projected
 
+    def _attend(
+        self, queries_keys: torch.Tensor, values: torch.Tensor, bucket: Bucket
+    ) -> torch.Tensor:
+        """What each cell gathers, [n, width, heads, dim], of its query and key, [n, width, 2,
+        heads, dim], and value, [n, width, 1, heads, dim]."""
+        # The attention wants [n, heads, width, dim].
+        q, k = queries_keys.permute(2, 0, 3, 1, 4)
+        (v,) = values.permute(2, 0, 3, 1, 4)
+        return self.gather(q, k, v, bucket).transpose(1, 2)
 
-def _attend(queries_keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """What each cell gathers, [n, width, heads, dim], of its query and key, [n, width, 2, heads,
-    dim], and value, [n, width, 1, heads, dim]."""
-    # The attention wants [n, heads, width, dim].
-    q, k = queries_keys.permute(2, 0, 3, 1, 4)
-    (v,) = values.permute(2, 0, 3, 1, 4)
-    return scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
+    @abstractmethod
+    def gather(
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bucket: Bucket
+    ) -> torch.Tensor:
+        """What each cell gathers, [n, heads, width, dim], of queries, keys and values alike."""
+
+
+class CausalSelfAttention(SelfAttention):
+    """Each position gathers from itself and what came before it."""
+
+    def gather(
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bucket: Bucket
+    ) -> torch.Tensor:
+        # The padding comes after all that is real.
+        return scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
+class BidirectionalSelfAttention(SelfAttention):
+    """Each position gathers from all of its sequence."""
+
+    def gather(
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bucket: Bucket
+    ) -> torch.Tensor:
+        mask = None if bucket.filled is None else bucket.filled[:, None, None, :]
+        return scaled_dot_product_attention(q, k, v, attn_mask=mask)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import nn
 
-from tastemap.nn.attention import CausalSelfAttention
+from tastemap.nn.attention import SelfAttention
 from tastemap.nn.dropout import Dropout
 from tastemap.nn.packing import Packing
 
-__all__ = ["Block", "GatedBlock", "PostNormBlock", "PreNormBlock"]
+__all__ = ["BLOCKS", "Block", "GatedBlock", "PostNormBlock", "PreNormBlock"]
 
 
 class Block(nn.Module, ABC):
     """Two layers, attention and a feed-forward one; a subclass says how each joins what goes around
     it.
+
+    A model that asks for some positions alone can call the halves by themselves, and the second,
+    which looks at one position at a time, on what it asks for.
 
     Args:
         dim: of the positions.
@@ -25,23 +29,34 @@ class Block(nn.Module, ABC):
     """
 
     def __init__(
-        self, dim: int, attention: CausalSelfAttention, feed_forward: nn.Module, dropout: float
+        self, dim: int, attention: SelfAttention, feed_forward: nn.Module, dropout: float
     ) -> None:
         super().__init__()
         self.attention, self.feed_forward = attention, feed_forward
         self.first_norm, self.second_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.dropout = Dropout(dropout)
 
-    @abstractmethod
     def forward(self, x: torch.Tensor, packing: Packing) -> torch.Tensor:
         """float [T, dim] of x [T, dim], all positions of a packing."""
+        return self.feed(self.attend(x, packing))
+
+    @abstractmethod
+    def attend(self, x: torch.Tensor, packing: Packing) -> torch.Tensor:
+        """The first half, float [T, dim] of x [T, dim], all positions of a packing."""
+
+    @abstractmethod
+    def feed(self, x: torch.Tensor) -> torch.Tensor:
+        """The second half, float [..., dim] of what the first gave, [..., dim]."""
 
 
 class PreNormBlock(Block):
     """x + dropout(g(LayerNorm(x))) for both layers g (Kang & McAuley 2018, section 3.2.2)."""
 
-    def forward(self, x: torch.Tensor, packing: Packing) -> torch.Tensor:
-        x = x + self.dropout(self.attention(self.first_norm(x), packing))
+    def attend(self, x: torch.Tensor, packing: Packing) -> torch.Tensor:
+        found: torch.Tensor = self.dropout(self.attention(self.first_norm(x), packing))
+        return x + found
+
+    def feed(self, x: torch.Tensor) -> torch.Tensor:
         found: torch.Tensor = self.dropout(self.feed_forward(self.second_norm(x)))
         return x + found
 
@@ -49,8 +64,11 @@ class PreNormBlock(Block):
 class PostNormBlock(Block):
     """LayerNorm(x + dropout(g(x))) for both layers g (Vaswani et al. 2017, section 3.1)."""
 
-    def forward(self, x: torch.Tensor, packing: Packing) -> torch.Tensor:
-        x = self.first_norm(x + self.dropout(self.attention(x, packing)))
+    def attend(self, x: torch.Tensor, packing: Packing) -> torch.Tensor:
+        normed: torch.Tensor = self.first_norm(x + self.dropout(self.attention(x, packing)))
+        return normed
+
+    def feed(self, x: torch.Tensor) -> torch.Tensor:
         normed: torch.Tensor = self.second_norm(x + self.dropout(self.feed_forward(x)))
         return normed
 
@@ -65,14 +83,23 @@ class GatedBlock(Block):
     """
 
     def __init__(
-        self, dim: int, attention: CausalSelfAttention, feed_forward: nn.Module, dropout: float
+        self, dim: int, attention: SelfAttention, feed_forward: nn.Module, dropout: float
     ) -> None:
         super().__init__(dim, attention, feed_forward, dropout)
         self.first_gate, self.second_gate = nn.Linear(dim, dim), nn.Linear(dim, dim)
 
-    def forward(self, x: torch.Tensor, packing: Packing) -> torch.Tensor:
+    def attend(self, x: torch.Tensor, packing: Packing) -> torch.Tensor:
         found = self.dropout(self.attention(self.first_norm(x), packing))
-        x = x + self.first_gate(x).sigmoid() * found
+        opened: torch.Tensor = self.first_gate(x).sigmoid() * found
+        return x + opened
+
+    def feed(self, x: torch.Tensor) -> torch.Tensor:
         found = self.dropout(self.feed_forward(self.second_norm(x)))
         opened: torch.Tensor = self.second_gate(x).sigmoid() * found
         return x + opened
+
+
+# What models call them.
+BLOCKS: dict[str, Callable[[int, SelfAttention, nn.Module, float], Block]] = {
+    "pre_norm": PreNormBlock, "post_norm": PostNormBlock, "gated": GatedBlock,
+}  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -12,22 +14,29 @@ __all__ = ["FeedForward", "GatedFeedForward"]
 
 
 class FeedForward(nn.Module):
-    """W₂ dropout(ReLU(W₁ x + b₁)) + b₂ (Vaswani et al. 2017, eq. 2; Kang & McAuley 2018, eq. 5).
+    """W₂ dropout(f(W₁ x + b₁)) + b₂ (Vaswani et al. 2017, eq. 2; Kang & McAuley 2018, eq. 5).
 
     Args:
         dim: of x and of the result.
         hidden: rows of W₁.
         dropout: share of the hidden units that are dropped.
+        activation: f; ReLU in both papers.
     """
 
-    def __init__(self, dim: int, hidden: int, dropout: float) -> None:
+    def __init__(
+        self,
+        dim: int,
+        hidden: int,
+        dropout: float,
+        activation: Callable[[torch.Tensor], torch.Tensor] = functional.relu,
+    ) -> None:
         super().__init__()
         self.inner, self.outer = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
-        self.dropout = Dropout(dropout)
+        self.dropout, self.activation = Dropout(dropout), activation
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """float [..., dim] of x [..., dim]."""
-        found: torch.Tensor = self.outer(self.dropout(functional.relu(self.inner(x))))
+        found: torch.Tensor = self.outer(self.dropout(self.activation(self.inner(x))))
         return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -31,6 +32,15 @@ class Bucket:
     n_positions: int
     cells: torch.Tensor | None
 
+    @cached_property
+    def filled(self) -> torch.Tensor | None:
+        """Which cells a sequence has, bool [n, width]; None where it is all of them."""
+        if self.cells is None:
+            return None
+        n_cells = self.shape[0] * self.shape[1]
+        filled = torch.zeros(n_cells, dtype=torch.bool, device=self.cells.device)
+        return filled.index_fill_(0, self.cells, True).view(self.shape)
+
     def pad(self, x: torch.Tensor) -> torch.Tensor:
         """The rows, [n, width, ...], of what the bucket's positions have, [m, ...]; 0 after the
         end of a sequence."""
@@ -55,7 +65,8 @@ class Packing:
     never compute padding. Recurrent layers go step by step over the sequences that go on. Only
     attention needs rows, and gets them in buckets: sequences stand longest first, and neighbours,
     which are alike in length, are padded to the longest of them. Rows begin in column 0, so that a
-    causal layer needs no mask for the padding: it comes after all that is real.
+    causal layer needs no mask for the padding: it comes after all that is real. One that looks both
+    ways takes `Bucket.filled`.
 
     The other way, several sequences packed into rows of a fixed width with a block-diagonal mask,
     leaves as little padding, but has scaled_dot_product_attention read a mask of rows × width² and
@@ -113,6 +124,11 @@ class Packing:
     def __len__(self) -> int:
         """The number of sequences."""
         return len(self.lengths)
+
+    @property
+    def later(self) -> torch.Tensor:
+        """How many positions of its sequence come after each position, int64 [T]."""
+        return self.lengths.index_select(0, self.sequences) - 1 - self.places
 
     def pad(self, x: torch.Tensor) -> list[torch.Tensor]:
         """The rows of each bucket, [n, width, ...], of what all positions have, [T, ...]."""

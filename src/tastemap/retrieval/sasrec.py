@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import torch
@@ -11,7 +10,7 @@ from torch import nn
 
 from tastemap.hyperparameters import assigned_by_fit, hyperparameter
 from tastemap.nn.attention import CausalSelfAttention
-from tastemap.nn.blocks import Block, GatedBlock, PostNormBlock, PreNormBlock
+from tastemap.nn.blocks import BLOCKS, Block
 from tastemap.nn.dropout import Dropout
 from tastemap.nn.embedding_table import EmbeddingTable
 from tastemap.nn.feed_forward import FeedForward, GatedFeedForward
@@ -63,9 +62,6 @@ class SASRecNetwork(SequenceNetwork):
         return normed
 
 
-_BLOCKS: dict[str, Callable[[int, CausalSelfAttention, nn.Module, float], Block]] = {
-    "pre_norm": PreNormBlock, "post_norm": PostNormBlock, "gated": GatedBlock,
-}  # fmt: skip
 _FEED_FORWARDS = {"relu": FeedForward, "swiglu": GatedFeedForward}
 
 
@@ -126,7 +122,7 @@ class SASRec(ChosenObjective):
             rotary = RotaryPositions(self.max_length, head_dim)
         hidden = self.widening * self.dim
         blocks = [
-            _BLOCKS[self.block](
+            BLOCKS[self.block](
                 self.dim,
                 CausalSelfAttention(self.dim, self.heads, head_dim, rotary),
                 _FEED_FORWARDS[self.feed_forward](self.dim, hidden, self.dropout),

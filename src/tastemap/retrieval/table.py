@@ -45,6 +45,7 @@ _MODELS: dict[str, str] = {
     "memorynetwork": "tastemap.retrieval.memory_network:MemoryNetwork",
     "hstu": "tastemap.retrieval.hstu:HSTU",
     "gru4rec": "tastemap.retrieval.gru4rec:GRU4Rec",
+    "bert4rec": "tastemap.retrieval.bert4rec:BERT4Rec",
     "cml": "tastemap.retrieval.cml:CML",
     "item2vec": "tastemap.retrieval.item2vec:Item2Vec",
     "user2vec": "tastemap.retrieval.user2vec:User2Vec",

@@ -14,7 +14,7 @@ from tastemap.data.histories import Histories
 from tastemap.nn.packing import Packing
 from tastemap.training.module import tensor_of
 
-__all__ = ["SequenceBatch", "SequenceBatches"]
+__all__ = ["SequenceBatch", "SequenceBatches", "ranges"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,10 @@ class SequenceBatch:
         items: int64 [T], item rows.
         times: float64 [T], Unix seconds.
         kinds: int64 [T], positions in the data set's `kind_names`.
-        targets: int64 [T], the item row that came next; None where a batch is not for training.
+        targets: int64 [T], the item row that came next, or [m], that was hidden; None where a batch
+            is not for training.
+        hidden: int64 [m], positions whose item row is hidden (0 stands there); None where nothing
+            is.
     """
 
     packing: Packing
@@ -36,6 +39,7 @@ class SequenceBatch:
     times: torch.Tensor
     kinds: torch.Tensor
     targets: torch.Tensor | None
+    hidden: torch.Tensor | None = None
 
 
 class SequenceBatches:
@@ -57,13 +61,22 @@ class SequenceBatches:
         self.histories, self.max_length, self.device = histories, max_length, device
 
     def epoch(self, size: int, rng: np.random.Generator) -> Iterator[SequenceBatch]:
-        """All pairs once, in batches of windows that are drawn from all histories.
+        """All pairs of an event and its next one, in batches of windows of all histories."""
+        pairs = np.maximum(self.histories.counts - 1, 0)
+        for rows, lengths, events in self._drawn(pairs, size, rng):
+            yield self._batch(rows, lengths, events, self.histories.items[events + 1])
+
+    def _drawn(
+        self, counts: NDArray[np.int64], size: int, rng: np.random.Generator
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
+        """The first `counts` [n histories] events of each history once, in batches of windows: the
+        history of each window, its length, both int64 [w], and the events of all, int64 [T].
 
         Every batch but the last has exactly `size` positions, for which a window at its end may be
         cut in two: a library for matrix units (oneDNN) compiles a kernel for each new shape, which
         takes as long as some products.
         """
-        rows, first, lengths = self._windows(rng)
+        rows, first, lengths = self._windows(counts, rng)
         order = rng.permutation(len(rows))
         rows, first, lengths = rows[order], first[order], lengths[order]
         ends = np.cumsum(lengths)
@@ -74,9 +87,7 @@ class SequenceBatches:
         edges = np.searchsorted(starts, np.arange(0, lengths.sum() + size, size))
         for begin, end in pairwise(edges):
             part = begin + np.argsort(-lengths[begin:end], kind="stable")
-            events = _ranges(first[part], lengths[part])
-            targets = self.histories.items[events + 1]
-            yield self._batch(rows[part], lengths[part], events, targets)
+            yield rows[part], lengths[part], ranges(first[part], lengths[part])
 
     def recent(self) -> SequenceBatch:
         """The last `max_length` events of each history that has any."""
@@ -84,22 +95,21 @@ class SequenceBatches:
         lengths = np.minimum(h.counts, self.max_length)
         rows = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
         lengths = lengths[rows]
-        events = _ranges(h.offsets[1:][rows] - lengths, lengths)
+        events = ranges(h.offsets[1:][rows] - lengths, lengths)
         return self._batch(rows, lengths, events, None)
 
     def _windows(
-        self, rng: np.random.Generator
+        self, counts: NDArray[np.int64], rng: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """The history, the first event and the number of pairs of each window, int64 [w]."""
+        """The history, the first event and the length of each window, int64 [w]."""
         h, width = self.histories, self.max_length
-        pairs = np.maximum(h.counts - 1, 0)
         # A history that is cut begins with a window of a random length, 1 to `width`.
-        head = np.where(pairs > width, rng.integers(1, width + 1, len(h)), width)
-        n_windows = np.where(pairs > 0, 1 + np.maximum(-(-(pairs - head) // width), 0), 0)
+        head = np.where(counts > width, rng.integers(1, width + 1, len(h)), width)
+        n_windows = np.where(counts > 0, 1 + np.maximum(-(-(counts - head) // width), 0), 0)
         rows = np.repeat(np.arange(len(h)), n_windows)
-        number = _ranges(np.zeros_like(n_windows), n_windows)
+        number = ranges(np.zeros_like(n_windows), n_windows)
         start = np.maximum(head[rows] + (number - 1) * width, 0)
-        stop = np.minimum(head[rows] + number * width, pairs[rows])
+        stop = np.minimum(head[rows] + number * width, counts[rows])
         return rows, h.offsets[rows] + start, stop - start
 
     def _batch(
@@ -120,7 +130,7 @@ class SequenceBatches:
         )
 
 
-def _ranges(first: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+def ranges(first: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """first_i, first_i + 1, … (lengths_i numbers) for one i after the other."""
     stops = np.cumsum(lengths)
     return np.arange(lengths.sum()) + np.repeat(first - stops + lengths, lengths)

@@ -34,9 +34,13 @@ class BiasedVectors(VectorRetriever):
     def _users(self, queries: Queries) -> NDArray[np.float32]:
         """p of queries [B], float32 [B, factors]."""
 
+    def _items(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """q and c of all items, without copying them where that can be."""
+        return self.item_factors, self.item_biases
+
     def item_vectors(self) -> NDArray[np.float32]:
         """(q_i, c_i), float32 [item rows, factors + 1]."""
-        return np.column_stack([self.item_factors, self.item_biases])
+        return np.column_stack(self._items())
 
     def encode_queries(self, queries: Queries) -> NDArray[np.float32]:
         """(p, 1), float32 [B, factors + 1]."""
@@ -46,7 +50,7 @@ class BiasedVectors(VectorRetriever):
         self, queries: Queries, items: NDArray[np.int32] | None = None
     ) -> NDArray[np.float32]:
         # Without `item_vectors`, which would copy a big table for every tile of queries.
-        Q, c = self.item_factors, self.item_biases
+        Q, c = self._items()
         if items is not None:
             Q, c = Q[items], c[items]
         scores: NDArray[np.float32] = self._users(queries) @ Q.T
@@ -55,7 +59,7 @@ class BiasedVectors(VectorRetriever):
 
     def similarity(self, items: NDArray[np.int32]) -> NDArray[np.float32]:
         # Cosine of the factors alone: a bias says how good an item is, not what it is like.
-        return cosines(self.item_factors, items)
+        return cosines(self._items()[0], items)
 
 
 class FactorModel(BiasedVectors):

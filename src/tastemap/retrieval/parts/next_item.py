@@ -42,7 +42,7 @@ _DEVIATION, _PRETRAINED_DEVIATION = 0.02, 0.1
 
 
 class SequenceNetwork(nn.Module):
-    """From packed sequences to what every position says of the item that comes next.
+    """From packed sequences to what every position says of the item that it asks for.
 
     For a `NextItemRetriever` it is a vector [dim], whose product with an item's scores it.
 
@@ -62,12 +62,17 @@ class SequenceNetwork(nn.Module):
 
     @abstractmethod
     def forward(self, batch: SequenceBatch) -> torch.Tensor:
-        """float [T, ..., dim] of the T positions of a batch; each sees itself and what came
-        before."""
+        """float [T, ..., dim] of the T positions of a batch, each of which sees itself and what
+        came before; or, where the batch hides m, float [m, dim] of these."""
+
+    def encode(self, batch: SequenceBatch) -> torch.Tensor:
+        """What is said after each sequence of `recent` batches, float [n, ..., dim]."""
+        found: torch.Tensor = self(batch)
+        return found if batch.hidden is not None else found[batch.packing.last]
 
 
 class NextItemTrainer(ModuleTrainer):
-    """Adam on an objective over all positions of all windows.
+    """Adam on an objective over all windows.
 
     Args:
         network: what is trained, in place, on the device that it is on.
@@ -104,14 +109,15 @@ class NextItemTrainer(ModuleTrainer):
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(int(rng.integers(1 << 62)))
             for batch in self.batches.epoch(self.batch_size, rng):
+                assert batch.targets is not None
                 with mixed(device):
                     loss = self.objective(self.network(batch), batch, generator)
                 self.network.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 for optimizer in self.optimizers:
                     optimizer.step()
-                total += loss.detach() * len(batch.items)
-                n += len(batch.items)
+                total += loss.detach() * len(batch.targets)
+                n += len(batch.targets)
         self.network.eval()
         return {"loss": total.item() / max(n, 1)}
 
@@ -136,7 +142,8 @@ class SequenceRetriever(TrainedInEpochs, NeuralRetriever):
     Whoever asks, known or not, is encoded from the history; nothing is kept of a user. The items
     begin as the vectors of an `Item2Vec`, whose training costs a twentieth of what follows: on
     little data a network alone does not come to know items that are seldom chosen. A subclass
-    writes `make_network`, `make_objective` and `score`.
+    writes `make_network`, `make_objective` and `score`, and `make_batches` where it learns
+    otherwise.
     """
 
     network: SequenceNetwork = assigned_by_fit()
@@ -168,6 +175,10 @@ class SequenceRetriever(TrainedInEpochs, NeuralRetriever):
     def make_objective(self, histories: Histories, device: str) -> Objective:
         """What is made small, for `self.network` on a device and the histories it learns from."""
 
+    def make_batches(self, histories: Histories, device: str | torch.device) -> SequenceBatches:
+        """What the network looks at, for training and for answers."""
+        return SequenceBatches(histories, self.max_length, device)
+
     def samples_items(self) -> bool:
         """Whether a step of training meets only some of the items."""
         return False
@@ -187,7 +198,7 @@ class SequenceRetriever(TrainedInEpochs, NeuralRetriever):
             vectors = self._pretrained(dataset, first)
             self.network.start_items(torch.from_numpy(vectors).to(device))
             run = main()
-        batches = SequenceBatches(self.seen_in_training(self.histories), self.max_length, device)
+        batches = self.make_batches(self.seen_in_training(self.histories), device)
         trainer = NextItemTrainer(
             self.network,
             batches,
@@ -217,9 +228,8 @@ class SequenceRetriever(TrainedInEpochs, NeuralRetriever):
         for start in range(0, len(histories), tile):
             part = histories.slice(start, min(start + tile, len(histories)))
             if part.n_events:
-                batch = SequenceBatches(part, self.max_length, self.device).recent()
-                last = self.network(batch)[batch.packing.last]
-                yield start + batch.rows.cpu().numpy(), last
+                batch = self.make_batches(part, self.device).recent()
+                yield start + batch.rows.cpu().numpy(), self.network.encode(batch)
 
 
 class NextItemRetriever(SequenceRetriever, VectorRetriever):
@@ -229,8 +239,8 @@ class NextItemRetriever(SequenceRetriever, VectorRetriever):
     def encode_queries(self, queries: Queries) -> NDArray[np.float32]:
         """float32 [B, dim]; 0 where there is no event of an item that training has seen."""
         vectors = np.zeros((len(queries), self.network.items.weight.shape[1]), np.float32)
-        for rows, last in self._encoded(queries):
-            vectors[rows] = last.cpu().numpy()
+        for rows, found in self._encoded(queries):
+            vectors[rows] = found.cpu().numpy()
         return vectors
 
     def item_vectors(self) -> NDArray[np.float32]:

@@ -27,7 +27,7 @@ class Objective(Protocol):
     def __call__(
         self, found: torch.Tensor, batch: SequenceBatch, generator: torch.Generator
     ) -> torch.Tensor:
-        """A scalar, the mean over the positions, of vectors [T, dim] of a batch with targets."""
+        """A scalar, the mean over the targets of a batch, of as many vectors [T, dim]."""
 
 
 class FullSoftmax:
@@ -36,17 +36,19 @@ class FullSoftmax:
 
     Args:
         items: the table of items.
+        biases: float32 [item rows], added to the items' scores; None for 0.
     """
 
-    def __init__(self, items: EmbeddingTable) -> None:
-        self.items = items
+    def __init__(self, items: EmbeddingTable, biases: torch.Tensor | None = None) -> None:
+        self.items, self.biases = items, biases
 
     def __call__(
         self, found: torch.Tensor, batch: SequenceBatch, generator: torch.Generator
     ) -> torch.Tensor:
         assert batch.targets is not None
         # Without row 0, the unknown, which nobody chooses.
-        return softmax(found, self.items.weight[1:], batch.targets - 1)
+        biases = None if self.biases is None else self.biases[1:]
+        return softmax(found, self.items.weight[1:], batch.targets - 1, biases)
 
 
 class OneNegative:
