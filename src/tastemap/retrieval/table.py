@@ -42,6 +42,8 @@ _MODELS: dict[str, str] = {
     "multvae": "tastemap.retrieval.mult_vae:MultVAE",
     "recvae": "tastemap.retrieval.rec_vae:RecVAE",
     "sasrec": "tastemap.retrieval.sasrec:SASRec",
+    "twotower": "tastemap.retrieval.two_tower:TwoTower",
+    "youtubednn": "tastemap.retrieval.youtube_dnn:YouTubeDNN",
     "cml": "tastemap.retrieval.cml:CML",
     "item2vec": "tastemap.retrieval.item2vec:Item2Vec",
     "user2vec": "tastemap.retrieval.user2vec:User2Vec",

@@ -28,6 +28,8 @@ class SequenceBatch:
         times: float64 [T], Unix seconds.
         kinds: int64 [T], positions in the data set's `kind_names`.
         targets: int64 [T], the item row that came next; None where a batch is not for training.
+        target_times: float64 [T], when that was; None as well.
+        weights: float32 [T], of each position in the objective; None for 1.
     """
 
     packing: Packing
@@ -36,6 +38,8 @@ class SequenceBatch:
     times: torch.Tensor
     kinds: torch.Tensor
     targets: torch.Tensor | None
+    target_times: torch.Tensor | None = None
+    weights: torch.Tensor | None = None
 
 
 class SequenceBatches:
@@ -75,8 +79,7 @@ class SequenceBatches:
         for begin, end in pairwise(edges):
             part = begin + np.argsort(-lengths[begin:end], kind="stable")
             events = _ranges(first[part], lengths[part])
-            targets = self.histories.items[events + 1]
-            yield self._batch(rows[part], lengths[part], events, targets)
+            yield self._batch(rows[part], lengths[part], events, events + 1)
 
     def recent(self) -> SequenceBatch:
         """The last `max_length` events of each history that has any."""
@@ -107,7 +110,7 @@ class SequenceBatches:
         rows: NDArray[np.int64],
         lengths: NDArray[np.int64],
         events: NDArray[np.int64],
-        targets: NDArray[np.int32] | None,
+        targets: NDArray[np.int64] | None,
     ) -> SequenceBatch:
         h, device = self.histories, self.device
         return SequenceBatch(
@@ -116,7 +119,8 @@ class SequenceBatches:
             tensor_of(h.items[events], device),
             tensor_of(h.times[events], device),
             tensor_of(h.kinds[events], device),
-            None if targets is None else tensor_of(targets, device),
+            None if targets is None else tensor_of(h.items[targets], device),
+            None if targets is None else tensor_of(h.times[targets], device),
         )
 
 

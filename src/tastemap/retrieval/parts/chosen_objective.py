@@ -22,10 +22,10 @@ from tastemap.retrieval.parts.objectives import (
 )
 from tastemap.sampling.uniform import UniformSampler
 
-__all__ = ["ChosenObjective"]
+__all__ = ["SPARSE_FROM", "ChosenObjective"]
 
 # From so many items on it costs more to move them all in every step than to find those of the step.
-_SPARSE_FROM = 100_000
+SPARSE_FROM = 100_000
 # Of the first item vectors, as in BERT: by Xavier's rule those of a long table would begin so short
 # that they are lost beside the positions.
 _DEVIATION = 0.02
@@ -49,7 +49,7 @@ class ChosenObjective(NextItemRetriever):
     def item_table(self, dim: int) -> EmbeddingTable:
         """A new table of all items [item rows, dim]. Where items are drawn, and there are many, a
         step touches only its own."""
-        sparse = self.objective != "softmax" and len(self.items) >= _SPARSE_FROM
+        sparse = self.objective != "softmax" and len(self.items) >= SPARSE_FROM
         first = partial(normal_, deviation=_DEVIATION)
         return EmbeddingTable(len(self.items), dim, sparse=sparse, initialize=first)
 

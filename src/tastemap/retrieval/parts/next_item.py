@@ -26,10 +26,10 @@ from tastemap.training.run import Run
 from tastemap.training.schedule import lower_rate
 from tastemap.training.sequence_batches import SequenceBatch, SequenceBatches
 
-__all__ = ["NextItemRetriever", "SequenceNetwork"]
+__all__ = ["TILE_POSITIONS", "NextItemRetriever", "SequenceNetwork"]
 
 # Positions that are encoded at a time where answers are asked for.
-_TILE_POSITIONS = 1 << 15
+TILE_POSITIONS = 1 << 15
 
 
 class SequenceNetwork(nn.Module):
@@ -158,7 +158,7 @@ class NextItemRetriever(TrainedInEpochs, NeuralRetriever, VectorRetriever):
     def encode_queries(self, queries: Queries) -> NDArray[np.float32]:
         """float32 [B, dim]; 0 where there is no event of an item that training has seen."""
         histories = self.seen_in_training(queries.histories)
-        tile = max(1, _TILE_POSITIONS // self.max_length)
+        tile = max(1, TILE_POSITIONS // self.max_length)
         dim = self.network.items.weight.shape[1]
         vectors = np.zeros((len(histories), dim), np.float32)
         for start in range(0, len(histories), tile):

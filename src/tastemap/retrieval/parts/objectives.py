@@ -27,7 +27,8 @@ class Objective(Protocol):
     def __call__(
         self, found: torch.Tensor, batch: SequenceBatch, generator: torch.Generator
     ) -> torch.Tensor:
-        """A scalar, the mean over the positions, of vectors [T, dim] of a batch with targets."""
+        """A scalar, the mean over the positions, times their weights, of vectors [T, dim] of a
+        batch with targets."""
 
 
 class FullSoftmax:
@@ -46,7 +47,7 @@ class FullSoftmax:
     ) -> torch.Tensor:
         assert batch.targets is not None
         # Without row 0, the unknown, which nobody chooses.
-        return softmax(found, self.items.weight[1:], batch.targets - 1)
+        return softmax(found, self.items.weight[1:], batch.targets - 1, weights=batch.weights)
 
 
 class OneNegative:
@@ -69,7 +70,7 @@ class OneNegative:
         drawn = self.sampler.sample(users, batch.targets, 1, generator)
         both = self.items(torch.cat([batch.targets[:, None], drawn.ids], 1))
         scores = torch.einsum("td,tnd->tn", found.float(), both)
-        return bce(scores[:, 0], scores[:, 1:], drawn.mask)
+        return bce(scores[:, 0], scores[:, 1:], drawn.mask, weights=batch.weights)
 
 
 class SharedNegatives:
@@ -109,7 +110,7 @@ class SampledSoftmax(SharedNegatives):
     def __call__(
         self, found: torch.Tensor, batch: SequenceBatch, generator: torch.Generator
     ) -> torch.Tensor:
-        return sampled_softmax(*self.scores(found, batch, generator))
+        return sampled_softmax(*self.scores(found, batch, generator), weights=batch.weights)
 
 
 class GeneralizedBCE(SharedNegatives):
@@ -128,4 +129,5 @@ class GeneralizedBCE(SharedNegatives):
         self, found: torch.Tensor, batch: SequenceBatch, generator: torch.Generator
     ) -> torch.Tensor:
         positive, negative, _, mask = self.scores(found, batch, generator)
-        return gbce(positive, negative, mask, n_items=len(self.items.weight) - 1, t=self.t)
+        n_items = len(self.items.weight) - 1
+        return gbce(positive, negative, mask, n_items=n_items, t=self.t, weights=batch.weights)
