@@ -211,7 +211,13 @@ class TestSASRec(ModelContract):
 class TestTwoTower(ModelContract):
     model = "twotower"
     settings = {"epochs": 3}
-    small_settings = {"dim": 16, "hidden": 32, "epochs": 30, "batch_size": 28, "learning_rate": 0.01}
+    small_settings = {
+        "dim": 16,
+        "hidden": 32,
+        "epochs": 30,
+        "batch_size": 28,
+        "learning_rate": 0.01,
+    }
     # As for SASRec.
     ndcg_band = (0.10, 0.30)
 
