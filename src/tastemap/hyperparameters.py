@@ -160,6 +160,7 @@ class Hyperparameters:
         ParameterError: at construction, naming the field that is wrong.
     """
 
+    _declared: ClassVar[dict[str, Hyperparameter]] = {}
     _hyperparameters: ClassVar[dict[str, Hyperparameter]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -171,8 +172,12 @@ class Hyperparameters:
                 setattr(cls, name, value.default)
             elif value is _ASSIGNED_BY_FIT:
                 delattr(cls, name)
-        # What the class declares itself stands first, in place of what its base says of it.
-        cls._hyperparameters = own | cls._hyperparameters | own
+        cls._declared = own
+        # What the class declares itself stands first, in place of what its bases say of it.
+        found: dict[str, Hyperparameter] = {}
+        for base in cls.__mro__:
+            found |= vars(base).get("_declared", {}) | found
+        cls._hyperparameters = found
 
     def __init__(self, **values: Any) -> None:
         owner = type(self).__name__

@@ -37,8 +37,9 @@ def walks(seed: int = 0) -> Dataset:
         low = user % 2
         tastes.append("low" if low else "high")
         item = int(rng.integers(15)) + 15 * (1 - low)
+        start = int(rng.integers(100))
         for step in range(int(rng.integers(5, 25))):
-            rows.append((user, item, float(step)))
+            rows.append((user, item, float(start + step)))
             jump = int(rng.integers(15)) + 15 * (1 - low)
             item = jump if rng.random() < 0.15 else (item + 1) % 15 + item // 15 * 15
     frame = pl.DataFrame(rows, schema=["user", "item", "timestamp"], orient="row")
@@ -49,7 +50,7 @@ def walks(seed: int = 0) -> Dataset:
 @pytest.fixture(scope="module", params=MODELS, ids=lambda model: model.name)
 def fitted(request: pytest.FixtureRequest) -> ProfiledRetriever:
     # A short mean, so that what comes next can be told from it.
-    model = request.param(**SMALL, max_length=4, epochs=25, hot_dropout=0.2)
+    model = request.param(**SMALL, max_length=4, epochs=20, hot_dropout=0.2)
     return model.fit(walks(), run=QUIET)
 
 

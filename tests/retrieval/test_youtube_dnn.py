@@ -32,7 +32,7 @@ def fashions() -> Dataset:
 
 @pytest.fixture(scope="module")
 def model() -> YouTubeDNN:
-    settings = {"dim": 16, "epochs": 30, "batch_size": 64, "learning_rate": 0.005}
+    settings = {"dim": 16, "epochs": 20, "batch_size": 64, "learning_rate": 0.01}
     return YouTubeDNN(**settings).fit(fashions(), run=QUIET)
 
 
@@ -79,7 +79,7 @@ def test_users_with_many_examples_are_held_back() -> None:
     """The loss is the plain mean, over all examples, of n / their number where a user has more."""
     histories = Histories.from_lists([[1, 2, 3, 4, 5, 6, 7, 8, 9], [3, 4, 5], [6, 2]])
     (batch,) = SequenceBatches(histories, 20).epoch(100, np.random.default_rng(0))
-    items = YouTubeDNN(dim=4).fit(fashions(), run=QUIET).network.items
+    items = YouTubeDNN(dim=4, epochs=1).fit(fashions(), run=QUIET).network.items
     found = torch.randn(11, 4, generator=torch.Generator().manual_seed(0))
     objective = EqualUsers(FullSoftmax(items), histories, 2, "cpu")
     assert batch.targets is not None

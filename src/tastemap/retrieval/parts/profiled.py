@@ -88,10 +88,11 @@ class ProfiledRetriever(NextItemRetriever):
         return self.seen_in_training(histories)
 
     def knows(self, queries: Queries) -> NDArray[np.bool_]:
-        told = self._profiles(queries.profile, len(queries))
-        rows = torch.arange(len(queries))
-        has_profile: NDArray[np.bool_] = told.told(rows).numpy()
-        return (self.known_items(queries.histories).counts > 0) | has_profile
+        has_history = self.known_items(queries.histories).counts > 0
+        if has_history.all():
+            return has_history
+        profiles = self._profiles(queries.profile, len(queries))
+        return has_history | profiles.told(torch.arange(len(queries))).numpy()
 
     @torch.inference_mode()
     def encode_queries(self, queries: Queries) -> NDArray[np.float32]:
