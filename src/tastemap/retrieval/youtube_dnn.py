@@ -59,6 +59,10 @@ class YouTubeDNNNetwork(ProfiledNetwork):
             self.tower.extend([nn.Linear(width, narrower), nn.ReLU(), Dropout(dropout)])
         # No dropout of the vector itself.
         del self.tower[-1]
+        for layer in self.tower:
+            if isinstance(layer, nn.Linear):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
 
     def summaries(self, batch: SequenceBatch) -> torch.Tensor:
         return prefix_means(self.watched(batch.items), batch.packing)
