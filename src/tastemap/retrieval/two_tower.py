@@ -234,6 +234,9 @@ class TwoTower(ProfiledRetriever):
         default=0.05, help="α of the streaming frequencies", gt=0, le=1, log=True
     )
     dropout: float = hyperparameter(default=0.2, help="share of hidden units dropped", ge=0, lt=1)
+    epochs: int = hyperparameter(
+        default=6, help="passes over the events", ge=1, log=True, tuned=False
+    )
     batch_size: int = hyperparameter(
         default=2048, help="events in a step", ge=1, log=True, tuned=False
     )

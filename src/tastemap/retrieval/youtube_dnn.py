@@ -125,8 +125,8 @@ class YouTubeDNN(ProfiledRetriever, ChosenObjective):
     popular once. A question is as old as its moment of asking, and thus 0 for whoever asks
     now, as in the paper's service.
 
-    As published it is YouTubeDNN(objective="sampled_softmax", negatives=5000); the default is the
-    softmax over all items. `hot_dropout` is ours: it hides the history at times, so that who has
+    As published it is YouTubeDNN(objective="sampled_softmax", negatives=5000, max_length=50); the
+    default is the softmax over all items, and a mean of fewer, which tells better what is next. `hot_dropout` is ours: it hides the history at times, so that who has
     only a profile gets an answer that was learned. What is known of items has no part in it.
 
     Attributes:
@@ -142,12 +142,22 @@ class YouTubeDNN(ProfiledRetriever, ChosenObjective):
     dim: int = hyperparameter(default=64, help="length of all vectors", ge=1, le=65536, log=True)
     layers: int = hyperparameter(default=2, help="layers of the tower", ge=1, le=8)
     max_length: int = hyperparameter(
-        default=50, help="events of a history that are averaged", ge=1, le=1 << 16, log=True
+        default=10, help="events of a history that are averaged", ge=1, le=1 << 16, log=True
     )
     examples_per_user: int | None = hyperparameter(
         default=None, help="a user with more examples counts as one with as many", ge=1, log=True
     )
     dropout: float = hyperparameter(default=0.2, help="share of hidden units dropped", ge=0, lt=1)
+
+    epochs: int = hyperparameter(
+        default=6, help="passes over the events", ge=1, log=True, tuned=False
+    )
+    learning_rate: float = hyperparameter(
+        default=5e-3, help="Adam's first step size, falling to 0", gt=0, log=True
+    )
+    batch_size: int = hyperparameter(
+        default=1024, help="events in a step", ge=1, log=True, tuned=False
+    )
 
     network: YouTubeDNNNetwork = assigned_by_fit()
 
