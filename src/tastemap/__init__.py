@@ -51,6 +51,8 @@ _LAZY: dict[str, str] = {
     "MemoryNetwork": "tastemap.retrieval.memory_network:MemoryNetwork",
     "HSTU": "tastemap.retrieval.hstu:HSTU",
     "GRU4Rec": "tastemap.retrieval.gru4rec:GRU4Rec",
+    "TwoTower": "tastemap.retrieval.two_tower:TwoTower",
+    "YouTubeDNN": "tastemap.retrieval.youtube_dnn:YouTubeDNN",
     "CFGAN": "tastemap.retrieval.cfgan:CFGAN",
     "CML": "tastemap.retrieval.cml:CML",
     "IRGAN": "tastemap.retrieval.irgan:IRGAN",
@@ -119,9 +121,11 @@ if TYPE_CHECKING:
     from tastemap.retrieval.slim import SLIM as SLIM
     from tastemap.retrieval.svdpp import SVDPP as SVDPP
     from tastemap.retrieval.time_svdpp import TimeSVDPP as TimeSVDPP
+    from tastemap.retrieval.two_tower import TwoTower as TwoTower
     from tastemap.retrieval.user2vec import User2Vec as User2Vec
     from tastemap.retrieval.user_knn import UserKNN as UserKNN
     from tastemap.retrieval.warp import WARP as WARP
+    from tastemap.retrieval.youtube_dnn import YouTubeDNN as YouTubeDNN
     from tastemap.training.run import Run as Run
     from tastemap.tuning import Study as Study
     from tastemap.tuning import tune as tune

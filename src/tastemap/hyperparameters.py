@@ -160,7 +160,7 @@ class Hyperparameters:
         ParameterError: at construction, naming the field that is wrong.
     """
 
-    _own: ClassVar[dict[str, Hyperparameter]] = {}
+    _declared: ClassVar[dict[str, Hyperparameter]] = {}
     _hyperparameters: ClassVar[dict[str, Hyperparameter]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -172,12 +172,12 @@ class Hyperparameters:
                 setattr(cls, name, value.default)
             elif value is _ASSIGNED_BY_FIT:
                 delattr(cls, name)
-        cls._own, cls._hyperparameters = own, {}
+        cls._declared = own
         # What the class declares itself stands first, in place of what its bases say of it.
+        found: dict[str, Hyperparameter] = {}
         for base in cls.__mro__:
-            cls._hyperparameters = (
-                cls._hyperparameters | vars(base).get("_own", {}) | cls._hyperparameters
-            )
+            found |= vars(base).get("_declared", {}) | found
+        cls._hyperparameters = found
 
     def __init__(self, **values: Any) -> None:
         owner = type(self).__name__

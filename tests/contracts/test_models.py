@@ -243,6 +243,27 @@ class TestBERT4Rec(ModelContract):
     ndcg_band = (0.08, 0.30)
 
 
+class TestTwoTower(ModelContract):
+    model = "twotower"
+    settings = {"epochs": 3}
+    small_settings = {
+        "dim": 16,
+        "hidden": 32,
+        "epochs": 30,
+        "batch_size": 28,
+        "learning_rate": 0.01,
+    }
+    # As for SASRec.
+    ndcg_band = (0.10, 0.30)
+
+
+class TestYouTubeDNN(ModelContract):
+    model = "youtubednn"
+    settings = {"epochs": 4}
+    small_settings = {"dim": 16, "epochs": 40, "batch_size": 28, "learning_rate": 0.005}
+    ndcg_band = (0.10, 0.30)
+
+
 class TestCML(ModelContract):
     model = "cml"
     settings = {"epochs": 6, "factors": 64}

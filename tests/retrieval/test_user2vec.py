@@ -133,3 +133,12 @@ def test_without_tables_it_learns_from_histories_alone(liked_movies: tm.Dataset)
     assert model.item_attribute_embeddings.shape == (0, 8)
     vectors = model.encode_queries(Queries.of(data.histories.take(np.arange(1, 20))))
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_numbers_with_knots_are_piecewise_linear() -> None:
+    table = pl.DataFrame({"age": [10.0, 20.0, 40.0, None]})
+    attributes = Attributes(table, knots=3)
+    assert attributes.names == ["age≈10", "age≈20", "age≈40"]
+    asked = pl.DataFrame({"age": [10.0, 25.0, 40.0, None, 5.0, 99.0]})
+    expected = [[1, 0, 0], [0, 0.75, 0.25], [0, 0, 1], [0, 0, 0], [1, 0, 0], [0, 0, 1]]
+    np.testing.assert_allclose(attributes.encode(asked, 6).toarray(), expected, atol=1e-6)

@@ -46,6 +46,8 @@ _MODELS: dict[str, str] = {
     "hstu": "tastemap.retrieval.hstu:HSTU",
     "gru4rec": "tastemap.retrieval.gru4rec:GRU4Rec",
     "bert4rec": "tastemap.retrieval.bert4rec:BERT4Rec",
+    "twotower": "tastemap.retrieval.two_tower:TwoTower",
+    "youtubednn": "tastemap.retrieval.youtube_dnn:YouTubeDNN",
     "cml": "tastemap.retrieval.cml:CML",
     "item2vec": "tastemap.retrieval.item2vec:Item2Vec",
     "user2vec": "tastemap.retrieval.user2vec:User2Vec",

@@ -77,7 +77,7 @@ class MaskedBatches(SequenceBatches):
         *,
         for_training: bool,
     ) -> SequenceBatch:
-        targets = self.histories.items[events[places]] if for_training else None
+        targets = events[places] if for_training else None
         batch = self._batch(rows, lengths, events, targets)
         hidden = tensor_of(places, self.device)
         return replace(batch, items=batch.items.index_fill(0, hidden, 0), hidden=hidden)

@@ -29,6 +29,8 @@ class SequenceBatch:
         kinds: int64 [T], positions in the data set's `kind_names`.
         targets: int64 [T], the item row that came next, or [m], that was hidden; None where a batch
             is not for training.
+        target_times: float64, when that was; None as well.
+        weights: float32, of each target in the objective; None for 1.
         hidden: int64 [m], positions whose item row is hidden (0 stands there); None where nothing
             is.
     """
@@ -39,6 +41,8 @@ class SequenceBatch:
     times: torch.Tensor
     kinds: torch.Tensor
     targets: torch.Tensor | None
+    target_times: torch.Tensor | None = None
+    weights: torch.Tensor | None = None
     hidden: torch.Tensor | None = None
 
 
@@ -64,7 +68,7 @@ class SequenceBatches:
         """All pairs of an event and its next one, in batches of windows of all histories."""
         pairs = np.maximum(self.histories.counts - 1, 0)
         for rows, lengths, events in self._drawn(pairs, size, rng):
-            yield self._batch(rows, lengths, events, self.histories.items[events + 1])
+            yield self._batch(rows, lengths, events, events + 1)
 
     def _drawn(
         self, counts: NDArray[np.int64], size: int, rng: np.random.Generator
@@ -117,7 +121,7 @@ class SequenceBatches:
         rows: NDArray[np.int64],
         lengths: NDArray[np.int64],
         events: NDArray[np.int64],
-        targets: NDArray[np.int32] | None,
+        targets: NDArray[np.int64] | None,
     ) -> SequenceBatch:
         h, device = self.histories, self.device
         return SequenceBatch(
@@ -126,7 +130,8 @@ class SequenceBatches:
             tensor_of(h.items[events], device),
             tensor_of(h.times[events], device),
             tensor_of(h.kinds[events], device),
-            None if targets is None else tensor_of(targets, device),
+            None if targets is None else tensor_of(h.items[targets], device),
+            None if targets is None else tensor_of(h.times[targets], device),
         )
 
 

@@ -20,22 +20,27 @@ class Attributes:
 
     The kind of a column follows from its type: text, booleans and enumerations are categories;
     lists hold several categories, which count 1/n each; numbers, dates and times are scaled to mean
-    0 and deviation 1. Every column of categories has one more number, for those that the table held
-    less than twice or not at all. Columns in which no category occurs twice, such as titles, and
-    columns of other types are left out. A null says nothing: all numbers of its column are 0.
+    0 and deviation 1, or, with `knots`, say how near they are to the two knots that they lie
+    between, so that what is learned of them is a piecewise-linear function (Gorishniy et al. 2022,
+    "On Embeddings for Numerical Features in Tabular Deep Learning", section 3.2). Every column of
+    categories has one more number, for those that the table held less than twice or not at all.
+    Columns in which no category occurs twice, such as titles, and columns of other types are left
+    out. A null says nothing: all numbers of its column are 0.
 
     Args:
         table: the attributes, without the column of ids; None for none.
+        knots: how many a number has, at least 2, at as many of its quantiles; None for none.
 
     Attributes:
-        names: what each number stands for, "genres=Comedy", "genres=?" (any other) or "age".
+        names: what each number stands for, "genres=Comedy", "genres=?" (any other), "age" or, with
+            knots, "age≈30".
     """
 
-    def __init__(self, table: pl.DataFrame | None) -> None:
-        self._columns: list[_Categories | _Number] = []
+    def __init__(self, table: pl.DataFrame | None, knots: int | None = None) -> None:
+        self._columns: list[_Categories | _Number | _Knots] = []
         self.names: list[str] = []
         for series in table if table is not None else []:
-            column = _column_of(series, len(self.names))
+            column = _column_of(series, len(self.names), knots)
             if column is not None:
                 self._columns.append(column)
                 self.names += column.names
@@ -103,13 +108,43 @@ class _Number:
         return rows, np.full(len(rows), self.first), scaled.astype(np.float32)
 
 
-def _column_of(series: pl.Series, first: int) -> _Categories | _Number | None:
+@dataclass(frozen=True)
+class _Knots:
+    """A number between two knots counts 1 - w and w; beyond the ends it counts as the end."""
+
+    name: str
+    first: int
+    knots: NDArray[np.float64]
+
+    @property
+    def names(self) -> list[str]:
+        return [f"{self.name}≈{knot:g}" for knot in self.knots]
+
+    def encode(self, series: pl.Series) -> _Entries:
+        numbers = _numbers(series)
+        rows = np.flatnonzero(np.isfinite(numbers))
+        last = len(self.knots) - 1
+        at = np.interp(numbers[rows], self.knots, np.arange(last + 1))
+        left = np.minimum(at.astype(np.int64), last - 1)
+        columns = self.first + np.stack([left, left + 1])
+        weights = np.stack([1 - (at - left), at - left]).astype(np.float32)
+        some = weights > 0
+        return np.stack([rows, rows])[some], columns[some], weights[some]
+
+
+def _column_of(
+    series: pl.Series, first: int, knots: int | None
+) -> _Categories | _Number | _Knots | None:
     kind = series.dtype
     if kind.is_numeric() or kind.is_temporal():
         numbers = _numbers(series)
         numbers = numbers[np.isfinite(numbers)]
         if len(numbers) == 0 or numbers.std() == 0:
             return None
+        if knots is not None:
+            return _Knots(
+                series.name, first, np.unique(np.quantile(numbers, np.linspace(0, 1, knots)))
+            )
         return _Number(series.name, first, float(numbers.mean()), float(numbers.std()))
     inner = kind.inner if isinstance(kind, pl.List) else kind
     if not isinstance(inner, (pl.String, pl.Boolean, pl.Categorical, pl.Enum)):

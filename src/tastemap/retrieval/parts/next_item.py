@@ -30,10 +30,10 @@ from tastemap.training.run import Run
 from tastemap.training.schedule import lower_rate
 from tastemap.training.sequence_batches import SequenceBatch, SequenceBatches
 
-__all__ = ["NextItemRetriever", "SequenceNetwork", "SequenceRetriever"]
+__all__ = ["TILE_POSITIONS", "NextItemRetriever", "SequenceNetwork", "SequenceRetriever"]
 
 # Positions that are encoded at a time where answers are asked for.
-_TILE_POSITIONS = 1 << 15
+TILE_POSITIONS = 1 << 15
 # From so many items on it costs more to move them all in every step than to find those of the step.
 _SPARSE_FROM = 100_000
 # Of the first item vectors, as in BERT: by Xavier's rule those of a long table would begin so short
@@ -183,11 +183,11 @@ class SequenceRetriever(TrainedInEpochs, NeuralRetriever):
         """Whether a step of training meets only some of the items."""
         return False
 
-    def item_table(self) -> EmbeddingTable:
-        """A new table of all items [item rows, dim]; where a step meets some, and there are many,
-        it touches only these."""
+    def item_table(self, deviation: float = _DEVIATION) -> EmbeddingTable:
+        """A new table of all items [item rows, dim], normal numbers; where a step meets some items,
+        and there are many, it touches only these."""
         sparse = self.samples_items() and len(self.items) >= _SPARSE_FROM
-        first = partial(normal_, deviation=_DEVIATION)
+        first = partial(normal_, deviation=deviation)
         return EmbeddingTable(len(self.items), self.dim, sparse=sparse, initialize=first)
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
@@ -224,7 +224,7 @@ class SequenceRetriever(TrainedInEpochs, NeuralRetriever):
         """The queries that have events of items that training has seen, int64 [m], a tile at a
         time, and what the network says at the last of these events, [m, ...]."""
         histories = self.seen_in_training(queries.histories)
-        tile = max(1, _TILE_POSITIONS // self.max_length)
+        tile = max(1, TILE_POSITIONS // self.max_length)
         for start in range(0, len(histories), tile):
             part = histories.slice(start, min(start + tile, len(histories)))
             if part.n_events:

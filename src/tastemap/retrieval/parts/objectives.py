@@ -27,7 +27,8 @@ class Objective(Protocol):
     def __call__(
         self, found: torch.Tensor, batch: SequenceBatch, generator: torch.Generator
     ) -> torch.Tensor:
-        """A scalar, the mean over the targets of a batch, of as many vectors [T, dim]."""
+        """A scalar, the mean over the targets of a batch, times their weights, of as many vectors
+        [T, dim]."""
 
 
 class FullSoftmax:
@@ -48,7 +49,8 @@ class FullSoftmax:
         assert batch.targets is not None
         # Without row 0, the unknown, which nobody chooses.
         biases = None if self.biases is None else self.biases[1:]
-        return softmax(found, self.items.weight[1:], batch.targets - 1, biases)
+        items, targets = self.items.weight[1:], batch.targets - 1
+        return softmax(found, items, targets, biases, weights=batch.weights)
 
 
 class OneNegative:
@@ -71,7 +73,7 @@ class OneNegative:
         drawn = self.sampler.sample(users, batch.targets, 1, generator)
         both = self.items(torch.cat([batch.targets[:, None], drawn.ids], 1))
         scores = torch.einsum("td,tnd->tn", found.float(), both)
-        return bce(scores[:, 0], scores[:, 1:], drawn.mask)
+        return bce(scores[:, 0], scores[:, 1:], drawn.mask, weights=batch.weights)
 
 
 class SharedNegatives:
@@ -111,7 +113,7 @@ class SampledSoftmax(SharedNegatives):
     def __call__(
         self, found: torch.Tensor, batch: SequenceBatch, generator: torch.Generator
     ) -> torch.Tensor:
-        return sampled_softmax(*self.scores(found, batch, generator))
+        return sampled_softmax(*self.scores(found, batch, generator), weights=batch.weights)
 
 
 class GeneralizedBCE(SharedNegatives):
@@ -130,4 +132,5 @@ class GeneralizedBCE(SharedNegatives):
         self, found: torch.Tensor, batch: SequenceBatch, generator: torch.Generator
     ) -> torch.Tensor:
         positive, negative, _, mask = self.scores(found, batch, generator)
-        return gbce(positive, negative, mask, n_items=len(self.items.weight) - 1, t=self.t)
+        n_items = len(self.items.weight) - 1
+        return gbce(positive, negative, mask, n_items=n_items, t=self.t, weights=batch.weights)
