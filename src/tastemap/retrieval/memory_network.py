@@ -58,6 +58,9 @@ class UserMemory(SequenceNetwork):
         self.slots, self.merge, self.strength = slots, merge, strength
         self.dropout = Dropout(dropout)
 
+    def tables(self) -> list[EmbeddingTable]:
+        return [self.items, self.chosen]
+
     def forward(self, batch: SequenceBatch) -> torch.Tensor:
         """float [T, 1 + K, dim]: the intrinsic vector and the slots, after each position."""
         packing = batch.packing

@@ -62,6 +62,9 @@ class YouTubeDNNNetwork(ProfiledNetwork):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 nn.init.zeros_(layer.bias)
 
+    def tables(self) -> list[EmbeddingTable]:
+        return [self.items, self.watched]
+
     def summaries(self, batch: SequenceBatch) -> torch.Tensor:
         return prefix_means(self.watched(batch.items), batch.packing)
 

@@ -52,13 +52,18 @@ class SequenceNetwork(nn.Module):
 
     items: EmbeddingTable
 
+    def tables(self) -> list[EmbeddingTable]:
+        """All tables of items."""
+        return [self.items]
+
     @torch.no_grad()
     def start_items(self, vectors: torch.Tensor) -> None:
         """Begins with vectors of items, float32 [item rows, dim], brought to one length; where a
-        vector is 0 the table keeps its own."""
+        vector is 0 a table keeps its own."""
         known = vectors.any(1)
-        scale = _PRETRAINED_DEVIATION / vectors[known].std()
-        self.items.weight[known, : vectors.shape[1]] = vectors[known] * scale
+        started = vectors[known] * (_PRETRAINED_DEVIATION / vectors[known].std())
+        for table in self.tables():
+            table.weight[known, : vectors.shape[1]] = started
 
     @abstractmethod
     def forward(self, batch: SequenceBatch) -> torch.Tensor:
