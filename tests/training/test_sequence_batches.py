@@ -35,7 +35,9 @@ def test_an_epoch_is_every_event_with_its_next_one(
         sizes.append(len(batch.items))
         assert batch.packing.lengths.max() <= max_length
         assert batch.targets is not None
+        assert batch.target_times is not None
         assert torch.equal(batch.targets, batch.items + 1)
+        assert torch.equal(batch.target_times, batch.targets.double())
         assert torch.equal(batch.times, batch.items.double())
         # What stands next to each other in a sequence is so in the history.
         inside = batch.packing.places > 0
@@ -58,7 +60,7 @@ def test_an_answer_looks_at_the_last_events(counts: list[int], max_length: int) 
         row: h.items_of(row)[-max_length:].tolist() for row in range(len(h)) if h.counts[row]
     }
     assert found == expected
-    assert batch.targets is None
+    assert batch.targets is None and batch.target_times is None
 
 
 def test_long_histories_are_cut_anew_in_each_epoch() -> None:

@@ -182,6 +182,16 @@ class GRU4Rec(NextItemRetriever):
         default=0.2, help="share of what a recurrent layer gives that is dropped", ge=0, lt=1
     )
 
+    max_length: int = hyperparameter(
+        default=50, help="events of a history that are looked at", ge=1, le=1 << 16, log=True
+    )
+    learning_rate: float = hyperparameter(
+        default=5e-3, help="Adam's first step size, falling to 0", gt=0, log=True
+    )
+    batch_size: int = hyperparameter(
+        default=1024, help="events in a step", ge=1, log=True, tuned=False
+    )
+
     network: RecurrentNetwork = assigned_by_fit()
 
     def make_network(self) -> RecurrentNetwork:

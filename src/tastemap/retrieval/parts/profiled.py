@@ -88,12 +88,12 @@ class ProfiledRetriever(NextItemRetriever):
         return self.seen_in_training(histories)
 
     def knows(self, queries: Queries) -> NDArray[np.bool_]:
-        has_history = self.known_items(queries.histories).counts > 0
+        has_history: NDArray[np.bool_] = self.known_items(queries.histories).counts > 0
         if has_history.all():
             return has_history
         profiles = self._profiles(queries.profile, len(queries))
-        told: NDArray[np.bool_] = profiles.told(torch.arange(len(queries))).numpy()
-        return has_history | told
+        has_profile: NDArray[np.bool_] = profiles.told(torch.arange(len(queries))).numpy()
+        return has_history | has_profile
 
     @torch.inference_mode()
     def encode_queries(self, queries: Queries) -> NDArray[np.float32]:
