@@ -169,7 +169,18 @@ RATINGS = (
 SEQUENCES = (
     _ours("popularity-next", "Popularity", "sequences.py", "Popularity"),
     _ours("item2vec", "Item2Vec", "sequences.py", "Item2Vec"),
+    _ours("gru4rec", "GRU4Rec", "sequences.py", "GRU4Rec"),
     _ours("sasrec", "SASRec", "sequences.py", "SASRec"),
+    _ours(
+        "sasrec-plain", "SASRec, plain body and random start", "sequences.py", "SASRec",
+        block="pre_norm", feed_forward="relu", widening=1, positions="learned",
+        pretraining_epochs=0,
+    ),
+    _ours("bert4rec", "BERT4Rec", "sequences.py", "BERT4Rec"),
+    _ours("hstu", "HSTU", "sequences.py", "HSTU"),
+    _ours("memory-network", "MemoryNetwork", "sequences.py", "MemoryNetwork"),
+    _ours("youtube-dnn", "YouTubeDNN", "sequences.py", "YouTubeDNN"),
+    _ours("two-tower", "TwoTower", "sequences.py", "TwoTower"),
     # The same model, trained and asked as ours.
     Contender(
         "gensim-word2vec", "gensim Word2Vec", "gensim", "word2vec.py",
