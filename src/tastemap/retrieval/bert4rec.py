@@ -116,7 +116,10 @@ class BERT4Rec(BiasedVectors, NextItemRetriever):
     long (Petrov & Macdonald 2022, "A Systematic Review and Replicability Study of BERT4Rec"), and
     hiding more than the paper's 0.2 learns more from each pass.
 
-    DEFAULTS
+    The defaults are a modern body, which learns in fewer passes: gated blocks and feed-forward
+    layers (LiGR, Borisyuk et al. 2025) and rotary positions. As published it is
+    BERT4Rec(block="post_norm", feed_forward="gelu", widening=4, positions="learned",
+    mask_probability=0.2, last_probability=0.1).
 
     Whoever asks is encoded from the history of the query, so that an event changes the answer
     without any training.
@@ -136,17 +139,18 @@ class BERT4Rec(BiasedVectors, NextItemRetriever):
     blocks: int = hyperparameter(default=2, help="blocks of attention", ge=1, le=64)
     heads: int = hyperparameter(default=2, help="heads of an attention", ge=1, le=256)
     block: Literal["pre_norm", "post_norm", "gated"] = hyperparameter(
-        default="post_norm",
-        help="how a layer joins what goes around it: post_norm as published",
+        default="gated",
+        help="how a layer joins what goes around it: through a gate (LiGR), by pre_norm, or by "
+        "post_norm, as published",
     )
     feed_forward: Literal["gelu", "swiglu"] = hyperparameter(
-        default="gelu", help="the layer after each attention: as published, or gated"
+        default="swiglu", help="the layer after each attention: gated, or as published"
     )
     widening: int = hyperparameter(
-        default=4, help="hidden units of a feed-forward layer for each dimension", ge=1, le=16
+        default=2, help="hidden units of a feed-forward layer for each dimension", ge=1, le=16
     )
     positions: Literal["learned", "rotary"] = hyperparameter(
-        default="learned", help="turned queries and keys, or a vector for each place"
+        default="rotary", help="turned queries and keys, or a vector for each place"
     )
     dropout: float = hyperparameter(default=0.2, help="share of dimensions dropped", ge=0, lt=1)
     mask_probability: float = hyperparameter(
@@ -161,6 +165,10 @@ class BERT4Rec(BiasedVectors, NextItemRetriever):
     )
     epochs: int = hyperparameter(
         default=30, help="passes over the events", ge=1, log=True, tuned=False
+    )
+
+    batch_size: int = hyperparameter(
+        default=2048, help="events in a step", ge=1, log=True, tuned=False
     )
 
     network: BERT4RecNetwork = assigned_by_fit()
