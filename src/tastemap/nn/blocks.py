@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -12,7 +11,7 @@ from tastemap.nn.attention import SelfAttention
 from tastemap.nn.dropout import Dropout
 from tastemap.nn.packing import Packing
 
-__all__ = ["BLOCKS", "Block", "GatedBlock", "PostNormBlock", "PreNormBlock"]
+__all__ = ["Block", "GatedBlock", "PostNormBlock", "PreNormBlock"]
 
 
 class Block(nn.Module, ABC):
@@ -97,9 +96,3 @@ class GatedBlock(Block):
         found = self.dropout(self.feed_forward(self.second_norm(x)))
         opened: torch.Tensor = self.second_gate(x).sigmoid() * found
         return x + opened
-
-
-# What models call them.
-BLOCKS: dict[str, Callable[[int, SelfAttention, nn.Module, float], Block]] = {
-    "pre_norm": PreNormBlock, "post_norm": PostNormBlock, "gated": GatedBlock,
-}  # fmt: skip

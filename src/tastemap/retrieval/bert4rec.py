@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,15 +14,15 @@ from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
 from tastemap.hyperparameters import assigned_by_fit, hyperparameter
 from tastemap.nn.attention import BidirectionalSelfAttention
-from tastemap.nn.blocks import BLOCKS, Block
+from tastemap.nn.blocks import Block
 from tastemap.nn.dropout import Dropout
 from tastemap.nn.embedding_table import EmbeddingTable
-from tastemap.nn.feed_forward import FeedForward, GatedFeedForward
 from tastemap.nn.initializers import normal_
-from tastemap.nn.positions import LearnedPositions, RotaryPositions
+from tastemap.nn.positions import LearnedPositions
 from tastemap.retrieval.parts.factor_model import BiasedVectors
 from tastemap.retrieval.parts.next_item import NextItemRetriever, SequenceNetwork
 from tastemap.retrieval.parts.objectives import FullSoftmax
+from tastemap.retrieval.parts.transformer import Transformer, xavier_linear_
 from tastemap.training.masked_batches import MaskedBatches
 from tastemap.training.sequence_batches import SequenceBatch
 
@@ -65,11 +63,7 @@ class BERT4RecNetwork(SequenceNetwork):
         self.head, self.head_norm = nn.Linear(dim, dim), nn.LayerNorm(dim)
         self.biases = nn.Parameter(torch.zeros(n_items))
         normal_(self.mask, _DEVIATION)
-        for layer in self.modules():
-            if isinstance(layer, nn.Linear):
-                nn.init.xavier_normal_(layer.weight)
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
+        xavier_linear_(self)
 
     def forward(self, batch: SequenceBatch) -> torch.Tensor:
         """float [m, dim] of the m hidden positions of a batch, LayerNorm(GELU(h W^P + b^P)) (eq. 7;
@@ -92,13 +86,7 @@ class BERT4RecNetwork(SequenceNetwork):
         return normed
 
 
-_FEED_FORWARDS: dict[str, Callable[[int, int, float], nn.Module]] = {
-    "gelu": partial(FeedForward, activation=functional.gelu),
-    "swiglu": GatedFeedForward,
-}
-
-
-class BERT4Rec(BiasedVectors, NextItemRetriever):
+class BERT4Rec(Transformer, BiasedVectors, NextItemRetriever):
     """What comes next, from self-attention both ways over what a user did.
 
     Sun et al. (2019): of a history some items are hidden behind a mask, and the network, in which
@@ -119,7 +107,7 @@ class BERT4Rec(BiasedVectors, NextItemRetriever):
     The defaults are a modern body, which learns in fewer passes: gated blocks and feed-forward
     layers (LiGR, Borisyuk et al. 2025) and rotary positions. As published it is
     BERT4Rec(block="post_norm", feed_forward="gelu", widening=4, positions="learned",
-    mask_probability=0.2, last_probability=0.1).
+    mask_probability=0.2, last_probability=0.1, pretraining_epochs=0).
 
     Whoever asks is encoded from the history of the query, so that an event changes the answer
     without any training.
@@ -135,23 +123,6 @@ class BERT4Rec(BiasedVectors, NextItemRetriever):
         "Representations from Transformer (CIKM)"
     )
 
-    blocks: int = hyperparameter(default=2, help="blocks of attention", ge=1, le=64)
-    heads: int = hyperparameter(default=2, help="heads of an attention", ge=1, le=256)
-    block: Literal["pre_norm", "post_norm", "gated"] = hyperparameter(
-        default="gated",
-        help="how a layer joins what goes around it: through a gate (LiGR), by pre_norm, or by "
-        "post_norm, as published",
-    )
-    feed_forward: Literal["gelu", "swiglu"] = hyperparameter(
-        default="swiglu", help="the layer after each attention: gated, or as published"
-    )
-    widening: int = hyperparameter(
-        default=2, help="hidden units of a feed-forward layer for each dimension", ge=1, le=16
-    )
-    positions: Literal["learned", "rotary"] = hyperparameter(
-        default="rotary", help="turned queries and keys, or a vector for each place"
-    )
-    dropout: float = hyperparameter(default=0.2, help="share of dimensions dropped", ge=0, lt=1)
     mask_probability: float = hyperparameter(
         default=0.3, help="share of the events that are hidden", gt=0, le=1
     )
@@ -173,23 +144,9 @@ class BERT4Rec(BiasedVectors, NextItemRetriever):
     network: BERT4RecNetwork = assigned_by_fit()
 
     def make_network(self) -> BERT4RecNetwork:
-        learned = rotary = None
-        # Even, so that it can be turned.
-        head_dim = 2 * -(-self.dim // (2 * self.heads))
-        if self.positions == "learned":
-            learned = LearnedPositions(self.max_length, self.dim)
-        else:
-            rotary = RotaryPositions(self.max_length, head_dim)
-        blocks = [
-            BLOCKS[self.block](
-                self.dim,
-                BidirectionalSelfAttention(self.dim, self.heads, head_dim, rotary),
-                _FEED_FORWARDS[self.feed_forward](self.dim, self.widening * self.dim, 0.0),
-                self.dropout,
-            )
-            for _ in range(self.blocks)
-        ]
-        return BERT4RecNetwork(self.item_table(), learned, blocks, self.dropout)
+        # As in BERT, what a layer gives has dropout, and its hidden units have none.
+        blocks = self.make_blocks(BidirectionalSelfAttention, hidden_dropout=0.0)
+        return BERT4RecNetwork(self.item_table(), self.make_positions(), blocks, self.dropout)
 
     def make_objective(self, histories: Histories, device: str) -> FullSoftmax:
         return FullSoftmax(self.network.items, self.network.biases)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import nn
 
-from tastemap.hyperparameters import assigned_by_fit, hyperparameter
+from tastemap.hyperparameters import assigned_by_fit
 from tastemap.nn.attention import CausalSelfAttention
-from tastemap.nn.blocks import BLOCKS, Block
+from tastemap.nn.blocks import Block
 from tastemap.nn.dropout import Dropout
 from tastemap.nn.embedding_table import EmbeddingTable
-from tastemap.nn.feed_forward import FeedForward, GatedFeedForward
-from tastemap.nn.positions import LearnedPositions, RotaryPositions
+from tastemap.nn.positions import LearnedPositions
 from tastemap.retrieval.parts.chosen_objective import ChosenObjective
 from tastemap.retrieval.parts.next_item import SequenceNetwork
+from tastemap.retrieval.parts.transformer import Transformer, xavier_linear_
 from tastemap.training.sequence_batches import SequenceBatch
 
 __all__ = ["SASRec", "SASRecNetwork"]
@@ -44,11 +44,7 @@ class SASRecNetwork(SequenceNetwork):
         self.dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(items.weight.shape[1])
-        for layer in self.modules():
-            if isinstance(layer, nn.Linear):
-                nn.init.xavier_normal_(layer.weight)
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
+        xavier_linear_(self)
 
     def forward(self, batch: SequenceBatch) -> torch.Tensor:
         # Scaled, so that the items are not lost beside the positions (Vaswani et al. 2017, 3.4).
@@ -62,10 +58,7 @@ class SASRecNetwork(SequenceNetwork):
         return normed
 
 
-_FEED_FORWARDS = {"relu": FeedForward, "swiglu": GatedFeedForward}
-
-
-class SASRec(ChosenObjective):
+class SASRec(Transformer, ChosenObjective):
     """What comes next, from self-attention over what a user did.
 
     Kang & McAuley (2018): the items of a history, each with its place, go through blocks of
@@ -79,7 +72,7 @@ class SASRec(ChosenObjective):
     BERT4Rec (Klenitskiy & Vasilev 2023). With objective="sampled_softmax" and learned positions it
     is eSASRec (Tikhonovich et al. 2025); with objective="gbce", gSASRec (Petrov & Macdonald 2023).
     As published it is SASRec(objective="bce", block="pre_norm", feed_forward="relu", widening=1,
-    positions="learned").
+    positions="learned", pretraining_epochs=0).
 
     Whoever asks is encoded from the history of the query, so that an event changes the answer
     without any training.
@@ -92,42 +85,8 @@ class SASRec(ChosenObjective):
     name: ClassVar[str] = "sasrec"
     paper: ClassVar[str] = "Kang & McAuley 2018, Self-Attentive Sequential Recommendation (ICDM)"
 
-    blocks: int = hyperparameter(default=2, help="blocks of attention", ge=1, le=64)
-    heads: int = hyperparameter(default=2, help="heads of an attention", ge=1, le=256)
-    block: Literal["pre_norm", "post_norm", "gated"] = hyperparameter(
-        default="gated",
-        help="how a layer joins what goes around it: through a gate (LiGR), by pre_norm, as "
-        "published, or by post_norm, as in the first transformer",
-    )
-    feed_forward: Literal["relu", "swiglu"] = hyperparameter(
-        default="swiglu", help="the layer after each attention: gated, or as published"
-    )
-    widening: int = hyperparameter(
-        default=2, help="hidden units of a feed-forward layer for each dimension", ge=1, le=16
-    )
-    positions: Literal["learned", "rotary"] = hyperparameter(
-        default="rotary", help="turned queries and keys, or a vector for each place"
-    )
-    dropout: float = hyperparameter(default=0.2, help="share of dimensions dropped", ge=0, lt=1)
-
     network: SASRecNetwork = assigned_by_fit()
 
     def make_network(self) -> SASRecNetwork:
-        learned = rotary = None
-        # Even, so that it can be turned.
-        head_dim = 2 * -(-self.dim // (2 * self.heads))
-        if self.positions == "learned":
-            learned = LearnedPositions(self.max_length, self.dim)
-        else:
-            rotary = RotaryPositions(self.max_length, head_dim)
-        hidden = self.widening * self.dim
-        blocks = [
-            BLOCKS[self.block](
-                self.dim,
-                CausalSelfAttention(self.dim, self.heads, head_dim, rotary),
-                _FEED_FORWARDS[self.feed_forward](self.dim, hidden, self.dropout),
-                self.dropout,
-            )
-            for _ in range(self.blocks)
-        ]
-        return SASRecNetwork(self.item_table(), learned, blocks, self.dropout)
+        blocks = self.make_blocks(CausalSelfAttention, hidden_dropout=self.dropout)
+        return SASRecNetwork(self.item_table(), self.make_positions(), blocks, self.dropout)
