@@ -192,6 +192,9 @@ class MemoryNetwork(SequenceRetriever):
         default=128, help="items drawn for a step, for sampled_softmax", ge=1, log=True
     )
     dropout: float = hyperparameter(default=0.2, help="share of dimensions dropped", ge=0, lt=1)
+    learning_rate: float = hyperparameter(
+        default=5e-3, help="Adam's first step size, falling to 0", gt=0, log=True
+    )
     batch_size: int = hyperparameter(
         default=1024, help="events in a step", ge=1, log=True, tuned=False
     )
