@@ -50,7 +50,7 @@ def walks(seed: int = 0) -> Dataset:
 @pytest.fixture(scope="module", params=MODELS, ids=lambda model: model.name)
 def fitted(request: pytest.FixtureRequest) -> ProfiledRetriever:
     # A short mean, so that what comes next can be told from it.
-    model = request.param(**SMALL, max_length=4, epochs=25, hot_dropout=0.1)
+    model = request.param(**SMALL, max_length=4, epochs=40, hot_dropout=0.1)
     return model.fit(walks(), run=QUIET)
 
 

@@ -15,7 +15,7 @@ def stream(p: np.ndarray, steps: int, seed: int) -> list[torch.Tensor]:
 
 
 def test_it_is_the_published_loop() -> None:
-    frequencies = StreamingFrequency(1024, hashes=1, rate=0.1, first_gap=5.0)
+    frequencies = StreamingFrequency(1 << 16, hashes=1, rate=0.1, first_gap=5.0)
     items = torch.arange(1, 9)
     (place,) = frequencies._places(items)
     # Items of different slots, so that a slot is an item.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import torch
+import math
 
-from tastemap.nn.hashed_table import mix
+import numpy as np
+import torch
 
 __all__ = ["StreamingFrequency"]
 
@@ -25,7 +26,7 @@ class StreamingFrequency:
     however many items of a batch fall into it.
 
     Args:
-        slots: of each of the arrays.
+        slots: of each of the arrays, at least; rounded up to a power of two.
         hashes: how many of them.
         rate: α.
         first_gap: B to begin with, in steps.
@@ -41,9 +42,12 @@ class StreamingFrequency:
         first_gap: float = 100.0,
         device: str | torch.device = "cpu",
     ) -> None:
-        self.slots, self.hashes, self.rate, self.step = slots, hashes, rate, 0
-        self._last = torch.zeros(hashes, slots, device=device, dtype=torch.long)
-        self._gaps = torch.full((hashes, slots), float(first_gap), device=device)
+        self.slots, self.rate, self.step = 1 << math.ceil(math.log2(slots)), rate, 0
+        shape = (hashes, self.slots)
+        self._last = torch.zeros(shape, device=device, dtype=torch.long)
+        self._gaps = torch.full(shape, float(first_gap), device=device)
+        drawn = np.random.default_rng(0).integers(1 << 62, size=hashes)
+        self._multipliers = (2 * drawn + 1).tolist()
 
     def update(self, items: torch.Tensor) -> None:
         """One step with a batch of items, int64 [n]; repeats do not matter."""
@@ -62,4 +66,6 @@ class StreamingFrequency:
         return 1 / gaps.amax(0).clamp(min=1)
 
     def _places(self, items: torch.Tensor) -> list[torch.Tensor]:
-        return [(mix(items, seed) >> 1) % self.slots for seed in range(self.hashes)]
+        """The slots of items int64 [n] by each hash: upper bits of a product with an odd number
+        (Dietzfelbinger et al. 1997)."""
+        return [((items * odd) >> 32) & (self.slots - 1) for odd in self._multipliers]
