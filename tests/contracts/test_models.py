@@ -205,34 +205,36 @@ class TestSASRec(ModelContract):
     settings = {"epochs": 4, "max_length": 50, "dim": 32, "batch_size": 1024}
     small_settings = {"dim": 16, "epochs": 40, "batch_size": 28, "learning_rate": 0.005}
     # Of one that is asked what comes next, and judged by what was left out at random.
-    ndcg_band = (0.10, 0.30)
+    ndcg_band = (0.13, 0.21)
 
 
 class TestMemoryNetwork(ModelContract):
     model = "memorynetwork"
     settings = {"epochs": 4, "dim": 32, "negatives": 64, "learning_rate": 0.01}
     small_settings = {"dim": 16, "epochs": 40, "batch_size": 28, "negatives": 20}
-    ndcg_band = (0.10, 0.30)
+    ndcg_band = (0.12, 0.18)
 
 
 class TestMemoryNetworkOfFeatures(ModelContract):
     model = "memorynetwork"
     settings = {"level": "feature", **TestMemoryNetwork.settings}
     small_settings = TestMemoryNetwork.small_settings
+    ndcg_band = (0.10, 0.16)
 
 
 class TestHSTU(ModelContract):
     model = "hstu"
     settings = {"epochs": 4, "max_length": 50, "dim": 32, "batch_size": 1024}
     small_settings = {"dim": 16, "epochs": 40, "batch_size": 28, "learning_rate": 0.005}
+    ndcg_band = (0.13, 0.21)
 
 
 class TestGRU4Rec(ModelContract):
     model = "gru4rec"
     settings = {"epochs": 5, "max_length": 50, "dim": 32, "batch_size": 1024}
-    small_settings = {"dim": 16, "epochs": 60, "batch_size": 28, "learning_rate": 0.01}
+    small_settings = {"dim": 16, "epochs": 60, "batch_size": 28, "embedding_dropout": 0.5}
     # Of one that is asked what comes next, and judged by what was left out at random.
-    ndcg_band = (0.10, 0.30)
+    ndcg_band = (0.12, 0.19)
 
 
 class TestBERT4Rec(ModelContract):
@@ -240,7 +242,7 @@ class TestBERT4Rec(ModelContract):
     settings = {"epochs": 6, "max_length": 50, "dim": 32, "batch_size": 1024}
     small_settings = {"dim": 16, "epochs": 80, "batch_size": 28, "learning_rate": 0.005}
     # As of SASRec.
-    ndcg_band = (0.08, 0.20)
+    ndcg_band = (0.13, 0.21)
 
 
 class TestTwoTower(ModelContract):
@@ -254,14 +256,14 @@ class TestTwoTower(ModelContract):
         "learning_rate": 0.01,
     }
     # As for SASRec.
-    ndcg_band = (0.15, 0.23)
+    ndcg_band = (0.15, 0.21)
 
 
 class TestYouTubeDNN(ModelContract):
     model = "youtubednn"
     settings = {"epochs": 4}
     small_settings = {"dim": 16, "epochs": 40, "batch_size": 28, "learning_rate": 0.005}
-    ndcg_band = (0.10, 0.30)
+    ndcg_band = (0.15, 0.23)
 
 
 class TestCML(ModelContract):

@@ -69,7 +69,7 @@ def test_more_hashes_keep_items_apart() -> None:
     p = np.full(60, 0.05)
     over = []
     for hashes in (1, 4):
-        frequencies = StreamingFrequency(120, hashes=hashes, rate=0.02, first_gap=20.0)
+        frequencies = StreamingFrequency(64, hashes=hashes, rate=0.02, first_gap=20.0)
         for batch in stream(p, 4000, seed=4):
             frequencies.update(batch)
         found = frequencies.probability(torch.arange(1, 61)).numpy()
