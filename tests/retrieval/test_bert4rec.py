@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-import tastemap as tm
 from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
@@ -29,20 +26,6 @@ PUBLISHED = {
 }  # fmt: skip
 MODERN = {"block": "gated", "feed_forward": "swiglu", "widening": 2, "positions": "rotary"}
 N_ITEMS = 30
-
-
-@pytest.fixture(scope="module")
-def walks() -> Dataset:
-    """60 users who go from item to item: after item i comes i + 1, seldom another."""
-    rng = np.random.default_rng(0)
-    rows = []
-    for user in range(60):
-        item = int(rng.integers(N_ITEMS))
-        for step in range(int(rng.integers(5, 25))):
-            rows.append((user, item, float(step)))
-            item = (item + 1) % N_ITEMS if rng.random() < 0.9 else int(rng.integers(N_ITEMS))
-    frame = pl.DataFrame(rows, schema=["user", "item", "timestamp"], orient="row")
-    return Dataset.from_frame(frame)
 
 
 @pytest.mark.parametrize(
@@ -190,27 +173,6 @@ def test_an_empty_history_has_no_vector(fitted: BERT4Rec) -> None:
     vectors = fitted.encode_queries(queries)[:, :-1]
     assert not vectors[:2].any() and vectors[2].any()
     assert fitted.knows(queries).tolist() == [False, False, True]
-
-
-def test_one_event_changes_the_top_ten_without_training_in_no_time() -> None:
-    split = tm.splits.LeaveOneOut().split(tm.datasets.load("movielens-100k"))
-    model = BERT4Rec(epochs=1).fit(split.train, run=QUIET)
-    # One with a long history.
-    row = int(np.argmax(split.train.histories.counts))
-    before = split.train.queries(np.array([row]))
-    liked = Histories.from_lists([[50]], times=[[2e9]])
-    after = Queries.of(before.histories.append(liked), users=before.users)
-    assert model.answer(before, 10).items.tolist() != model.answer(after, 10).items.tolist()
-    medians = []
-    for _ in range(8):
-        seconds = []
-        for _ in range(5):
-            start = time.perf_counter()
-            model.answer(after, 10)
-            seconds.append(time.perf_counter() - start)
-        medians.append(np.median(seconds))
-    # The best of some, since others may be at work on the machine.
-    assert min(medians) < 0.02
 
 
 @pytest.mark.parametrize("positions", ["learned", "rotary"])

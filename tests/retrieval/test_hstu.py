@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import tastemap as tm
 from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
@@ -130,24 +128,3 @@ def test_every_objective_learns(objective: str, walks: pl.DataFrame) -> None:
     assert model.item_vectors().shape == (len(model.items), 7)
     losses = [epoch["loss"] for epoch in model.training.history]
     assert losses[-1] < 0.9 * losses[0]
-
-
-def test_one_event_changes_the_top_ten_without_training_in_no_time() -> None:
-    split = tm.splits.LeaveOneOut().split(tm.datasets.load("movielens-100k"))
-    model = HSTU(epochs=1).fit(split.train, run=QUIET)
-    # One with a long history.
-    row = int(np.argmax(split.train.histories.counts))
-    before = split.train.queries(np.array([row]))
-    liked = Histories.from_lists([[50]], times=[[2e9]])
-    after = Queries.of(before.histories.append(liked), users=before.users)
-    assert model.answer(before, 10).items.tolist() != model.answer(after, 10).items.tolist()
-    medians = []
-    for _ in range(8):
-        seconds = []
-        for _ in range(5):
-            start = time.perf_counter()
-            model.answer(after, 10)
-            seconds.append(time.perf_counter() - start)
-        medians.append(np.median(seconds))
-    # The best of some, since others may be at work on the machine.
-    assert min(medians) < 0.02

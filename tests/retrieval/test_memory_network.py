@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import tastemap as tm
 from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
@@ -26,20 +23,6 @@ QUIET = Run(device="cpu", progress=False)
 SMALL: dict[str, Any] = {"dim": 16, "slots": 4, "max_length": 12, "batch_size": 64}
 LEVELS = ["item", "feature"]
 N_ITEMS = 30
-
-
-@pytest.fixture(scope="module")
-def walks() -> Dataset:
-    """60 users who go from item to item: after item i comes i + 1, seldom another."""
-    rng = np.random.default_rng(0)
-    rows = []
-    for user in range(60):
-        item = int(rng.integers(N_ITEMS))
-        for step in range(int(rng.integers(5, 25))):
-            rows.append((user, item, float(step)))
-            item = (item + 1) % N_ITEMS if rng.random() < 0.9 else int(rng.integers(N_ITEMS))
-    frame = pl.DataFrame(rows, schema=["user", "item", "timestamp"], orient="row")
-    return Dataset.from_frame(frame)
 
 
 @pytest.mark.parametrize("objective", ["sampled_softmax", "bce"])
@@ -166,25 +149,3 @@ def test_an_empty_history_has_no_score(fitted: MemoryNetwork) -> None:
     scores = fitted.score(queries)
     assert not scores[:2].any() and scores[2].any()
     assert fitted.knows(queries).tolist() == [False, False, True]
-
-
-@pytest.mark.parametrize("level", LEVELS)
-def test_one_event_changes_the_top_ten_without_training_in_no_time(level: str) -> None:
-    split = tm.splits.LeaveOneOut().split(tm.datasets.load("movielens-100k"))
-    model = MemoryNetwork(level=level, epochs=1, negatives=32).fit(split.train, run=QUIET)
-    # One with a long history.
-    row = int(np.argmax(split.train.histories.counts))
-    before = split.train.queries(np.array([row]))
-    liked = Histories.from_lists([[50]], times=[[2e9]])
-    after = Queries.of(before.histories.append(liked), users=before.users)
-    assert model.answer(before, 10).items.tolist() != model.answer(after, 10).items.tolist()
-    medians = []
-    for _ in range(8):
-        seconds = []
-        for _ in range(5):
-            start = time.perf_counter()
-            model.answer(after, 10)
-            seconds.append(time.perf_counter() - start)
-        medians.append(np.median(seconds))
-    # The best of some, since others may be at work on the machine.
-    assert min(medians) < 0.02

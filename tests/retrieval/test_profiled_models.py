@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -135,27 +134,3 @@ def test_tables_may_be_missing(model: type[ProfiledRetriever]) -> None:
     queries = Queries.of(Histories.from_lists([[], [3]]), profile=told)
     assert fitted.knows(queries).tolist() == [False, True]
     assert len(fitted.recommend(histories=[[3], []], k=5)) == 10
-
-
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
-def test_one_event_changes_the_top_ten_without_training_in_no_time(
-    model: type[ProfiledRetriever],
-) -> None:
-    split = tm.splits.LeaveOneOut().split(tm.datasets.load("movielens-100k"))
-    # Few steps are enough for what is asked.
-    fitted = model(epochs=1).fit(split.train, run=QUIET)
-    row = int(np.argmax(split.train.histories.counts))
-    before = split.train.queries(np.array([row]))
-    liked = Histories.from_lists([[50]], times=[[2e9]])
-    after = replace(before, histories=before.histories.append(liked))
-    assert fitted.answer(before, 10).items.tolist() != fitted.answer(after, 10).items.tolist()
-    medians = []
-    for _ in range(8):
-        seconds = []
-        for _ in range(5):
-            start = time.perf_counter()
-            fitted.answer(after, 10)
-            seconds.append(time.perf_counter() - start)
-        medians.append(np.median(seconds))
-    # The best of some, since others may be at work on the machine.
-    assert min(medians) < 0.02

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
 from tastemap.hyperparameters import assigned_by_fit, hyperparameter
-from tastemap.losses import bce, sampled_softmax
+from tastemap.losses import sampled_softmax
 from tastemap.nn.dropout import Dropout
 from tastemap.nn.embedding_table import EmbeddingTable
 from tastemap.nn.memory import FeatureMemory, read_slots, recent_items
 from tastemap.retrieval.base import cosines
 from tastemap.retrieval.parts.next_item import SequenceNetwork, SequenceRetriever
-from tastemap.retrieval.parts.objectives import Objective
-from tastemap.sampling.uniform import UniformSampler
+from tastemap.retrieval.parts.objectives import Objective, OneNegative, not_chosen
 from tastemap.training.sequence_batches import SequenceBatch
 
 __all__ = ["MemoryNetwork", "UserMemory"]
@@ -87,29 +86,6 @@ class UserMemory(SequenceNetwork):
             else:
                 read = self.features.read(memory, items)
             return (found[:, :1] @ items.mT).squeeze(1) + self.merge * read
-
-
-class OneNegative:
-    """Binary cross-entropy against one item a position, drawn from all that the user has not
-    chosen.
-
-    Args:
-        network: what scores.
-        sampler: what the items are drawn by.
-    """
-
-    def __init__(self, network: UserMemory, sampler: UniformSampler) -> None:
-        self.network, self.sampler = network, sampler
-
-    def __call__(
-        self, found: torch.Tensor, batch: SequenceBatch, generator: torch.Generator
-    ) -> torch.Tensor:
-        assert batch.targets is not None
-        users = batch.rows[batch.packing.sequences]
-        drawn = self.sampler.sample(users, batch.targets, 1, generator)
-        both = self.network.items(torch.cat([batch.targets[:, None], drawn.ids], 1))
-        scores = self.network.scores(found, both)
-        return bce(scores[:, 0], scores[:, 1:], drawn.mask)
 
 
 class SampledSoftmax:
@@ -221,11 +197,11 @@ class MemoryNetwork(SequenceRetriever):
     def make_objective(self, histories: Histories, device: str) -> Objective:
         if self.objective == "sampled_softmax":
             return SampledSoftmax(self.network, self.negatives)
-        users, chosen = (
-            torch.from_numpy(rows.astype(np.int64)).to(device)
-            for rows in (histories.rows_of_events(), histories.items)
+        network = self.network
+        return OneNegative(
+            lambda found, rows: network.scores(found, network.items(rows)),
+            not_chosen(histories, len(self.items), device),
         )
-        return OneNegative(self.network, UniformSampler(len(self.items), users, chosen))
 
     @torch.inference_mode()
     def score(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import numpy as np
 import torch
 
 from tastemap.data.histories import Histories
@@ -16,8 +15,8 @@ from tastemap.retrieval.parts.objectives import (
     Objective,
     OneNegative,
     SampledSoftmax,
+    not_chosen,
 )
-from tastemap.sampling.uniform import UniformSampler
 
 __all__ = ["ChosenObjective"]
 
@@ -44,11 +43,11 @@ class ChosenObjective(NextItemRetriever):
         items = self.network.items
         if self.objective == "softmax":
             return FullSoftmax(items)
-        users = torch.from_numpy(histories.rows_of_events().astype(np.int64)).to(device)
-        chosen = torch.from_numpy(histories.items.astype(np.int64)).to(device)
-        sampler = UniformSampler(len(self.items), users, chosen)
+        sampler = not_chosen(histories, len(self.items), device)
         if self.objective == "bce":
-            return OneNegative(items, sampler)
+            return OneNegative(
+                lambda found, rows: torch.einsum("td,tnd->tn", found.float(), items(rows)), sampler
+            )
         negatives = min(self.negatives, len(self.items) - 2)
         if self.objective == "gbce":
             return GeneralizedBCE(items, sampler, negatives, self.calibration)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
 
+from tastemap.data.histories import Histories
 from tastemap.losses import bce, gbce, sampled_softmax, softmax
 from tastemap.nn.embedding_table import EmbeddingTable
 from tastemap.sampling.uniform import UniformSampler
+from tastemap.training.module import tensor_of
 from tastemap.training.sequence_batches import SequenceBatch
 
 __all__ = [
@@ -18,6 +21,7 @@ __all__ = [
     "OneNegative",
     "SampledSoftmax",
     "SharedNegatives",
+    "not_chosen",
 ]
 
 
@@ -53,17 +57,27 @@ class FullSoftmax:
         return softmax(found, items, targets, biases, weights=batch.weights)
 
 
+def not_chosen(histories: Histories, n_items: int, device: str) -> UniformSampler:
+    """What draws items, of item rows 1 to `n_items` - 1, that are not in the history of a row."""
+    users, chosen = (
+        tensor_of(rows, device) for rows in (histories.rows_of_events(), histories.items)
+    )
+    return UniformSampler(n_items, users, chosen)
+
+
 class OneNegative:
     """Binary cross-entropy against one item a position, drawn from all that the user has not chosen
     (Kang & McAuley 2018, section 3.3).
 
     Args:
-        items: the table of items.
+        scores: of what is found at positions [T, ...] and item rows int64 [T, 2], float [T, 2].
         sampler: what the items are drawn by.
     """
 
-    def __init__(self, items: EmbeddingTable, sampler: UniformSampler) -> None:
-        self.items, self.sampler = items, sampler
+    def __init__(
+        self, scores: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], sampler: UniformSampler
+    ) -> None:
+        self.scores, self.sampler = scores, sampler
 
     def __call__(
         self, found: torch.Tensor, batch: SequenceBatch, generator: torch.Generator
@@ -71,8 +85,7 @@ class OneNegative:
         assert batch.targets is not None
         users = batch.rows[batch.packing.sequences]
         drawn = self.sampler.sample(users, batch.targets, 1, generator)
-        both = self.items(torch.cat([batch.targets[:, None], drawn.ids], 1))
-        scores = torch.einsum("td,tnd->tn", found.float(), both)
+        scores = self.scores(found, torch.cat([batch.targets[:, None], drawn.ids], 1))
         return bce(scores[:, 0], scores[:, 1:], drawn.mask, weights=batch.weights)
 
 
