@@ -17,7 +17,7 @@ from tastemap.hyperparameters import assigned_by_fit, hyperparameter
 from tastemap.nn.attribute_bag import AttributeBag, SparseRows
 from tastemap.retrieval.parts.attributes import Attributes
 from tastemap.retrieval.parts.next_item import TILE_POSITIONS, NextItemRetriever, SequenceNetwork
-from tastemap.training.sequence_batches import SequenceBatch, SequenceBatches
+from tastemap.training.sequence_batches import SequenceBatch
 
 __all__ = ["ProfiledNetwork", "ProfiledRetriever", "attributes_of"]
 
@@ -109,7 +109,7 @@ class ProfiledRetriever(NextItemRetriever):
         known = self.known_items(queries.histories)
         summaries = self.network.empty_summaries(n)
         if known.n_events:
-            batch = SequenceBatches(known, self.max_length, device).recent()
+            batch = self.make_batches(known, device).recent()
             summaries[batch.rows] = self.network.summaries(batch)[batch.packing.last]
         profiles = self._profiles(queries.profile, n).to(device)
         rows = torch.arange(n, device=device)
