@@ -202,24 +202,25 @@ def test_an_epoch_follows_the_equations(histories: Histories) -> None:
         for s in range(STRATA):
             t = (s + ORDER[step]) % STRATA
             start, stop = cut.offsets[t : t + 2]
-            for pair in range(*pairs.offsets[s * STRATA + t : s * STRATA + t + 2]):
-                i, o = pairs.inputs[pair], pairs.outputs[pair]
-                numbers = range(pair * NEGATIVES, (pair + 1) * NEGATIVES)
+            first, last = pairs.offsets[s * STRATA + t : s * STRATA + t + 2]
+            for start_of_group in range(first, last, 8):
+                group = slice(start_of_group, min(start_of_group + 8, last))
+                numbers = range(start_of_group * NEGATIVES, (start_of_group + 1) * NEGATIVES)
                 drawn = [
                     int(draw_by_chance(SEED, n, start, stop, cut.pool, chance, other))
                     for n in numbers
                 ]
-                left_out += drawn.count(o)
-                drawn = [j for j in drawn if j != o]
-                # One evaluation of all dots, then one step: the loss of a pair as it stood.
-                sign = np.array([1.0] + [-1.0] * len(drawn))
-                rows = [o, *drawn]
-                right = 1 / (1 + np.exp(-sign * (V[rows] @ U[i])))
-                total -= np.log(right).sum()
-                g, u = RATE * sign * (1 - right), U[i].copy()
-                for j, push in zip(rows, g, strict=True):
-                    U[i] += push * V[j]
-                    V[j] += push * u
+                # All pairs of a group step from where all of them stood.
+                old_U, old_V = U.copy(), V.copy()
+                for i, o in zip(pairs.inputs[group], pairs.outputs[group], strict=True):
+                    left_out += drawn.count(o)
+                    rows = [o, *(j for j in drawn if j != o)]
+                    sign = np.array([1.0] + [-1.0] * (len(rows) - 1))
+                    right = 1 / (1 + np.exp(-sign * (old_V[rows] @ old_U[i])))
+                    total -= np.log(right).sum()
+                    for j, push in zip(rows, RATE * sign * (1 - right), strict=True):
+                        U[i] += push * old_V[j]
+                        V[j] += push * old_U[i]
     got_U, got_V, loss = run(histories)
     assert left_out > 10
     assert loss == pytest.approx(total, rel=1e-4)

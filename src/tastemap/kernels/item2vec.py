@@ -27,6 +27,9 @@ __all__ = [
     "sigmoid",
 ]
 
+# Pairs of a step, a multiple of 4. More of them no longer stay in the cache nearest to the core.
+_TOGETHER = 8
+
 
 class ItemStrata(NamedTuple):
     """Items cut into T strata of about equal weight.
@@ -260,7 +263,9 @@ def sgns_epoch(
 
     The negatives j are drawn with `alias_tables` from the stratum of o, so that blocks stay apart;
     where one is o itself, it is left out, as word2vec does. Where strata are drawn anew again and
-    again, each item is the negative of every other in the end.
+    again, each item is the negative of every other in the end. Eight pairs of a block take their
+    steps together and share their negatives (Ji et al. 2016, Parallelizing Word2Vec in Shared and
+    Distributed Memory): each vector that is read then serves several products.
 
     Args:
         inputs, outputs, offsets: see `Pairs`.
@@ -273,55 +278,111 @@ def sgns_epoch(
     Returns:
         The sum of the losses as the pairs were met, float64.
     """
-    T, k = len(order), U.shape[1]
+    T = len(order)
     losses = np.zeros(T)
     for step in range(T):
         for s in nb.prange(T):
             t = (s + order[step]) % T
-            start, stop = pool_offsets[t], pool_offsets[t + 1]
-            # Unsigned indices spare a test for negative ones.
-            drawn = np.empty(negatives + 1, np.uint64)
-            x = np.empty(negatives + 1, np.float32)
-            u, push = np.empty(k, np.float32), np.empty(k, np.float32)
-            likelihood, loss = 1.0, 0.0
-            for pair in range(offsets[s * T + t], offsets[s * T + t + 1]):
-                i, o = np.uint64(inputs[pair]), np.uint64(outputs[pair])
-                drawn[0] = o
-                n = 1
-                for draw in range(negatives):
-                    number = pair * negatives + draw
-                    j = draw_by_chance(seed, number, start, stop, pool, chance, other)
-                    drawn[n] = j
-                    # The next one takes the place of o.
-                    if drawn[n] != o:
-                        n += 1
-                for f in range(k):
-                    u[f], push[f] = U[i, f], np.float32(0)
-                # Two at a time, which share what they read; an odd one goes with itself.
-                for m in range(0, n, 2):
-                    after = min(m + 1, n - 1)
-                    j1, j2 = drawn[m], drawn[after]
-                    x1, x2 = np.float32(0), np.float32(0)
-                    for f in range(k):
-                        x1 += u[f] * V[j1, f]
-                        x2 += u[f] * V[j2, f]
-                    x[m], x[after] = x1, x2
-                x[0] = -x[0]
-                for m in range(n):
-                    right = sigmoid(-x[m])
-                    likelihood *= right
-                    if likelihood < 1e-200:
-                        loss -= np.log(likelihood)
-                        likelihood = 1.0
-                    x[m] = rate * (right - np.float32(1))
-                x[0] = -x[0]
-                for m in range(n):
-                    j, g = drawn[m], x[m]
-                    for f in range(k):
-                        v = V[j, f]
-                        push[f] += g * v
-                        V[j, f] = v + g * u[f]
-                for f in range(k):
-                    U[i, f] = u[f] + push[f]
-            losses[s] += loss - np.log(likelihood)
+            losses[s] += _sgns_block(
+                inputs, outputs, offsets[s * T + t], offsets[s * T + t + 1],
+                pool, pool_offsets[t], pool_offsets[t + 1], chance, other,
+                U, V, rate, negatives, seed,
+            )  # fmt: skip
     return losses.sum()
+
+
+@nb.njit(cache=True, nogil=True, fastmath=FAST)
+def _sgns_block(
+    inputs: Any, outputs: Any, first: Any, last: Any, pool: Any, start: Any, stop: Any, chance: Any,
+    other: Any, U: Any, V: Any, rate: Any, negatives: Any, seed: Any,
+) -> Any:  # fmt: skip
+    """The steps of pairs first:last, whose outputs are of the stratum pool[start:stop]."""
+    k = U.shape[1]
+    # Unsigned indices spare a test for negative ones.
+    i, o = np.empty(_TOGETHER, np.uint64), np.empty(_TOGETHER, np.uint64)
+    # One more place, so that negatives can be read two at a time.
+    drawn = np.empty(negatives + 1, np.uint64)
+    # A row for each negative, and the last for the outputs: products, then what multiplies vectors.
+    x, right = np.empty((negatives + 1, _TOGETHER), np.float32), np.empty(_TOGETHER, np.float32)
+    u = np.empty((_TOGETHER, k), np.float32)
+    likelihood, loss = 1.0, 0.0
+    for pair in range(first, last, _TOGETHER):
+        n_pairs = min(_TOGETHER, last - pair)
+        for q in range(_TOGETHER):
+            # Copies of the last one fill the group up, with steps of length 0.
+            at = pair + min(q, n_pairs - 1)
+            i[q], o[q] = inputs[at], outputs[at]
+        for n in range(negatives):
+            draw = pair * negatives + n
+            drawn[n] = draw_by_chance(seed, draw, start, stop, pool, chance, other)
+        drawn[negatives] = drawn[0]
+
+        for q in range(_TOGETHER):
+            p, a, b = np.uint64(q), i[q], o[q]
+            product = np.float32(0)
+            for f in range(k):
+                w = U[a, f]
+                u[p, f] = w
+                product += w * V[b, f]
+            x[negatives, p] = -product
+        for n in range(0, negatives, 2):
+            j, h = drawn[n], drawn[n + 1]
+            for q in range(0, _TOGETHER, 4):
+                p0, p1, p2, p3 = np.uint64(q), np.uint64(q + 1), np.uint64(q + 2), np.uint64(q + 3)
+                x0, x1, x2, x3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+                y0, y1, y2, y3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+                for f in range(k):
+                    v, w = V[j, f], V[h, f]
+                    x0 += u[p0, f] * v
+                    x1 += u[p1, f] * v
+                    x2 += u[p2, f] * v
+                    x3 += u[p3, f] * v
+                    y0 += u[p0, f] * w
+                    y1 += u[p1, f] * w
+                    y2 += u[p2, f] * w
+                    y3 += u[p3, f] * w
+                x[n, p0], x[n, p1], x[n, p2], x[n, p3] = x0, x1, x2, x3
+                if n + 1 < negatives:
+                    x[n + 1, p0], x[n + 1, p1], x[n + 1, p2], x[n + 1, p3] = y0, y1, y2, y3
+
+        for n in range(negatives + 1):
+            for p in range(_TOGETHER):
+                right[p] = sigmoid(-x[n, p])
+            for p in range(_TOGETHER):
+                if p >= n_pairs or (n < negatives and drawn[n] == o[p]):
+                    right[p] = np.float32(1)
+            product = np.float64(1)
+            for p in range(_TOGETHER):
+                product *= right[p]
+                x[n, p] = rate * (right[p] - np.float32(1))
+            likelihood *= product
+            if likelihood < 1e-200:
+                loss -= np.log(likelihood)
+                likelihood = 1.0
+        for p in range(_TOGETHER):
+            x[negatives, p] = -x[negatives, p]
+
+        for q in range(_TOGETHER):
+            p, a, b = np.uint64(q), i[q], o[q]
+            # Three vectors at a time; past the last one, that of the output with weight 0.
+            for n in range(0, negatives + 1, 3):
+                j0 = drawn[n] if n < negatives else b
+                j1 = drawn[n + 1] if n + 1 < negatives else b
+                j2 = drawn[n + 2] if n + 2 < negatives else b
+                g0 = x[n, p]
+                g1 = x[n + 1, p] if n + 1 <= negatives else np.float32(0)
+                g2 = x[n + 2, p] if n + 2 <= negatives else np.float32(0)
+                for f in range(k):
+                    U[a, f] += g0 * V[j0, f] + g1 * V[j1, f] + g2 * V[j2, f]
+        for n in range(negatives):
+            j = drawn[n]
+            for q in range(0, _TOGETHER, 4):
+                p0, p1, p2, p3 = np.uint64(q), np.uint64(q + 1), np.uint64(q + 2), np.uint64(q + 3)
+                g0, g1, g2, g3 = x[n, p0], x[n, p1], x[n, p2], x[n, p3]
+                for f in range(k):
+                    V[j, f] += g0 * u[p0, f] + g1 * u[p1, f] + g2 * u[p2, f] + g3 * u[p3, f]
+        for q in range(_TOGETHER):
+            p, b, g = np.uint64(q), o[q], x[negatives, q]
+            for f in range(k):
+                V[b, f] += g * u[p, f]
+    return loss - np.log(likelihood)
