@@ -346,21 +346,20 @@ def _sgns_block(
                     x[n + 1, p0], x[n + 1, p1], x[n + 1, p2], x[n + 1, p3] = y0, y1, y2, y3
 
         for n in range(negatives + 1):
-            for p in range(_TOGETHER):
-                right[p] = sigmoid(-x[n, p])
-            for p in range(_TOGETHER):
-                if p >= n_pairs or (n < negatives and drawn[n] == o[p]):
-                    right[p] = np.float32(1)
-            product = np.float64(1)
-            for p in range(_TOGETHER):
-                product *= right[p]
-                x[n, p] = rate * (right[p] - np.float32(1))
-            likelihood *= product
+            for q in range(_TOGETHER):
+                right[q] = sigmoid(-x[n, q])
+            for q in range(_TOGETHER):
+                if q >= n_pairs or (n < negatives and drawn[n] == o[q]):
+                    right[q] = np.float32(1)
+            for q in range(_TOGETHER):
+                # At least 1e-56 by each row, so that nothing is lost before it is looked at.
+                likelihood *= right[q]
+                x[n, q] = rate * (right[q] - np.float32(1))
             if likelihood < 1e-200:
                 loss -= np.log(likelihood)
                 likelihood = 1.0
-        for p in range(_TOGETHER):
-            x[negatives, p] = -x[negatives, p]
+        for q in range(_TOGETHER):
+            x[negatives, q] = -x[negatives, q]
 
         for q in range(_TOGETHER):
             p, a, b = np.uint64(q), i[q], o[q]

@@ -17,6 +17,7 @@ from tastemap.nn.attention import BidirectionalSelfAttention
 from tastemap.nn.blocks import Block
 from tastemap.nn.dropout import Dropout
 from tastemap.nn.embedding_table import EmbeddingTable
+from tastemap.nn.event_kinds import EventKinds
 from tastemap.nn.initializers import normal_
 from tastemap.nn.positions import LearnedPositions
 from tastemap.retrieval.parts.factor_model import BiasedVectors
@@ -37,6 +38,7 @@ class BERT4RecNetwork(SequenceNetwork):
 
     Args:
         items: the table of items.
+        kinds: added to the embedded items.
         positions: added to what is embedded; None where attention tells places apart itself.
         blocks: one after the other, each of positions [T, dim] and their packing.
         dropout: share of the embedded dimensions that are dropped.
@@ -50,13 +52,14 @@ class BERT4RecNetwork(SequenceNetwork):
     def __init__(
         self,
         items: EmbeddingTable,
+        kinds: EventKinds,
         positions: LearnedPositions | None,
         blocks: list[Block],
         dropout: float,
     ) -> None:
         super().__init__()
         n_items, dim = items.weight.shape
-        self.items, self.positions = items, positions
+        self.items, self.kinds, self.positions = items, kinds, positions
         self.mask = nn.Parameter(torch.empty(dim))
         self.norm, self.dropout = nn.LayerNorm(dim), Dropout(dropout)
         self.blocks = nn.ModuleList(blocks)
@@ -71,8 +74,8 @@ class BERT4RecNetwork(SequenceNetwork):
         hidden = batch.hidden
         assert hidden is not None
         masks = self.mask.expand(len(hidden), -1)
-        # Where something is hidden stands row 0 of the table, which is 0.
-        x = self.items(batch.items).index_add(0, hidden, masks)
+        x = self.kinds(self.items(batch.items), batch.kinds)
+        x = x.index_copy(0, hidden, masks.to(x.dtype))
         if self.positions is not None:
             x = self.positions(x, batch.packing.later)
         x = self.dropout(self.norm(x))
@@ -146,7 +149,9 @@ class BERT4Rec(Transformer, BiasedVectors, NextItemRetriever):
     def make_network(self) -> BERT4RecNetwork:
         # As in BERT, what a layer gives has dropout, and its hidden units have none.
         blocks = self.make_blocks(BidirectionalSelfAttention, hidden_dropout=0.0)
-        return BERT4RecNetwork(self.item_table(), self.make_positions(), blocks, self.dropout)
+        return BERT4RecNetwork(
+            self.item_table(), self.kind_table(), self.make_positions(), blocks, self.dropout
+        )
 
     def make_objective(self, histories: Histories, device: str) -> FullSoftmax:
         return FullSoftmax(self.network.items, self.network.biases)

@@ -17,6 +17,7 @@ from tastemap.hyperparameters import assigned_by_fit, hyperparameter
 from tastemap.losses import bpr_max, sampled_softmax, top1_max
 from tastemap.nn.dropout import Dropout
 from tastemap.nn.embedding_table import EmbeddingTable
+from tastemap.nn.event_kinds import EventKinds
 from tastemap.nn.initializers import xavier_
 from tastemap.nn.recurrent import Recurrent
 from tastemap.retrieval.base import cosines
@@ -37,6 +38,7 @@ class RecurrentNetwork(SequenceNetwork):
 
     Args:
         items: the table [item rows, dim + 1] of (q, c).
+        kinds: added to the embedded items.
         layers: one after the other, each of positions [T, dim] and their packing.
         embedding_dropout, dropout: shares of the dimensions of embedded items, and of what each
             layer gives, that are dropped.
@@ -45,16 +47,18 @@ class RecurrentNetwork(SequenceNetwork):
     def __init__(
         self,
         items: EmbeddingTable,
+        kinds: EventKinds,
         layers: list[Recurrent],
         embedding_dropout: float,
         dropout: float,
     ) -> None:
         super().__init__()
-        self.items, self.layers = items, nn.ModuleList(layers)
+        self.items, self.kinds, self.layers = items, kinds, nn.ModuleList(layers)
         self.embedding_dropout, self.dropout = Dropout(embedding_dropout), Dropout(dropout)
 
     def forward(self, batch: SequenceBatch) -> torch.Tensor:
-        x = self.embedding_dropout(self.items(batch.items)[:, :-1])
+        x = self.kinds(self.items(batch.items)[:, :-1], batch.kinds)
+        x = self.embedding_dropout(x)
         for layer in self.layers:
             x = self.dropout(layer(x, batch.packing))
         return functional.pad(x, (0, 1), value=1.0)
@@ -202,7 +206,9 @@ class GRU4Rec(NextItemRetriever):
         with torch.no_grad():
             items.weight[:, -1] = 0
         layers = [Recurrent(self.dim, self.cell) for _ in range(self.layers)]
-        return RecurrentNetwork(items, layers, self.embedding_dropout, self.dropout)
+        return RecurrentNetwork(
+            items, self.kind_table(), layers, self.embedding_dropout, self.dropout
+        )
 
     def make_objective(self, histories: Histories, device: str) -> Objective:
         items = self.network.items

@@ -11,6 +11,7 @@ from torch import nn
 from tastemap.hyperparameters import assigned_by_fit, hyperparameter
 from tastemap.nn.dropout import Dropout
 from tastemap.nn.embedding_table import EmbeddingTable
+from tastemap.nn.event_kinds import EventKinds
 from tastemap.nn.pointwise_attention import TransductionUnit
 from tastemap.nn.relative_bias import RelativeBias, time_gaps
 from tastemap.retrieval.parts.chosen_objective import ChosenObjective
@@ -25,21 +26,27 @@ class HSTUNetwork(SequenceNetwork):
 
     Args:
         items: the table of items.
+        kinds: added to the embedded items.
         units: one after the other.
         dropout: share of the embedded items' dimensions that are dropped.
     """
 
     def __init__(
-        self, items: EmbeddingTable, units: list[TransductionUnit], dropout: float
+        self,
+        items: EmbeddingTable,
+        kinds: EventKinds,
+        units: list[TransductionUnit],
+        dropout: float,
     ) -> None:
         super().__init__()
-        self.items = items
+        self.items, self.kinds = items, kinds
         self.dropout = Dropout(dropout)
         self.units = nn.ModuleList(units)
         self.norm = nn.LayerNorm(items.weight.shape[1])
 
     def forward(self, batch: SequenceBatch) -> torch.Tensor:
-        x = self.dropout(self.items(batch.items) * math.sqrt(self.items.weight.shape[1]))
+        x = self.items(batch.items) * math.sqrt(self.items.weight.shape[1])
+        x = self.dropout(self.kinds(x, batch.kinds))
         gaps = time_gaps(batch.times, batch.packing)
         for unit in self.units:
             x = unit(x, batch.packing, gaps)
@@ -95,4 +102,4 @@ class HSTU(ChosenObjective):
             )
             for _ in range(self.blocks)
         ]
-        return HSTUNetwork(self.item_table(), units, self.dropout)
+        return HSTUNetwork(self.item_table(), self.kind_table(), units, self.dropout)

@@ -13,6 +13,7 @@ from tastemap.nn.attention import CausalSelfAttention
 from tastemap.nn.blocks import Block
 from tastemap.nn.dropout import Dropout
 from tastemap.nn.embedding_table import EmbeddingTable
+from tastemap.nn.event_kinds import EventKinds
 from tastemap.nn.positions import LearnedPositions
 from tastemap.retrieval.parts.chosen_objective import ChosenObjective
 from tastemap.retrieval.parts.next_item import SequenceNetwork
@@ -27,6 +28,7 @@ class SASRecNetwork(SequenceNetwork):
 
     Args:
         items: the table of items.
+        kinds: added to the embedded items.
         positions: added to the embedded items; None where attention tells places apart itself.
         blocks: one after the other, each of positions [T, dim] and their packing.
         dropout: share of the embedded items' dimensions that are dropped.
@@ -35,12 +37,13 @@ class SASRecNetwork(SequenceNetwork):
     def __init__(
         self,
         items: EmbeddingTable,
+        kinds: EventKinds,
         positions: LearnedPositions | None,
         blocks: list[Block],
         dropout: float,
     ) -> None:
         super().__init__()
-        self.items, self.positions = items, positions
+        self.items, self.kinds, self.positions = items, kinds, positions
         self.dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(items.weight.shape[1])
@@ -49,6 +52,7 @@ class SASRecNetwork(SequenceNetwork):
     def forward(self, batch: SequenceBatch) -> torch.Tensor:
         # Scaled, so that the items are not lost beside the positions (Vaswani et al. 2017, 3.4).
         x = self.items(batch.items) * math.sqrt(self.items.weight.shape[1])
+        x = self.kinds(x, batch.kinds)
         if self.positions is not None:
             x = self.positions(x, batch.packing.places)
         x = self.dropout(x)
@@ -89,4 +93,6 @@ class SASRec(Transformer, ChosenObjective):
 
     def make_network(self) -> SASRecNetwork:
         blocks = self.make_blocks(CausalSelfAttention, hidden_dropout=self.dropout)
-        return SASRecNetwork(self.item_table(), self.make_positions(), blocks, self.dropout)
+        return SASRecNetwork(
+            self.item_table(), self.kind_table(), self.make_positions(), blocks, self.dropout
+        )

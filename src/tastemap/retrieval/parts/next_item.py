@@ -17,6 +17,7 @@ from tastemap.data.histories import Histories
 from tastemap.data.queries import Holdout, Queries
 from tastemap.hyperparameters import assigned_by_fit, hyperparameter
 from tastemap.nn.embedding_table import EmbeddingTable
+from tastemap.nn.event_kinds import EventKinds
 from tastemap.nn.initializers import normal_
 from tastemap.nn.optimizers import sparse_adam
 from tastemap.retrieval.base import VectorRetriever
@@ -194,6 +195,10 @@ class SequenceRetriever(TrainedInEpochs, NeuralRetriever):
         sparse = self.samples_items() and len(self.items) >= _SPARSE_FROM
         first = partial(normal_, deviation=deviation)
         return EmbeddingTable(len(self.items), self.dim, sparse=sparse, initialize=first)
+
+    def kind_table(self) -> EventKinds:
+        """New vectors of the kinds of events."""
+        return EventKinds(len(self.data.kind_names), self.dim)
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
         device = run.torch_device()
