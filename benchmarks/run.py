@@ -155,9 +155,13 @@ def bpr_speed(rounds: Rounds = 5, out: Out = results.FOLDER) -> None:
 
 
 @app.command()
-def sasrec_speed(rounds: Rounds = 3, out: Out = results.FOLDER) -> None:
+def sasrec_speed(
+    dataset: Datasets = list(data.NAMES),  # noqa: B006
+    rounds: Rounds = 3,
+    out: Out = results.FOLDER,
+) -> None:
     """Seconds to the validation NDCG@10 of RecTools' SASRec (movielens-1m) and RecBole's (100k)."""
-    for name in data.NAMES:
+    for name in dataset:
         _say(results.write("sasrec-speed", name, speed.sasrec(name, rounds), out))
 
 

@@ -134,33 +134,6 @@ def test_nothing_depends_on_what_is_hidden(fitted: BERT4Rec, event: int, seed: i
     assert same == (event in one.hidden.tolist())
 
 
-HISTORIES = st.lists(st.lists(st.integers(0, N_ITEMS), max_size=20), min_size=1, max_size=12)
-
-
-@given(HISTORIES)
-def test_histories_are_encoded_together_as_one_by_one(
-    fitted: BERT4Rec, histories: list[list[int]]
-) -> None:
-    queries = Queries.of(Histories.from_lists(histories))
-    alone = [fitted.encode_queries(part) for _, part in queries.tiles(1)]
-    together = fitted.encode_queries(queries)
-    assert together.dtype == np.float32
-    np.testing.assert_allclose(together, np.concatenate(alone), rtol=1e-4, atol=1e-5)
-
-
-@given(HISTORIES)
-def test_only_the_last_events_that_are_known_count(
-    fitted: BERT4Rec, histories: list[list[int]]
-) -> None:
-    # One place is that of what is asked for.
-    recent = [[item for item in row if item][1 - fitted.max_length :] for row in histories]
-    whole, cut = (
-        fitted.encode_queries(Queries.of(Histories.from_lists(rows)))
-        for rows in (histories, recent)
-    )
-    np.testing.assert_array_equal(whole, cut)
-
-
 def test_items_are_the_first_layer_and_the_last_and_the_mask_is_none(fitted: BERT4Rec) -> None:
     assert fitted.item_vectors().shape == (len(fitted.items), 16 + 1)
     tables = [p for p in fitted.network.parameters() if p.shape == (len(fitted.items), 16)]

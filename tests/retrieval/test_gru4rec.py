@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
@@ -47,20 +45,6 @@ def test_every_objective_learns_what_comes_next(settings: dict[str, Any], walks:
 @pytest.fixture(scope="module")
 def fitted(walks: Dataset) -> GRU4Rec:
     return GRU4Rec(**SMALL, layers=2, epochs=3).fit(walks, run=QUIET)
-
-
-HISTORIES = st.lists(st.lists(st.integers(0, N_ITEMS), max_size=20), min_size=1, max_size=12)
-
-
-@given(HISTORIES)
-def test_histories_are_encoded_together_as_one_by_one(
-    fitted: GRU4Rec, histories: list[list[int]]
-) -> None:
-    queries = Queries.of(Histories.from_lists(histories))
-    alone = [fitted.encode_queries(part) for _, part in queries.tiles(1)]
-    together = fitted.encode_queries(queries)
-    assert together.dtype == np.float32
-    np.testing.assert_allclose(together, np.concatenate(alone), rtol=1e-4, atol=1e-5)
 
 
 def one_batch(*histories: list[int], max_length: int = 12) -> SequenceBatch:

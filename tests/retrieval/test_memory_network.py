@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
@@ -107,21 +105,6 @@ def test_a_full_sample_of_negatives_is_the_softmax_over_all_items(fitted: Memory
     assert batch.targets is not None
     expected = torch.nn.functional.cross_entropy(scores, batch.targets - 1)
     torch.testing.assert_close(loss, expected)
-
-
-HISTORIES = st.lists(st.lists(st.integers(0, N_ITEMS), max_size=20), min_size=1, max_size=12)
-
-
-@settings(max_examples=30)
-@given(HISTORIES)
-def test_histories_are_scored_together_as_one_by_one(
-    fitted: MemoryNetwork, histories: list[list[int]]
-) -> None:
-    queries = Queries.of(Histories.from_lists(histories))
-    alone = [fitted.score(part) for _, part in queries.tiles(1)]
-    together = fitted.score(queries)
-    assert together.dtype == np.float32
-    np.testing.assert_allclose(together, np.concatenate(alone), rtol=1e-4, atol=1e-5)
 
 
 def test_tiles_of_queries_change_nothing(

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 import tastemap as tm
 from tastemap.data.dataset import Dataset
@@ -75,32 +73,6 @@ def test_items_begin_with_the_vectors_of_an_item2vec(walks: Dataset) -> None:
 @pytest.fixture(scope="module")
 def fitted(walks: Dataset) -> SASRec:
     return SASRec(**SMALL, epochs=3).fit(walks, run=QUIET)
-
-
-HISTORIES = st.lists(st.lists(st.integers(0, N_ITEMS), max_size=20), min_size=1, max_size=12)
-
-
-@given(HISTORIES)
-def test_histories_are_encoded_together_as_one_by_one(
-    fitted: SASRec, histories: list[list[int]]
-) -> None:
-    queries = Queries.of(Histories.from_lists(histories))
-    alone = [fitted.encode_queries(part) for _, part in queries.tiles(1)]
-    together = fitted.encode_queries(queries)
-    assert together.dtype == np.float32
-    np.testing.assert_allclose(together, np.concatenate(alone), rtol=1e-4, atol=1e-5)
-
-
-@given(HISTORIES)
-def test_only_the_last_events_that_are_known_count(
-    fitted: SASRec, histories: list[list[int]]
-) -> None:
-    recent = [[item for item in row if item][-fitted.max_length :] for row in histories]
-    whole, cut = (
-        fitted.encode_queries(Queries.of(Histories.from_lists(rows)))
-        for rows in (histories, recent)
-    )
-    np.testing.assert_array_equal(whole, cut)
 
 
 def test_what_comes_later_changes_no_earlier_position(fitted: SASRec) -> None:

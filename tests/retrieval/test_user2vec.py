@@ -53,6 +53,15 @@ def test_unseen_categories_missing_columns_and_no_table() -> None:
     assert Attributes(None).encode(TABLE, 4).shape == (4, 0)
 
 
+def test_texts_are_read_as_their_words() -> None:
+    titles = ["The Star", "Star Trek II", "Trek of the lost", None, "Alone"]
+    attributes = Attributes(pl.DataFrame({"title": titles}))
+    assert attributes.names == ["title=?", "title=star", "title=the", "title=trek"]
+    row = pl.DataFrame({"title": ["the TREK, again"]})
+    expected = [[1 / 3, 0, 1 / 3, 1 / 3]]
+    np.testing.assert_allclose(attributes.encode(row, 1).toarray(), expected, atol=1e-6)
+
+
 def tastes() -> tm.Dataset:
     """Two tastes: students choose comedies, the retired dramas."""
     rng = np.random.default_rng(0)

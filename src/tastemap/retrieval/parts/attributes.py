@@ -24,8 +24,9 @@ class Attributes:
     between, so that what is learned of them is a piecewise-linear function (Gorishniy et al. 2022,
     "On Embeddings for Numerical Features in Tabular Deep Learning", section 3.2). Every column of
     categories has one more number, for those that the table held less than twice or not at all.
-    Columns in which no category occurs twice, such as titles, and columns of other types are left
-    out. A null says nothing: all numbers of its column are 0.
+    Text of which hardly anything occurs twice, such as titles, is read as the list of its words.
+    Columns in which nothing at all occurs twice, and columns of other types are left out. A null
+    says nothing: all numbers of its column are 0.
 
     Args:
         table: the attributes, without the column of ids; None for none.
@@ -90,6 +91,13 @@ class _Categories:
         return frame["row"].to_numpy(), place.to_numpy() + self.first, weights
 
 
+class _Words(_Categories):
+    """A column of texts, whose categories are words."""
+
+    def encode(self, series: pl.Series) -> _Entries:
+        return super().encode(_words(series))
+
+
 @dataclass(frozen=True)
 class _Number:
     name: str
@@ -149,9 +157,24 @@ def _column_of(
     inner = kind.inner if isinstance(kind, pl.List) else kind
     if not isinstance(inner, (pl.String, pl.Boolean, pl.Categorical, pl.Enum)):
         return None
+    make: type[_Categories] = _Categories
+    if isinstance(kind, pl.String) and _is_text(series):
+        make, series = _Words, _words(series)
     counts = _said(series)["said"].value_counts(name="n").filter(pl.col("n") >= _LEAST_ROWS)
     categories = counts["said"].sort().to_list()
-    return _Categories(series.name, first, categories) if categories else None
+    return make(series.name, first, categories) if categories else None
+
+
+def _is_text(series: pl.Series) -> bool:
+    """Whether most values stand alone and are of several words."""
+    said = series.drop_nulls()
+    spaced = said.str.contains(r"\w\s+\w")
+    return bool(2 * said.is_unique().sum() > len(said) and 2 * spaced.sum() > len(said))
+
+
+def _words(series: pl.Series) -> pl.Series:
+    """The words of each text, in small letters; list of strings."""
+    return series.cast(pl.String).str.to_lowercase().str.extract_all(r"\w+")
 
 
 def _said(series: pl.Series) -> pl.DataFrame:
