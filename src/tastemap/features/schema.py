@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, Self, TypeVar
 
 from tastemap.errors import SchemaError
 
@@ -46,6 +47,12 @@ class Sequence:
 
 
 Feature = Categorical | MultiValued | Numeric | Sequence
+_KINDS: dict[str, type[Feature]] = {
+    "categorical": Categorical,
+    "multi_valued": MultiValued,
+    "numeric": Numeric,
+    "sequence": Sequence,
+}
 _Kind = TypeVar("_Kind", Categorical, MultiValued, Numeric, Sequence)
 
 
@@ -107,6 +114,24 @@ class Schema:
     def sequence_size(self, sequence: Sequence) -> int:
         """The size of the vocabulary that a sequence shares."""
         return next(each.size for each in self.categorical if each.name == sequence.of)
+
+    def described(self) -> list[dict[str, Any]]:
+        """What a manifest keeps; `of_description` takes it back."""
+        kinds = {kind: name for name, kind in _KINDS.items()}
+        return [{"kind": kinds[type(each)], **asdict(each)} for each in self.features]
+
+    @classmethod
+    def of_description(cls, described: Iterable[Mapping[str, Any]]) -> Self:
+        """The schema that `described` was taken from.
+
+        Raises:
+            SchemaError: it is no such description.
+        """
+        try:
+            rows = [dict(each) for each in described]
+            return cls(tuple(_KINDS[row.pop("kind")](**row) for row in rows))
+        except (KeyError, TypeError, ValueError) as error:
+            raise SchemaError(f"this is no description of features: {error}") from None
 
     def _of(self, kind: type[_Kind]) -> tuple[_Kind, ...]:
         return tuple(feature for feature in self.features if isinstance(feature, kind))
