@@ -145,9 +145,9 @@ def test_saved_and_restored_it_encodes_alike(tmp_path: Path) -> None:
 
 def test_what_cannot_be_encoded_is_named() -> None:
     encoder = FrameEncoder.fit(ROWS, exclude=["click"])
-    with pytest.raises(DataError, match="column 'city': the column is missing.*'citi'"):
+    with pytest.raises(DataError, match=r"column 'city': the column is missing.*'citi'"):
         encoder.encode(ROWS.rename({"city": "citi"}))
-    with pytest.raises(DataError, match="column 'price'.*must be numbers"):
+    with pytest.raises(DataError, match=r"column 'price'.*must be numbers"):
         encoder.encode(ROWS.with_columns(price=pl.col("genres")))
     with pytest.raises(DataError, match="'genres': a multi-valued column must hold lists"):
         encoder.encode(ROWS.with_columns(genres=pl.col("city")))
@@ -155,13 +155,13 @@ def test_what_cannot_be_encoded_is_named() -> None:
         FrameEncoder.fit(7)
     with pytest.raises(DataError, match="no rows"):
         FrameEncoder.fit(ROWS[:0])
-    with pytest.raises(DataError, match="column 'd'.*'ignored'"):
+    with pytest.raises(DataError, match=r"column 'd'.*'ignored'"):
         FrameEncoder.fit(pl.DataFrame({"d": [{"a": 1}]}))
     with pytest.raises(DataError, match="no column is left"):
         FrameEncoder.fit(pl.DataFrame({"d": [1.0]}), kinds={"d": "ignored"})
     with pytest.raises(ParameterError, match="no column 'citi'; did you mean 'city'"):
         FrameEncoder.fit(ROWS, kinds={"citi": "numeric"})
-    with pytest.raises(ParameterError, match="must be one of.*'text'"):
+    with pytest.raises(ParameterError, match=r"must be one of.*'text'"):
         FrameEncoder.fit(ROWS, kinds={"city": "text"})
     with pytest.raises(ParameterError, match="min_rows"):
         FrameEncoder.fit(ROWS, min_rows=0)

@@ -11,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from tastemap.data.chunks import frame_arrays
+from tastemap.data.columns import parse_values
 from tastemap.errors import DataError, NotFittedError, SchemaError
 from tastemap.features.batch import FeatureBatch
+from tastemap.features.frames import FrameEncoder
 from tastemap.features.schema import Schema
 from tastemap.hyperparameters import Hyperparameters
 from tastemap.training.run import Run
@@ -67,6 +70,7 @@ class Ranker(Hyperparameters, ABC):
     """Where the model was published."""
 
     _schema: Schema
+    _encoder: FrameEncoder | None
 
     @property
     def schema(self) -> Schema:
@@ -78,6 +82,60 @@ class Ranker(Hyperparameters, ABC):
         if not hasattr(self, "_schema"):
             raise NotFittedError(f"{type(self).__name__} has not been fitted yet; call fit_frame")
         return self._schema
+
+    def fit_frame(
+        self,
+        train: Any,
+        label: str = "click",
+        *,
+        validation: Any = None,
+        kinds: Mapping[str, str] | None = None,
+        min_rows: int = 2,
+        run: Run | None = None,
+    ) -> Self:
+        """Learns from the rows of a pandas, Polars or Arrow frame.
+
+        Args:
+            train: the rows; every column but the label is a feature, see `FrameEncoder`.
+            label: the column that is 1 (or true) for a click and 0 for none.
+            validation: more such rows, whose log-loss early stopping looks at.
+            kinds: by column "categorical", "multi_valued", "numeric", "time" or "ignored", where
+                the column's type says another.
+            min_rows: how many training rows a category needs to be told from the unknown ones.
+            run: where and how: device, progress, run folder, time budget.
+
+        Raises:
+            DataError: no frame, no rows, a column that is missing or cannot be a feature, or a
+                label that is not 0 or 1.
+            ParameterError: `kinds` names an unknown column or kind.
+        """
+        labels = _labels(train, label)
+        encoder = FrameEncoder.fit(train, exclude=[label], kinds=kinds, min_rows=min_rows)
+        held = None
+        if validation is not None:
+            held = encoder.encode(validation), _labels(validation, label)
+        self.fit_batch(encoder.encode(train), labels, validation=held, run=run)
+        self._encoder = encoder
+        return self
+
+    def predict_frame(self, test: Any) -> NDArray[np.float64]:
+        """The probability of a click of each row of a frame, float64 [n], in row order.
+
+        A value that the training rows did not have is answered as an unknown one, and so is a null.
+
+        Raises:
+            NotFittedError: before `fit_frame`.
+            DataError: no frame, or a column of the training rows is missing.
+        """
+        if self.schema and self._encoder is None:
+            raise NotFittedError(
+                f"{type(self).__name__} was fitted by fit_batch, so it does not know columns of "
+                "frames; call score_batch, or fit_frame first"
+            )
+        assert self._encoder is not None
+        scores = self.score_batch(self._encoder.encode(test)).astype(np.float64)
+        odds: NDArray[np.float64] = expit(scores)
+        return odds
 
     def fit_batch(
         self,
@@ -104,7 +162,7 @@ class Ranker(Hyperparameters, ABC):
         held = None if validation is None else self._labelled(*validation)
         if held is not None and held.features.schema != features.schema:
             raise SchemaError("the validation rows have other features than the training rows")
-        self._schema = features.schema
+        self._schema, self._encoder = features.schema, None
         self._fit(train, held, Run() if run is None else run)
         return self
 
@@ -127,12 +185,6 @@ class Ranker(Hyperparameters, ABC):
         return self._score(features)
 
     @staticmethod
-    def probabilities(scores: NDArray[np.float32]) -> NDArray[np.float64]:
-        """float64 [n], what `score_batch` says, as probabilities."""
-        odds: NDArray[np.float64] = expit(scores.astype(np.float64))
-        return odds
-
-    @staticmethod
     def _labelled(features: FeatureBatch, labels: NDArray[Any]) -> Labelled:
         features.check_rows()
         return Labelled(features, np.asarray(labels).astype(np.float32))
@@ -145,6 +197,20 @@ class Ranker(Hyperparameters, ABC):
     def _score(self, features: FeatureBatch) -> NDArray[np.float32]:
         """The log-odds, float32 [n], of rows that have been checked."""
 
+    def described(self, train: Labelled) -> dict[str, Any]:
+        """What the run folder keeps about a fit."""
+        from tastemap import __version__
+
+        return {
+            "model": {"class": type(self).__name__, "tastemap": __version__},
+            "hyperparameters": self.hyperparameter_values(),
+            "data": {
+                "rows": len(train),
+                "clicks": int(train.labels.sum()),
+                "features": self.schema.described(),
+            },
+        }
+
     # -- saving ---------------------------------------------------------------------------------
 
     @abstractmethod
@@ -154,3 +220,24 @@ class Ranker(Hyperparameters, ABC):
     @abstractmethod
     def _restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
         """Takes back what `tensors` gave; `self.schema` stands already."""
+
+
+def _labels(frame: Any, name: str) -> NDArray[np.float32]:
+    """The column of labels, float32 [n]; whether they are 0 or 1 is looked at later.
+
+    Raises:
+        DataError: there is no such column, or a label is missing or no number.
+    """
+    arrays = frame_arrays(frame)
+    if name not in arrays:
+        raise DataError(
+            f"there is no column {name!r} among {', '.join(arrays) or 'none'}",
+            remedy="Name the column of labels with label=",
+        )
+    labels, flaws = parse_values(arrays[name], name)
+    for flaw in flaws:
+        raise DataError(
+            flaw.problem, row=int(flaw.rows.argmax()) + 1, column=name,
+            remedy="Every row needs a label, 0 or 1",
+        )  # fmt: skip
+    return labels
