@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -83,6 +84,15 @@ class Ranker(Hyperparameters, ABC):
             raise NotFittedError(f"{type(self).__name__} has not been fitted yet; call fit_frame")
         return self._schema
 
+    @property
+    def encoder(self) -> FrameEncoder | None:
+        """What turns frames into its features; None where it was fitted by `fit_batch`.
+
+        Raises:
+            NotFittedError: before a fit.
+        """
+        return self._encoder if self.schema else None
+
     def fit_frame(
         self,
         train: Any,
@@ -127,13 +137,13 @@ class Ranker(Hyperparameters, ABC):
             NotFittedError: before `fit_frame`.
             DataError: no frame, or a column of the training rows is missing.
         """
-        if self.schema and self._encoder is None:
+        encoder = self.encoder
+        if encoder is None:
             raise NotFittedError(
                 f"{type(self).__name__} was fitted by fit_batch, so it does not know columns of "
                 "frames; call score_batch, or fit_frame first"
             )
-        assert self._encoder is not None
-        scores = self.score_batch(self._encoder.encode(test)).astype(np.float64)
+        scores = self.score_batch(encoder.encode(test)).astype(np.float64)
         odds: NDArray[np.float64] = expit(scores)
         return odds
 
@@ -220,6 +230,31 @@ class Ranker(Hyperparameters, ABC):
     @abstractmethod
     def _restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
         """Takes back what `tensors` gave; `self.schema` stands already."""
+
+    @classmethod
+    def restored(
+        cls,
+        schema: Schema,
+        encoder: FrameEncoder | None,
+        hyperparameters: Mapping[str, Any],
+        tensors: Mapping[str, NDArray[Any]],
+    ) -> Self:
+        """The ranker that all these were taken from."""
+        ranker = cls(**hyperparameters)
+        ranker._schema, ranker._encoder = schema, encoder
+        ranker._restore(tensors)
+        return ranker
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Writes the fitted ranker to a directory that `tastemap.load` reads.
+
+        Raises:
+            NotFittedError: before a fit.
+            ReleaseError: something else is in the way.
+        """
+        from tastemap.ranking.saved import save_ranker
+
+        return save_ranker(self, Path(path), overwrite=overwrite)
 
 
 def _labels(frame: Any, name: str) -> NDArray[np.float32]:

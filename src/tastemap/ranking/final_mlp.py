@@ -1,4 +1,4 @@
-"""Two perceptrons, each with a view of its own on the features, and the products of what they find."""
+"""Two perceptrons, each with its own view of the features, and products of what they find."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ class FeatureGate(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """float [B, width] of x [B, width]."""
-        return x * (2 * self.gate(self.context).sigmoid())
+        opened: torch.Tensor = x * (2 * self.gate(self.context).sigmoid())
+        return opened
 
 
 class BilinearFusion(nn.Module):

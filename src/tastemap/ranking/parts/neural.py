@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -58,6 +58,9 @@ class NeuralRanker(Ranker):
         network: on the CPU and in evaluation mode after a fit.
         training: how the training went, right after a fit.
     """
+
+    rate_falls: ClassVar[bool] = True
+    """Whether the step size falls in a line to 0."""
 
     numbers: Literal["piecewise", "periodic", "scaled"] = hyperparameter(
         default="piecewise", help="how numbers are encoded: how far they reach into bins made of "
@@ -196,7 +199,7 @@ class _Trainer(ModuleTrainer):
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(int(rng.integers(1 << 62)))
             for place, index in enumerate(batches):
-                for optimizer in self.optimizers:
+                for optimizer in self.optimizers if model.rate_falls else ():
                     lower_rate(optimizer, epoch + place / len(batches), model.epochs)
                 total += self._step(index) * len(index)
         self.network.eval()
