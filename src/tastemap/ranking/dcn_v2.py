@@ -9,10 +9,11 @@ from torch import nn
 
 from tastemap.hyperparameters import hyperparameter
 from tastemap.nn.cross import CrossLayer, MixtureCrossLayer
-from tastemap.nn.perceptron import perceptron
-from tastemap.ranking.parts.fields import Fields, field_count
+from tastemap.nn.dropout import Dropout
+from tastemap.ranking.parts.deep import DeepRanker
+from tastemap.ranking.parts.fields import Fields
 from tastemap.ranking.parts.inputs import TensorBatch
-from tastemap.ranking.parts.neural import NeuralRanker, RankingNetwork
+from tastemap.ranking.parts.neural import RankingNetwork
 
 __all__ = ["DCNv2"]
 
@@ -38,37 +39,41 @@ class Crosses(nn.Module):
 class StackedNetwork(RankingNetwork):
     """w · MLP(crosses(x_0)) + b, of all vectors in one, x_0 (the paper's figure 1a)."""
 
-    def __init__(self, fields: Fields, crosses: nn.Module, deep: nn.Module, width: int) -> None:
+    def __init__(
+        self, fields: Fields, dropout: Dropout, crosses: nn.Module, deep: nn.Module, width: int
+    ) -> None:
         super().__init__(fields)
-        self.crosses, self.deep = crosses, deep
+        self.dropout, self.crosses, self.deep = dropout, crosses, deep
         self.output = nn.Linear(width, 1)
 
     def logits(self, batch: TensorBatch, vectors: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = self.output(self.deep(self.crosses(vectors.flatten(1))))
+        x = self.dropout(vectors.flatten(1))
+        found: torch.Tensor = self.output(self.deep(self.crosses(x)))
         return found.squeeze(1)
 
 
 class ParallelNetwork(RankingNetwork):
     """w · [crosses(x_0); MLP(x_0)] + b, of all vectors in one, x_0 (the paper's figure 1b)."""
 
-    def __init__(self, fields: Fields, crosses: nn.Module, deep: nn.Module, width: int) -> None:
+    def __init__(
+        self, fields: Fields, dropout: Dropout, crosses: nn.Module, deep: nn.Module, width: int
+    ) -> None:
         super().__init__(fields)
-        self.crosses, self.deep = crosses, deep
+        self.dropout, self.crosses, self.deep = dropout, crosses, deep
         self.output = nn.Linear(width, 1)
 
     def logits(self, batch: TensorBatch, vectors: torch.Tensor) -> torch.Tensor:
-        x = vectors.flatten(1)
+        x = self.dropout(vectors.flatten(1))
         found: torch.Tensor = self.output(torch.cat([self.crosses(x), self.deep(x)], 1))
         return found.squeeze(1)
 
 
-class DCNv2(NeuralRanker):
+class DCNv2(DeepRanker):
     """Layers that multiply all features with all features, and a perceptron (Wang et al. 2021)."""
 
     name = "dcnv2"
     paper = "Wang et al. 2021, DCN V2: improved deep & cross network for web-scale learning to rank"
 
-    dim: int = hyperparameter(default=16, help="length of the vectors", ge=1, le=1024, log=True)
     structure: Literal["stacked", "parallel"] = hyperparameter(
         default="parallel", help="the perceptron stands on the cross layers, or beside them"
     )
@@ -79,20 +84,17 @@ class DCNv2(NeuralRanker):
     experts: int = hyperparameter(
         default=4, help="with a rank: experts that a gate mixes in each cross layer", ge=1, le=64
     )
-    hidden: int = hyperparameter(default=128, help="width of each hidden layer", ge=1, log=True)
-    layers: int = hyperparameter(default=2, help="hidden layers", ge=1, le=8)
-    dropout: float = hyperparameter(default=0.2, help="of the hidden units", ge=0, lt=1)
 
     def make_network(self) -> RankingNetwork:
-        fields = Fields(self.schema, self.dim, self.make_numbers(self.dim))
-        width = field_count(self.schema) * self.dim
-        crosses = Crosses([self._cross_layer(width) for _ in range(self.cross_layers)])
-        deep = perceptron(width, self.hidden, self.layers, self.dropout)
+        fields, deep, dropout = (
+            self.make_fields(self.dim), self.make_perceptron(), Dropout(self.input_dropout)
+        )  # fmt: skip
+        crosses = Crosses([self._cross_layer() for _ in range(self.cross_layers)])
         if self.structure == "stacked":
-            return StackedNetwork(fields, crosses, deep, self.hidden)
-        return ParallelNetwork(fields, crosses, deep, width + self.hidden)
+            return StackedNetwork(fields, dropout, crosses, deep, self.hidden)
+        return ParallelNetwork(fields, dropout, crosses, deep, self.input_width + self.hidden)
 
-    def _cross_layer(self, width: int) -> nn.Module:
+    def _cross_layer(self) -> nn.Module:
         if self.rank is None:
-            return CrossLayer(width)
-        return MixtureCrossLayer(width, self.rank, self.experts)
+            return CrossLayer(self.input_width)
+        return MixtureCrossLayer(self.input_width, self.rank, self.experts)

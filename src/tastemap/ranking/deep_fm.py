@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from tastemap.hyperparameters import hyperparameter
+from tastemap.nn.dropout import Dropout
 from tastemap.nn.factorization import pair_products
-from tastemap.nn.perceptron import perceptron
-from tastemap.ranking.parts.fields import Fields, field_count
+from tastemap.ranking.parts.deep import DeepRanker
+from tastemap.ranking.parts.fields import Fields
 from tastemap.ranking.parts.inputs import TensorBatch
-from tastemap.ranking.parts.neural import NeuralRanker, RankingNetwork
+from tastemap.ranking.parts.neural import RankingNetwork
 
 __all__ = ["DeepFM"]
 
@@ -36,7 +36,7 @@ class DeepFMNetwork(RankingNetwork):
         return first + pair_products(vectors) + deep
 
 
-class DeepFM(NeuralRanker):
+class DeepFM(DeepRanker):
     """All pairs of features by their vectors' products, and what a perceptron finds in the same
     vectors (Guo et al. 2017).
     """
@@ -46,14 +46,6 @@ class DeepFM(NeuralRanker):
         "Guo et al. 2017, DeepFM: a factorization-machine based neural network for CTR prediction"
     )
 
-    dim: int = hyperparameter(default=16, help="length of the vectors", ge=1, le=1024, log=True)
-    hidden: int = hyperparameter(default=128, help="width of each hidden layer", ge=1, log=True)
-    layers: int = hyperparameter(default=2, help="hidden layers", ge=1, le=8)
-    dropout: float = hyperparameter(default=0.2, help="of the hidden units", ge=0, lt=1)
-
     def make_network(self) -> DeepFMNetwork:
-        fields = Fields(self.schema, self.dim, self.make_numbers(self.dim))
-        first_order = Fields(self.schema, 1, self.make_numbers(1))
-        width = field_count(self.schema) * self.dim
-        deep = perceptron(width, self.hidden, self.layers, self.dropout)
-        return DeepFMNetwork(fields, first_order, deep, self.hidden)
+        deep = nn.Sequential(Dropout(self.input_dropout), self.make_perceptron())
+        return DeepFMNetwork(self.make_fields(self.dim), self.make_fields(1), deep, self.hidden)

@@ -48,7 +48,4 @@ class FFM(NeuralRanker):
 
     def make_network(self) -> FFMNetwork:
         width = field_count(self.schema) * self.dim
-        return FFMNetwork(
-            Fields(self.schema, width, self.make_numbers(width)),
-            Fields(self.schema, 1, self.make_numbers(1)),
-        )
+        return FFMNetwork(self.make_fields(width), self.make_fields(1))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from tastemap.errors import ParameterError
 from tastemap.hyperparameters import hyperparameter
+from tastemap.nn.dropout import Dropout
 from tastemap.nn.perceptron import perceptron
-from tastemap.ranking.parts.fields import Fields, field_count
+from tastemap.ranking.parts.deep import DeepRanker
+from tastemap.ranking.parts.fields import Fields
 from tastemap.ranking.parts.inputs import TensorBatch
-from tastemap.ranking.parts.neural import NeuralRanker, RankingNetwork
+from tastemap.ranking.parts.neural import RankingNetwork
 
 __all__ = ["FinalMLP"]
 
@@ -67,51 +70,47 @@ class FinalMLPNetwork(RankingNetwork):
 
     Args:
         fields: the vectors.
-        gates, streams: two of each.
+        streams: two, each with a gate before its layers.
         fusion: of what the streams find.
     """
 
-    def __init__(
-        self,
-        fields: Fields,
-        gates: tuple[nn.Module, nn.Module],
-        streams: tuple[nn.Module, nn.Module],
-        fusion: BilinearFusion,
-    ) -> None:
+    def __init__(self, fields: Fields, streams: list[nn.Sequential], fusion: nn.Module) -> None:
         super().__init__(fields)
-        self.gates, self.streams = nn.ModuleList(gates), nn.ModuleList(streams)
-        self.fusion = fusion
+        self.streams, self.fusion = nn.ModuleList(streams), fusion
 
     def logits(self, batch: TensorBatch, vectors: torch.Tensor) -> torch.Tensor:
         x = vectors.flatten(1)
-        pairs = zip(self.gates, self.streams, strict=True)
-        y, z = (stream(gate(x)) for gate, stream in pairs)
+        y, z = (stream(x) for stream in self.streams)
         fused: torch.Tensor = self.fusion(y, z)
         return fused
 
 
-class FinalMLP(NeuralRanker):
+class FinalMLP(DeepRanker):
     """Two perceptrons, gated so that each sees other features, joined by a bilinear product (Mao et
     al. 2023)."""
 
     name = "finalmlp"
     paper = "Mao et al. 2023, FinalMLP: an enhanced two-stream MLP model for CTR prediction"
 
-    dim: int = hyperparameter(default=16, help="length of the vectors", ge=1, le=1024, log=True)
-    head_width: int = hyperparameter(
-        default=16, help="width of a part of a stream's last layer", ge=1, le=1024, log=True
+    heads: int = hyperparameter(
+        default=8, help="parts of a stream's last layer; its width is a multiple", ge=1, le=256
     )
-    heads: int = hyperparameter(default=8, help="parts of a stream's last layer", ge=1, le=256)
-    layers: int = hyperparameter(default=2, help="hidden layers of each stream", ge=1, le=8)
     gate_hidden: int = hyperparameter(
         default=64, help="width of the gates' hidden layer", ge=1, log=True
     )
-    dropout: float = hyperparameter(default=0.2, help="of the hidden units", ge=0, lt=1)
 
     def make_network(self) -> FinalMLPNetwork:
-        fields = Fields(self.schema, self.dim, self.make_numbers(self.dim))
-        width, hidden = field_count(self.schema) * self.dim, self.heads * self.head_width
-        first, second = (FeatureGate(width, self.dim, self.gate_hidden) for _ in range(2))
-        deep, wide = (perceptron(width, hidden, self.layers, self.dropout) for _ in range(2))
-        fusion = BilinearFusion(hidden, self.heads)
-        return FinalMLPNetwork(fields, (first, second), (deep, wide), fusion)
+        if self.hidden % self.heads:
+            raise ParameterError(
+                f"FinalMLP: hidden must be a multiple of heads, got {self.hidden} and {self.heads}"
+            )
+        streams = [
+            nn.Sequential(
+                FeatureGate(self.input_width, self.dim, self.gate_hidden),
+                Dropout(self.input_dropout),
+                self.make_perceptron(),
+            )
+            for _ in range(2)
+        ]
+        fusion = BilinearFusion(self.hidden, self.heads)
+        return FinalMLPNetwork(self.make_fields(self.dim), streams, fusion)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from tastemap.hyperparameters import hyperparameter
 from tastemap.nn.factorization import pair_products
 from tastemap.ranking.parts.fields import Fields
 from tastemap.ranking.parts.inputs import TensorBatch
@@ -38,10 +37,5 @@ class FM(NeuralRanker):
     name = "fm"
     paper = "Rendle 2010, Factorization machines"
 
-    dim: int = hyperparameter(default=16, help="length of the vectors", ge=1, le=1024, log=True)
-
     def make_network(self) -> FMNetwork:
-        return FMNetwork(
-            Fields(self.schema, self.dim, self.make_numbers(self.dim)),
-            Fields(self.schema, 1, self.make_numbers(1)),
-        )
+        return FMNetwork(self.make_fields(self.dim), self.make_fields(1))

@@ -9,13 +9,14 @@ from torch import nn
 
 from tastemap.features.schema import Schema
 from tastemap.hyperparameters import hyperparameter
+from tastemap.nn.dropout import Dropout
 from tastemap.nn.embedding_table import EmbeddingTable
 from tastemap.nn.ftrl import FTRL
 from tastemap.nn.hashed_table import mix
-from tastemap.nn.perceptron import perceptron
-from tastemap.ranking.parts.fields import Fields, field_count
+from tastemap.ranking.parts.deep import DeepRanker
+from tastemap.ranking.parts.fields import Fields
 from tastemap.ranking.parts.inputs import TableLayout, TensorBatch
-from tastemap.ranking.parts.neural import NeuralRanker, RankingNetwork
+from tastemap.ranking.parts.neural import RankingNetwork
 
 __all__ = ["WideDeep"]
 
@@ -76,7 +77,7 @@ class WideDeepNetwork(RankingNetwork):
         return first + pairs + deep
 
 
-class WideDeep(NeuralRanker):
+class WideDeep(DeepRanker):
     """What pairs of values are remembered for, and what a perceptron makes of their vectors,
     trained together: FTRL with L1 for the linear part, AdaGrad for the deep one (Cheng et al.
     2016).
@@ -89,7 +90,6 @@ class WideDeep(NeuralRanker):
     # Both optimizers lower their own steps.
     rate_falls = False
 
-    dim: int = hyperparameter(default=16, help="length of the vectors", ge=1, le=1024, log=True)
     cross_rows: int = hyperparameter(
         default=1 << 18, help="rows of the table that pairs of values are hashed into", ge=2,
         tuned=False,
@@ -98,18 +98,14 @@ class WideDeep(NeuralRanker):
     l1: float = hyperparameter(
         default=1e-3, help="FTRL's, which leaves weights at 0", ge=0, log=True, search=(1e-5, 1.0)
     )
-    hidden: int = hyperparameter(default=128, help="width of each hidden layer", ge=1, log=True)
-    layers: int = hyperparameter(default=2, help="hidden layers", ge=1, le=8)
-    dropout: float = hyperparameter(default=0.2, help="of the hidden units", ge=0, lt=1)
     learning_rate: float = hyperparameter(default=0.05, help="AdaGrad's step size", gt=0, log=True)
 
     def make_network(self) -> WideDeepNetwork:
-        width = field_count(self.schema) * self.dim
         return WideDeepNetwork(
-            Fields(self.schema, self.dim, self.make_numbers(self.dim)),
-            Fields(self.schema, 1, self.make_numbers(1)),
+            self.make_fields(self.dim),
+            self.make_fields(1),
             Crosses(self.schema, self.cross_rows),
-            perceptron(width, self.hidden, self.layers, self.dropout),
+            nn.Sequential(Dropout(self.input_dropout), self.make_perceptron()),
             self.hidden,
         )
 
@@ -118,8 +114,11 @@ class WideDeep(NeuralRanker):
         assert isinstance(network, WideDeepNetwork)
         wide = list(network.wide.parameters())
         kept = {id(weight) for weight in wide}
-        deep = [weight for weight in network.parameters() if id(weight) not in kept]
+        vectors = list(network.fields.parameters())
+        kept |= {id(weight) for weight in vectors}
+        layers = [weight for weight in network.parameters() if id(weight) not in kept]
         return [
             FTRL(wide, self.wide_rate, l1=self.l1),
-            torch.optim.Adagrad(deep, lr=self.learning_rate, fused=True),
+            torch.optim.Adagrad(vectors, lr=self.learning_rate, fused=True),
+            torch.optim.Adagrad(layers, lr=self.learning_rate * self.layer_rate, fused=True),
         ]

@@ -19,6 +19,7 @@ from tastemap.nn.numbers import NumberVectors, ScaledNumbers
 from tastemap.nn.periodic import Periodic
 from tastemap.nn.piecewise_linear import PiecewiseLinear
 from tastemap.ranking.base import Labelled, Ranker
+from tastemap.ranking.parts.fields import Fields
 from tastemap.ranking.parts.inputs import Inputs, TensorBatch
 from tastemap.training.loop import Training, train
 from tastemap.training.module import ModuleTrainer, generator_of, seeded
@@ -38,7 +39,7 @@ class RankingNetwork(nn.Module, ABC):
         fields: makes the vectors.
     """
 
-    def __init__(self, fields: nn.Module) -> None:
+    def __init__(self, fields: Fields) -> None:
         super().__init__()
         self.fields = fields
 
@@ -70,19 +71,16 @@ class NeuralRanker(Ranker):
         default=32, help="piecewise: bins of each number; periodic: frequencies", ge=1, le=1024,
         log=True,
     )  # fmt: skip
+    dim: int = hyperparameter(default=32, help="length of the vectors", ge=1, le=1024, log=True)
     regularization: float = hyperparameter(
-        default=1e-3, help="of the squared vectors of each row's features", ge=0, log=True,
-        search=(1e-5, 1e-1),
+        default=0.05, help="of the squared vectors of each row's features", ge=0, log=True,
+        search=(1e-3, 0.3),
     )  # fmt: skip
     learning_rate: float = hyperparameter(
-        default=1e-3, help="the first step size of Adam; it falls in a line to 0", gt=0, log=True
+        default=0.01, help="the first step size of Adam; it falls in a line to 0", gt=0, log=True
     )
-    weight_decay: float = hyperparameter(
-        default=0.0, help="share of all weights but the vectors' that a step takes away, times the "
-        "step size", ge=0, log=True, search=(1e-3, 10.0),
-    )  # fmt: skip
     batch_size: int = hyperparameter(default=1024, help="rows in a step", ge=1, tuned=False)
-    epochs: int = hyperparameter(default=10, help="passes over the rows", ge=1, tuned=False)
+    epochs: int = hyperparameter(default=15, help="passes over the rows", ge=1, tuned=False)
     patience: int = hyperparameter(
         default=3, help="with validation: stop after so many epochs without a better one", ge=1,
         tuned=False,
@@ -94,6 +92,10 @@ class NeuralRanker(Ranker):
     @abstractmethod
     def make_network(self) -> RankingNetwork:
         """The untrained network, from the hyper-parameters and `self.schema`."""
+
+    def make_fields(self, dim: int) -> Fields:
+        """What makes vectors of this length for all features."""
+        return Fields(self.schema, dim, self.make_numbers(dim))
 
     def make_numbers(self, dim: int) -> NumberVectors:
         """What makes vectors of the numeric features."""
@@ -110,14 +112,7 @@ class NeuralRanker(Ranker):
         """What trains the network: Adam for all of it."""
         # Also for the table: as long as it is small, a step over all of it costs less than finding
         # the rows of a batch.
-        vectors = list(network.fields.parameters())
-        kept = {id(parameter) for parameter in vectors}
-        others = [each for each in network.parameters() if id(each) not in kept]
-        groups = [
-            {"params": vectors, "weight_decay": 0.0},
-            {"params": others, "weight_decay": self.weight_decay},
-        ]
-        return [torch.optim.AdamW(groups, lr=self.learning_rate, fused=True)]
+        return [torch.optim.Adam(network.parameters(), lr=self.learning_rate, fused=True)]
 
     def _fit(self, train_rows: Labelled, validation: Labelled | None, run: Run) -> None:
         device = run.torch_device()
