@@ -57,3 +57,9 @@ def test_a_mixture_is_its_experts_weighted_by_the_gate() -> None:
             projected = np.tanh(inner[i].T @ np.tanh(down[i].T @ row))
             expected += weights[i] * f * (up[i].T @ projected + bias)
         np.testing.assert_allclose(found.numpy(), expected, atol=1e-12)
+
+
+def test_the_gradient_of_pairs_is_torchs_own() -> None:
+    vectors = torch.randn(3, 4, 2, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    vectors.requires_grad_(True)
+    assert torch.autograd.gradcheck(pair_products, (vectors,))

@@ -47,7 +47,10 @@ class NumberVectors(nn.Module, ABC):
         lacking = numbers.isnan()
         encoded = self.encoded(numbers.masked_fill(lacking, 0.0))
         vectors = torch.einsum("bnp,npd->bnd", encoded, self.weight) + self.bias
-        return torch.where(lacking[..., None], self.missing, self.activated(vectors))
+        vectors = self.activated(vectors)
+        if not lacking.any():
+            return vectors
+        return torch.where(lacking[..., None], self.missing, vectors)
 
     def activated(self, vectors: torch.Tensor) -> torch.Tensor:
         """What comes after the linear layer: nothing, by default."""

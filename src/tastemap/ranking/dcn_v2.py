@@ -9,7 +9,6 @@ from torch import nn
 
 from tastemap.hyperparameters import hyperparameter
 from tastemap.nn.cross import CrossLayer, MixtureCrossLayer
-from tastemap.nn.dropout import Dropout
 from tastemap.ranking.parts.deep import DeepRanker
 from tastemap.ranking.parts.fields import Fields
 from tastemap.ranking.parts.inputs import TensorBatch
@@ -39,31 +38,26 @@ class Crosses(nn.Module):
 class StackedNetwork(RankingNetwork):
     """w · MLP(crosses(x_0)) + b, of all vectors in one, x_0 (the paper's figure 1a)."""
 
-    def __init__(
-        self, fields: Fields, dropout: Dropout, crosses: nn.Module, deep: nn.Module, width: int
-    ) -> None:
+    def __init__(self, fields: Fields, crosses: nn.Module, deep: nn.Module, width: int) -> None:
         super().__init__(fields)
-        self.dropout, self.crosses, self.deep = dropout, crosses, deep
+        self.crosses, self.deep = crosses, deep
         self.output = nn.Linear(width, 1)
 
     def logits(self, batch: TensorBatch, vectors: torch.Tensor) -> torch.Tensor:
-        x = self.dropout(vectors.flatten(1))
-        found: torch.Tensor = self.output(self.deep(self.crosses(x)))
+        found: torch.Tensor = self.output(self.deep(self.crosses(vectors.flatten(1))))
         return found.squeeze(1)
 
 
 class ParallelNetwork(RankingNetwork):
     """w · [crosses(x_0); MLP(x_0)] + b, of all vectors in one, x_0 (the paper's figure 1b)."""
 
-    def __init__(
-        self, fields: Fields, dropout: Dropout, crosses: nn.Module, deep: nn.Module, width: int
-    ) -> None:
+    def __init__(self, fields: Fields, crosses: nn.Module, deep: nn.Module, width: int) -> None:
         super().__init__(fields)
-        self.dropout, self.crosses, self.deep = dropout, crosses, deep
+        self.crosses, self.deep = crosses, deep
         self.output = nn.Linear(width, 1)
 
     def logits(self, batch: TensorBatch, vectors: torch.Tensor) -> torch.Tensor:
-        x = self.dropout(vectors.flatten(1))
+        x = vectors.flatten(1)
         found: torch.Tensor = self.output(torch.cat([self.crosses(x), self.deep(x)], 1))
         return found.squeeze(1)
 
@@ -86,13 +80,12 @@ class DCNv2(DeepRanker):
     )
 
     def make_network(self) -> RankingNetwork:
-        fields, deep, dropout = (
-            self.make_fields(self.dim), self.make_perceptron(), Dropout(self.input_dropout)
-        )  # fmt: skip
+        fields = self.make_fields(self.dim)
+        deep = self.make_perceptron()
         crosses = Crosses([self._cross_layer() for _ in range(self.cross_layers)])
         if self.structure == "stacked":
-            return StackedNetwork(fields, dropout, crosses, deep, self.hidden)
-        return ParallelNetwork(fields, dropout, crosses, deep, self.input_width + self.hidden)
+            return StackedNetwork(fields, crosses, deep, self.hidden)
+        return ParallelNetwork(fields, crosses, deep, self.input_width + self.hidden)
 
     def _cross_layer(self) -> nn.Module:
         if self.rank is None:

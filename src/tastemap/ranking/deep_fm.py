@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from tastemap.nn.dropout import Dropout
 from tastemap.nn.factorization import pair_products
 from tastemap.ranking.parts.deep import DeepRanker
 from tastemap.ranking.parts.fields import Fields
@@ -47,5 +46,5 @@ class DeepFM(DeepRanker):
     )
 
     def make_network(self) -> DeepFMNetwork:
-        deep = nn.Sequential(Dropout(self.input_dropout), self.make_perceptron())
+        deep = self.make_perceptron()
         return DeepFMNetwork(self.make_fields(self.dim), self.make_fields(1), deep, self.hidden)

@@ -7,7 +7,6 @@ from torch import nn
 
 from tastemap.errors import ParameterError
 from tastemap.hyperparameters import hyperparameter
-from tastemap.nn.dropout import Dropout
 from tastemap.nn.perceptron import perceptron
 from tastemap.ranking.parts.deep import DeepRanker
 from tastemap.ranking.parts.fields import Fields
@@ -107,7 +106,6 @@ class FinalMLP(DeepRanker):
         streams = [
             nn.Sequential(
                 FeatureGate(self.input_width, self.dim, self.gate_hidden),
-                Dropout(self.input_dropout),
                 self.make_perceptron(),
             )
             for _ in range(2)

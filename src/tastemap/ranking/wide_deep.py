@@ -9,7 +9,6 @@ from torch import nn
 
 from tastemap.features.schema import Schema
 from tastemap.hyperparameters import hyperparameter
-from tastemap.nn.dropout import Dropout
 from tastemap.nn.embedding_table import EmbeddingTable
 from tastemap.nn.ftrl import FTRL
 from tastemap.nn.hashed_table import mix
@@ -105,7 +104,7 @@ class WideDeep(DeepRanker):
             self.make_fields(self.dim),
             self.make_fields(1),
             Crosses(self.schema, self.cross_rows),
-            nn.Sequential(Dropout(self.input_dropout), self.make_perceptron()),
+            self.make_perceptron(),
             self.hidden,
         )
 

@@ -19,8 +19,7 @@ class BoostedRanker(Ranker):
     """A ranker of boosted trees.
 
     Of a multi-valued feature it sees which of the first 64 values are there; sequences it does not
-    see. Of `Run` only the time budget does not apply and the device is the CPU, since the libraries
-    have loops of their own.
+    see. The libraries have loops of their own, on the CPU, to which nothing of `Run` applies.
     """
 
     trees: int = hyperparameter(default=1000, help="at most so many", ge=1, tuned=False)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from tastemap.hyperparameters import hyperparameter
+from tastemap.nn.dropout import Dropout
 from tastemap.nn.perceptron import perceptron
 from tastemap.ranking.parts.fields import Fields, field_count
 from tastemap.ranking.parts.neural import NeuralRanker, RankingNetwork
@@ -25,7 +26,7 @@ class DeepRanker(NeuralRanker):
     layers: int = hyperparameter(default=2, help="hidden layers", ge=1, le=8)
     dropout: float = hyperparameter(default=0.5, help="of the hidden units", ge=0, lt=1)
     input_dropout: float = hyperparameter(
-        default=0.5, help="of the numbers of the vectors that the layers get", ge=0, lt=1
+        default=0.5, help="of the numbers that the hidden layers get", ge=0, lt=1
     )
     layer_rate: float = hyperparameter(
         default=0.03, help="step size of the layers, as a share of the vectors'", gt=0, log=True,
@@ -38,8 +39,9 @@ class DeepRanker(NeuralRanker):
         return field_count(self.schema) * self.dim
 
     def make_perceptron(self) -> nn.Sequential:
-        """The layers over what is left of the vectors."""
-        return perceptron(self.input_width, self.hidden, self.layers, self.dropout)
+        """The layers, after the dropout of what they get."""
+        layers = perceptron(self.input_width, self.hidden, self.layers, self.dropout)
+        return nn.Sequential(Dropout(self.input_dropout), layers)
 
     def optimizers(self, network: RankingNetwork) -> list[torch.optim.Optimizer]:
         """Adam, with smaller steps for the layers."""

@@ -203,12 +203,15 @@ class _Trainer(ModuleTrainer):
     def _step(self, index: torch.Tensor) -> torch.Tensor:
         batch, labels = self.rows.batch(index), self.labels.index_select(0, index)
         vectors = self.network.fields(batch)
+        # The gradient of regularization × Σ v² / B; written as a part of the loss it would take
+        # several passes over all numbers.
+        held, pull = vectors.detach(), 2 * self.model.regularization / len(index)
+        vectors.register_hook(lambda gradient: gradient.add(held, alpha=pull))
         loss = functional.binary_cross_entropy_with_logits(
             self.network.logits(batch, vectors), labels
         )
-        penalty = self.model.regularization * vectors.square().sum() / len(index)
         self.network.zero_grad()
-        (loss + penalty).backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         for optimizer in self.optimizers:
             optimizer.step()
         return loss.detach()
