@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from tastemap.hyperparameters import hyperparameter
 from tastemap.nn.factorization import pair_products
 from tastemap.ranking.parts.deep import DeepRanker
 from tastemap.ranking.parts.fields import Fields
@@ -44,6 +45,16 @@ class DeepFM(DeepRanker):
     paper = (
         "Guo et al. 2017, DeepFM: a factorization-machine based neural network for CTR prediction"
     )
+
+    dim: int = hyperparameter(default=32, help="length of the vectors", ge=1, le=1024, log=True)
+    regularization: float = hyperparameter(
+        default=0.05, help="of the squared vectors of each row's features", ge=0, log=True,
+        search=(1e-3, 0.3),
+    )  # fmt: skip
+    layer_rate: float = hyperparameter(
+        default=0.03, help="step size of the layers, as a share of the vectors'", gt=0, log=True,
+        search=(0.01, 1.0),
+    )  # fmt: skip
 
     def make_network(self) -> DeepFMNetwork:
         deep = self.make_perceptron()

@@ -44,6 +44,10 @@ class FFM(NeuralRanker):
     name = "ffm"
     paper = "Juan et al. 2016, Field-aware factorization machines for CTR prediction"
 
+    regularization: float = hyperparameter(
+        default=0.02, help="of the squared vectors of each row's features", ge=0, log=True,
+        search=(1e-3, 0.3),
+    )  # fmt: skip
     dim: int = hyperparameter(default=4, help="length of the vectors", ge=1, le=256, log=True)
 
     def make_network(self) -> FFMNetwork:

@@ -97,6 +97,10 @@ class WideDeep(DeepRanker):
     l1: float = hyperparameter(
         default=1e-3, help="FTRL's, which leaves weights at 0", ge=0, log=True, search=(1e-5, 1.0)
     )
+    layer_rate: float = hyperparameter(
+        default=0.3, help="step size of the layers, as a share of the vectors'", gt=0, log=True,
+        search=(0.01, 1.0),
+    )  # fmt: skip
     learning_rate: float = hyperparameter(default=0.05, help="AdaGrad's step size", gt=0, log=True)
 
     def make_network(self) -> WideDeepNetwork:

@@ -22,6 +22,11 @@ class DeepRanker(NeuralRanker):
     dropout of what the layers get has an AUC of .775, with both of .791, and FM of .790.
     """
 
+    dim: int = hyperparameter(default=16, help="length of the vectors", ge=1, le=1024, log=True)
+    regularization: float = hyperparameter(
+        default=0.005, help="of the squared vectors of each row's features", ge=0, log=True,
+        search=(1e-3, 0.3),
+    )  # fmt: skip
     hidden: int = hyperparameter(default=128, help="width of each hidden layer", ge=1, log=True)
     layers: int = hyperparameter(default=2, help="hidden layers", ge=1, le=8)
     dropout: float = hyperparameter(default=0.5, help="of the hidden units", ge=0, lt=1)
@@ -29,7 +34,7 @@ class DeepRanker(NeuralRanker):
         default=0.5, help="of the numbers that the hidden layers get", ge=0, lt=1
     )
     layer_rate: float = hyperparameter(
-        default=0.03, help="step size of the layers, as a share of the vectors'", gt=0, log=True,
+        default=0.1, help="step size of the layers, as a share of the vectors'", gt=0, log=True,
         search=(0.01, 1.0),
     )  # fmt: skip
 
