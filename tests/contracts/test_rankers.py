@@ -13,6 +13,8 @@ import tastemap as tm
 from tastemap.errors import DataError, NotFittedError, ParameterError, ReleaseError, SchemaError
 from tastemap.features.frames import FrameEncoder
 from tastemap.ranking.base import Ranker
+from tastemap.ranking.parts.fields import Fields
+from tastemap.ranking.parts.neural import NeuralRanker
 from tastemap.ranking.table import ranker_class, ranker_names
 
 LETTERS = list("abcd")
@@ -81,6 +83,16 @@ def test_learns_by_heart_what_needs_two_columns(fitted: Ranker) -> None:
     assert predicted.dtype == np.float64
     assert predicted.shape == (TEST.height,)
     assert ((predicted > 0.5) == (TEST["click"] == 1).to_numpy()).mean() > 0.97
+
+
+@pytest.mark.parametrize("name", ["fm", "deepfm", "widedeep"])
+def test_large_tables_learn_by_sparse_gradients(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tastemap.ranking.parts.fields._SPARSE_FROM", 1)
+    ranker = make(name).fit_frame(TRAIN)
+    assert isinstance(ranker, NeuralRanker)
+    fields = [module for module in ranker.network.modules() if isinstance(module, Fields)]
+    assert all(each.table.weight.grad.is_sparse for each in fields)  # type: ignore[union-attr]
+    assert ((ranker.predict_frame(TEST) > 0.5) == (TEST["click"] == 1).to_numpy()).mean() > 0.97
 
 
 def test_saved_and_loaded_it_answers_alike(fitted: Ranker, tmp_path: Path) -> None:

@@ -122,6 +122,6 @@ class WideDeep(DeepRanker):
         layers = [weight for weight in network.parameters() if id(weight) not in kept]
         return [
             FTRL(wide, self.wide_rate, l1=self.l1),
-            torch.optim.Adagrad(vectors, lr=self.learning_rate, fused=True),
-            torch.optim.Adagrad(layers, lr=self.learning_rate * self.layer_rate, fused=True),
+            torch.optim.Adagrad(vectors, lr=self.learning_rate),
+            torch.optim.Adagrad(layers, lr=self.learning_rate * self.layer_rate),
         ]

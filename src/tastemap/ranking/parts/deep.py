@@ -9,7 +9,7 @@ from tastemap.hyperparameters import hyperparameter
 from tastemap.nn.dropout import Dropout
 from tastemap.nn.perceptron import perceptron
 from tastemap.ranking.parts.fields import Fields, field_count
-from tastemap.ranking.parts.neural import NeuralRanker, RankingNetwork
+from tastemap.ranking.parts.neural import NeuralRanker, RankingNetwork, adams
 
 __all__ = ["DeepRanker"]
 
@@ -55,6 +55,6 @@ class DeepRanker(NeuralRanker):
         kept = {id(parameter) for parameter in vectors}
         layers = [each for each in network.parameters() if id(each) not in kept]
         return [
-            torch.optim.Adam(vectors, lr=self.learning_rate, fused=True),
-            torch.optim.Adam(layers, lr=self.learning_rate * self.layer_rate, fused=True),
+            *adams(network, vectors, self.learning_rate),
+            *adams(network, layers, self.learning_rate * self.layer_rate),
         ]

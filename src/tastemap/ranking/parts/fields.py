@@ -14,6 +14,9 @@ from tastemap.ranking.parts.inputs import TableLayout, TensorBatch
 
 __all__ = ["Fields", "field_count"]
 
+# In a smaller table a step over all rows costs less than finding those of a batch.
+_SPARSE_FROM = 100_000
+
 
 def field_count(schema: Schema) -> int:
     """How many vectors a row has: one a feature."""
@@ -40,8 +43,9 @@ class Fields(nn.Module):
         self.numbers = numbers
         self._several = len(schema.multi_valued) + len(schema.sequences)
         self._numeric = len(schema.numeric)
+        rows = TableLayout.of(schema).rows
         self.table = EmbeddingTable(
-            TableLayout.of(schema).rows, dim, sparse=False,
+            rows, dim, sparse=rows >= _SPARSE_FROM,
             initialize=lambda table: normal_(table, deviation),
         )  # fmt: skip
 
@@ -54,6 +58,7 @@ class Fields(nn.Module):
             means = functional.embedding_bag(
                 rows, self.table.weight, offsets,
                 mode="sum", per_sample_weights=weights, include_last_offset=True,
+                sparse=self.table.sparse,
             )  # fmt: skip
             parts.append(means.view(len(batch), self._several, -1))
         if self._numeric:

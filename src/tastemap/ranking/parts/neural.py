@@ -15,7 +15,9 @@ from torch.nn import functional
 from tastemap.errors import ParameterError
 from tastemap.features.batch import FeatureBatch
 from tastemap.hyperparameters import assigned_by_fit, hyperparameter
+from tastemap.nn.embedding_table import EmbeddingTable
 from tastemap.nn.numbers import NumberVectors, ScaledNumbers
+from tastemap.nn.optimizers import sparse_adam
 from tastemap.nn.periodic import Periodic
 from tastemap.nn.piecewise_linear import PiecewiseLinear
 from tastemap.ranking.base import Labelled, Ranker
@@ -26,7 +28,7 @@ from tastemap.training.module import ModuleTrainer, generator_of, seeded
 from tastemap.training.run import Run
 from tastemap.training.schedule import lower_rate
 
-__all__ = ["NeuralRanker", "RankingNetwork"]
+__all__ = ["NeuralRanker", "RankingNetwork", "adams"]
 
 # Rows scored at a time.
 _TILE = 8192
@@ -110,9 +112,7 @@ class NeuralRanker(Ranker):
 
     def optimizers(self, network: RankingNetwork) -> list[torch.optim.Optimizer]:
         """What trains the network: Adam for all of it."""
-        # Also for the table: as long as it is small, a step over all of it costs less than finding
-        # the rows of a batch.
-        return [torch.optim.Adam(network.parameters(), lr=self.learning_rate, fused=True)]
+        return adams(network, list(network.parameters()), self.learning_rate)
 
     def _fit(self, train_rows: Labelled, validation: Labelled | None, run: Run) -> None:
         device = run.torch_device()
@@ -166,6 +166,20 @@ class NeuralRanker(Ranker):
                 f"the stored network does not fit {type(self).__name__}: {error}"
             ) from None
         self.network.eval()
+
+
+def adams(
+    network: nn.Module, parameters: list[nn.Parameter], learning_rate: float
+) -> list[torch.optim.Optimizer]:
+    """Adam for some parameters of a network, its lazy form for tables with sparse gradients."""
+    tables = [each for each in network.modules() if isinstance(each, EmbeddingTable)]
+    lazy = {id(table.weight) for table in tables if table.sparse}
+    made: list[torch.optim.Optimizer] = []
+    if dense := [each for each in parameters if id(each) not in lazy]:
+        made.append(torch.optim.Adam(dense, lr=learning_rate, fused=True))
+    if sparse := [each for each in parameters if id(each) in lazy]:
+        made.append(sparse_adam(sparse, learning_rate))
+    return made
 
 
 class _Trainer(ModuleTrainer):
