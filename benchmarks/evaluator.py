@@ -72,3 +72,14 @@ def _check(lists: np.ndarray, train: sparse.csr_matrix) -> None:
         raise ValueError("a list names an item twice")
     if named[train.nonzero()].any():
         raise ValueError("a list names an item of the user's own training history")
+
+
+def judge_clicks(
+    probabilities: np.ndarray, labels: np.ndarray, users: np.ndarray
+) -> dict[str, float]:
+    """AUC, the AUC within each user, and log-loss of probabilities, float [n]."""
+    return {
+        "auc": metrics.click_auc(probabilities, labels),
+        "gauc": metrics.click_gauc(probabilities, labels, users),
+        "log-loss": metrics.log_loss(probabilities, labels),
+    }

@@ -8,6 +8,7 @@ from rich.progress import track
 
 from benchmarks import data, runner, splits, tasks
 from benchmarks.contenders import Contender
+from benchmarks.ranking_rows import labelled_rows
 from benchmarks.tasks import Task
 
 
@@ -34,6 +35,15 @@ def ratings(dataset: str, contenders: Sequence[Contender], seeds: Sequence[int])
     return _compare(dataset, contenders, drawn, len(seeds))
 
 
+def clicks(
+    dataset: str, contenders: Sequence[Contender], seeds: Sequence[int], *, split: str
+) -> dict[str, Any]:
+    """One split, which is given by the times; the seeds are the models'."""
+    rows = labelled_rows(dataset, split)
+    drawn = ((seed, tasks.clicks(rows)) for seed in seeds)
+    return _compare(dataset, contenders, drawn, len(seeds))
+
+
 def _compare(
     dataset: str,
     contenders: Sequence[Contender],
@@ -48,7 +58,9 @@ def _compare(
         entry = entries[contender.name]
         entry["versions"] = outcome.versions
         judged = task.judge(outcome.answer)
-        run = {"seed": seed, **judged, "seconds": outcome.seconds}
+        run: dict[str, Any] = {"seed": seed, **judged, "seconds": outcome.seconds}
+        if outcome.trained_rows:
+            run["rows_per_second"] = round(outcome.trained_rows / outcome.seconds["fit"])
         entry["runs"].append({**run, "peak_mb": round(outcome.peak_mb)})
         shown = [f"{name} {value:.4f}" for name, value in judged.items()]
         shown += [f"{name} {value:.2f} s" for name, value in outcome.seconds.items()]

@@ -7,14 +7,16 @@ python -m benchmarks.run write-docs
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from benchmarks import data, quality, report, results, speed
-from benchmarks.contenders import RATINGS, SEQUENCES, TOP_N, Contender
+from benchmarks.contenders import RANKING, RATINGS, SEQUENCES, TOP_N, Contender
 from benchmarks.neural import neural as compare_neural
+from benchmarks.ranking_rows import OF_TIME, OF_USERS
 from benchmarks.temporal import temporal as compare_times
 
 app = typer.Typer(
@@ -46,6 +48,7 @@ def everything(context: typer.Context) -> None:
             topn,
             ratings,
             sequences,
+            ranking,
             neural,
             als_speed,
             ialspp_speed,
@@ -92,6 +95,20 @@ def sequences(
 ) -> None:
     """What is chosen next, the last event of each user left out: NDCG@10 and HR@10."""
     _compare("sequences", quality.sequences, dataset, _chosen(SEQUENCES, contender), seeds, out)
+
+
+@app.command()
+def ranking(
+    dataset: Datasets = ["movielens-100k"],  # noqa: B006
+    contender: Contenders = [],  # noqa: B006
+    seeds: Seeds = 3,
+    out: Out = results.FOLDER,
+) -> None:
+    """Is a film liked, from plain features of user, film and moment: AUC, GAUC and log-loss, on
+    each user's last fifth and on the last fifth of all."""
+    for split in (OF_USERS, OF_TIME):
+        measure = partial(quality.clicks, split=split)
+        _compare(f"ranking-{split}", measure, dataset, _chosen(RANKING, contender), seeds, out)
 
 
 @app.command()

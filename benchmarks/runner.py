@@ -19,12 +19,14 @@ THREADS = 2
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a contender gave back: its answer, wall seconds by phase, and package versions."""
+    """What a contender gave back: its answer, wall seconds by phase, package versions, and the
+    rows that training went over where it says so."""
 
     answer: np.ndarray
     seconds: dict[str, float]
     peak_mb: float
     versions: dict[str, str]
+    trained_rows: int = 0
 
 
 def run(contender: Contender, task: Path, seed: int, dataset: str, **parameters: Any) -> Outcome:
@@ -50,7 +52,9 @@ def run(contender: Contender, task: Path, seed: int, dataset: str, **parameters:
             raise RuntimeError(f"{contender.name} failed:\n{done.stderr[-3000:]}")
         report = json.loads((Path(out) / "report.json").read_text())
         answer = np.load(Path(out) / "answer.npy")
-    return Outcome(answer, report["seconds"], report["peak_mb"], report["versions"])
+    return Outcome(
+        answer, report["seconds"], report["peak_mb"], report["versions"], report["trained_rows"]
+    )
 
 
 def _environment(contender: Contender) -> dict[str, str]:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import evaluator
+from benchmarks import evaluator, ranking_rows
 from benchmarks.contenders import protocol
+from benchmarks.ranking_rows import LABEL, Rows
 from benchmarks.splits import NextSplit, RatingSplit, TopNSplit
 
 Judge = Callable[[np.ndarray], dict[str, float]]
@@ -82,4 +83,30 @@ def ratings(split: RatingSplit) -> Iterator[Task]:
             lambda answer: evaluator.judge_ratings(answer, truth),
             split.hash,
             len(split.train),
+        )
+
+
+@contextmanager
+def clicks(rows: Rows) -> Iterator[Task]:
+    """Say how probable it is that each test row is liked."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        parts = {"train": rows.train, "validation": rows.validation, "test": rows.test}
+        columns = {
+            f"{part}.{name}": column
+            for part, frame in parts.items()
+            for name, column in ranking_rows.columns(frame).items()
+        }
+        protocol.write_fields(
+            folder,
+            **columns,
+            labels=rows.train[LABEL].to_numpy(),
+            validation_labels=rows.validation[LABEL].to_numpy(),
+        )
+        truth, users = rows.test[LABEL].to_numpy(), rows.test["user"].to_numpy()
+        yield Task(
+            folder,
+            lambda answer: evaluator.judge_clicks(answer, truth, users),
+            rows.hash,
+            rows.train.height,
         )

@@ -26,7 +26,7 @@ class Contender:
 
     @property
     def ours(self) -> bool:
-        return self.package == "tastemap"
+        return self.name.startswith("tastemap-")
 
 
 def _ours(name: str, title: str, script: str, model: str, **parameters: Any) -> Contender:
@@ -211,6 +211,33 @@ SEQUENCES = (
 
 # Of the same length as implicit's, for the comparison of speed.
 _ALS_64 = _ours("als-64", "ALS", "topn.py", "ALS", factors=64)
+# The trees' settings are searched among these, by the log-loss of the validation rows, in each run.
+_GRID = {"depth": [4, 6, 8], "learning_rate": [0.03, 0.1]}
+
+RANKING = (
+    _ours("fm", "FM", "ranking.py", "FM"),
+    _ours("ffm", "FFM", "ranking.py", "FFM"),
+    _ours("wide-deep", "WideDeep", "ranking.py", "WideDeep"),
+    _ours("deep-fm", "DeepFM", "ranking.py", "DeepFM"),
+    _ours("dcn-v2", "DCNv2", "ranking.py", "DCNv2"),
+    _ours("final-mlp", "FinalMLP", "ranking.py", "FinalMLP"),
+    Contender(
+        "catboost", "CatBoost", "tastemap", "ranking.py",
+        {"model": "CatBoostRanker", "grid": _GRID},
+        "1,000 trees, early stopping; depth and rate chosen on the validation part",
+    ),
+    Contender(
+        "lightgbm", "LightGBM", "tastemap", "ranking.py",
+        {"model": "LightGBMRanker", "grid": _GRID},
+        "1,000 trees, early stopping; depth and rate chosen on the validation part",
+    ),
+    Contender(
+        "deepctr-deep-fm", "DeepCTR-Torch DeepFM", "deepctr", "deep_fm.py",
+        {"embedding": 16, "hidden": [128, 128], "dropout": 0.2, "batch_size": 1024, "epochs": 10},
+        "sizes as ours, its regularisation; the epoch is chosen on the validation part",
+    ),
+)  # fmt: skip
+
 _RACERS = (
     _ALS_64,
     _ours("ials-pp-64", "IALSPP", "topn.py", "IALSPP", factors=64),
@@ -224,4 +251,6 @@ _RACERS = (
     _ours("als-512", "ALS", "topn.py", "ALS", factors=512, iterations=1),
 )  # fmt: skip
 
-ALL = {contender.name: contender for contender in (*TOP_N, *RATINGS, *SEQUENCES, *_RACERS)}
+ALL = {
+    contender.name: contender for contender in (*TOP_N, *RATINGS, *SEQUENCES, *RANKING, *_RACERS)
+}

@@ -95,11 +95,39 @@ class Next:
         return Next(offsets, *parts, self.n_items, self.k, self.seed, self.parameters)
 
 
+@dataclass(frozen=True)
+class Click:
+    """Say how probable it is that a row is liked: the answer is float [test rows].
+
+    Each part has the same columns, arrays of text or numbers; text of several values has "|"
+    between them. `labels` are 0 or 1. The validation rows may decide when to stop, and among
+    settings.
+    """
+
+    train: dict[str, np.ndarray]
+    validation: dict[str, np.ndarray]
+    test: dict[str, np.ndarray]
+    labels: np.ndarray
+    validation_labels: np.ndarray
+    seed: int
+    parameters: dict[str, Any]
+
+    def small(self) -> "Click":
+        def head(part: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return {name: column[:2000] for name, column in part.items()}
+
+        parts = (head(part) for part in (self.train, self.validation, self.test))
+        labels = self.labels[:2000], self.validation_labels[:2000]
+        return Click(*parts, *labels, self.seed, self.parameters)
+
+
 @dataclass
 class Clock:
-    """Wall seconds by phase: `prepare` (into the library's own structures), `fit`, `recommend`."""
+    """Wall seconds by phase: `prepare` (into the library's own structures), `fit`, `recommend`;
+    `trained_rows` are those that training went over, each counted as often as it did."""
 
     seconds: dict[str, float] = field(default_factory=dict)
+    trained_rows: int = 0
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
@@ -131,7 +159,7 @@ def ranked(users: Any, ranks: Any, items: Any, shape: tuple[int, int]) -> np.nda
     return top
 
 
-def read(folder: Path, seed: int, parameters: dict[str, Any]) -> TopN | Rate | Next:
+def read(folder: Path, seed: int, parameters: dict[str, Any]) -> TopN | Rate | Next | Click:
     """The task in `folder`, as the runner wrote it with one of the functions below."""
     arrays = dict(np.load(folder / "train.npz"))
     if "indptr" in arrays:
@@ -142,6 +170,15 @@ def read(folder: Path, seed: int, parameters: dict[str, Any]) -> TopN | Rate | N
     if "offsets" in arrays:
         numbers = {name: int(arrays.pop(name)) for name in ("n_items", "k")}
         return Next(**arrays, **numbers, seed=seed, parameters=parameters)
+    if "labels" in arrays:
+        labels = arrays.pop("labels"), arrays.pop("validation_labels")
+        parts: dict[str, dict[str, np.ndarray]] = {"train": {}, "validation": {}, "test": {}}
+        for name, column in arrays.items():
+            part, _, of = name.partition(".")
+            parts[part][of] = column
+        return Click(
+            **parts, labels=labels[0], validation_labels=labels[1], seed=seed, parameters=parameters
+        )
     return Rate(**arrays, seed=seed, parameters=parameters)
 
 
@@ -151,7 +188,8 @@ def write_top_n(folder: Path, train: sparse.csr_matrix, k: int) -> None:
 
 
 def write_fields(folder: Path, **arrays: Any) -> None:
-    """`arrays` are the fields of `Rate` or `Next`; what they ask for is never written."""
+    """`arrays` are the fields of `Rate`, `Next` or `Click`, whose columns are called
+    `part.column`; what they ask for is never written."""
     np.savez(folder / "train.npz", **arrays)
 
 
@@ -175,6 +213,7 @@ def main(answer: Callable[[Any, Clock], np.ndarray], **versions: str) -> None:
     np.save(said.out / "answer.npy", result)
     report = {
         "seconds": clock.seconds,
+        "trained_rows": clock.trained_rows,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "versions": {**versions, "numpy": np.__version__},
         "threads": THREADS,

@@ -57,6 +57,14 @@ _LAZY: dict[str, str] = {
     "CML": "tastemap.retrieval.cml:CML",
     "IRGAN": "tastemap.retrieval.irgan:IRGAN",
     "User2Vec": "tastemap.retrieval.user2vec:User2Vec",
+    "CatBoostRanker": "tastemap.ranking.catboost_ranker:CatBoostRanker",
+    "DCNv2": "tastemap.ranking.dcn_v2:DCNv2",
+    "DeepFM": "tastemap.ranking.deep_fm:DeepFM",
+    "FFM": "tastemap.ranking.ffm:FFM",
+    "FM": "tastemap.ranking.fm:FM",
+    "FinalMLP": "tastemap.ranking.final_mlp:FinalMLP",
+    "LightGBMRanker": "tastemap.ranking.lightgbm_ranker:LightGBMRanker",
+    "WideDeep": "tastemap.ranking.wide_deep:WideDeep",
     "Run": "tastemap.training.run:Run",
     "Pipeline": "tastemap.pipeline.pipeline:Pipeline",
     "Report": "tastemap.evaluation:Report",
@@ -86,6 +94,14 @@ if TYPE_CHECKING:
     from tastemap.evaluation import evaluate as evaluate
     from tastemap.evaluation import evaluate_frame as evaluate_frame
     from tastemap.pipeline.pipeline import Pipeline as Pipeline
+    from tastemap.ranking.catboost_ranker import CatBoostRanker as CatBoostRanker
+    from tastemap.ranking.dcn_v2 import DCNv2 as DCNv2
+    from tastemap.ranking.deep_fm import DeepFM as DeepFM
+    from tastemap.ranking.ffm import FFM as FFM
+    from tastemap.ranking.final_mlp import FinalMLP as FinalMLP
+    from tastemap.ranking.fm import FM as FM
+    from tastemap.ranking.lightgbm_ranker import LightGBMRanker as LightGBMRanker
+    from tastemap.ranking.wide_deep import WideDeep as WideDeep
     from tastemap.release import ReleaseStore as ReleaseStore
     from tastemap.release import load as load
     from tastemap.retrieval.als import ALS as ALS

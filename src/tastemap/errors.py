@@ -11,6 +11,7 @@ __all__ = [
     "NotFittedError",
     "ParameterError",
     "ReleaseError",
+    "SchemaError",
     "TastemapError",
     "UnknownIdError",
 ]
@@ -26,6 +27,10 @@ class ParameterError(TastemapError, ValueError):
 
 class NotFittedError(TastemapError, RuntimeError):
     """A model was asked for answers before `fit`."""
+
+
+class SchemaError(TastemapError, ValueError):
+    """Features contradict each other, or values do not fit the features; the message names one."""
 
 
 class UnknownIdError(TastemapError, LookupError):

@@ -37,6 +37,15 @@ def test_recommend_says_what_the_library_says(tastemap: Command, store: Path) ->
     assert said["release"] == tm.ReleaseStore(store).current_version()
 
 
+def test_a_ranker_is_refused_where_lists_are_asked_for(tastemap: Command, tmp_path: Path) -> None:
+    rows = pl.DataFrame({"city": ["a", "b"] * 4, "click": [0, 1] * 4})
+    tm.FM(epochs=1).fit_frame(rows).save(tmp_path / "ranker")
+    for command in ("recommend --user u1", "similar --item p1"):
+        ran = tastemap(*command.split(), "--release", tmp_path / "ranker")
+        assert ran.code != 0
+        assert "holds a FM, which orders rows of features" in ran.err
+
+
 def test_recommend_for_a_history_shows_titles(tastemap: Command, store: Path) -> None:
     asked = ["recommend", "--release", store, "--history", "p20", "--history", "p21", "-k", 5]
     shown = tastemap(*asked)

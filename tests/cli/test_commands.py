@@ -12,6 +12,7 @@ from ran import Command
 
 import tastemap as tm
 from tastemap.cli import app
+from tastemap.ranking.table import ranker_class, ranker_names
 from tastemap.retrieval.table import model_class, model_names
 
 
@@ -56,13 +57,18 @@ def test_version(tastemap: Command) -> None:
 
 def test_models(tastemap: Command) -> None:
     listed = tastemap("models", "--json").json
-    assert [each["name"] for each in listed] == model_names()
+    assert [each["name"] for each in listed] == [*model_names(), *ranker_names()]
+    stages = ["retrieval"] * len(model_names()) + ["ranking"] * len(ranker_names())
+    assert [each["stage"] for each in listed] == stages
     shown = tastemap("models").out
-    for name in model_names():
+    classes = {
+        **{name: model_class(name) for name in model_names()},
+        **{name: ranker_class(name) for name in ranker_names()},
+    }
+    for name, cls in classes.items():
         assert name in shown
-    for name in model_names():
         details = tastemap("models", name).out
-        for hyperparameter in model_class(name).hyperparameters().values():
+        for hyperparameter in cls.hyperparameters().values():
             assert hyperparameter.name in details
             # A long text goes over several lines of its cell.
             assert set(hyperparameter.help.split()) <= set(details.split())

@@ -10,6 +10,7 @@ from tastemap.cli.options import Json
 from tastemap.cli.output import print_json, print_table, results
 
 if TYPE_CHECKING:
+    from tastemap.ranking.base import Ranker
     from tastemap.retrieval.base import Retriever
 
 __all__ = ["models"]
@@ -28,19 +29,23 @@ def models(
     - `tastemap models`  each with its paper
     - `tastemap models als`  its hyper-parameters, to be given by --set NAME=VALUE
     """
+    from tastemap.ranking.table import ranker_class, ranker_names
     from tastemap.retrieval.table import model_class, model_names
 
     if name is None:
-        classes = [model_class(each) for each in model_names()]
+        classes: list[type[Retriever] | type[Ranker]] = [
+            *(model_class(each) for each in model_names()),
+            *(ranker_class(each) for each in ranker_names()),
+        ]
         if json:
             print_json([_described(cls) for cls in classes])
         else:
             print_table(
-                ["name", "class", "paper"],
-                [[cls.name, cls.__name__, cls.paper] for cls in classes],
+                ["name", "stage", "class", "paper"],
+                [[cls.name, _stage(cls), cls.__name__, cls.paper] for cls in classes],
             )
         return
-    cls = model_class(name)
+    cls = ranker_class(name) if name in ranker_names() else model_class(name)
     if json:
         print_json(_described(cls))
         return
@@ -64,9 +69,16 @@ def _shown(value: Any) -> str:
     )
 
 
-def _described(cls: type[Retriever]) -> dict[str, Any]:
+def _stage(cls: type[Retriever] | type[Ranker]) -> str:
+    from tastemap.ranking.base import Ranker
+
+    return "ranking" if issubclass(cls, Ranker) else "retrieval"
+
+
+def _described(cls: type[Retriever] | type[Ranker]) -> dict[str, Any]:
     return {
         "name": cls.name,
+        "stage": _stage(cls),
         "class": cls.__name__,
         "paper": cls.paper,
         "hyperparameters": [

@@ -10,11 +10,13 @@ import typer
 from tastemap.cli.options import Json, K, ReleaseDir
 from tastemap.cli.output import print_json, print_table
 from tastemap.cli.writing import SUFFIXES, write_answers
+from tastemap.errors import ReleaseError
 
 if TYPE_CHECKING:
     import polars as pl
 
     from tastemap.data.dataset import Dataset
+    from tastemap.release import Loaded
 
 __all__ = ["recommend", "similar"]
 
@@ -60,9 +62,7 @@ def recommend(
     if out is not None and out.suffix not in SUFFIXES:
         raise typer.BadParameter(f"{out.name} should end in {' or '.join(SUFFIXES)}")
 
-    from tastemap.release import load_release
-
-    loaded = load_release(release)
+    loaded = _loaded(release)
     data = loaded.object.data
     if out is not None:
         rows = write_answers(loaded.object, out, k=k, exclude_seen=not include_seen)
@@ -100,9 +100,7 @@ def similar(
 
     - `tastemap similar --release demo --item 50`
     """
-    from tastemap.release import load_release
-
-    loaded = load_release(release)
+    loaded = _loaded(release)
     asked = list(dict.fromkeys(item))
     frame = loaded.object.similar(asked, k).rename({"item": "like", "similar": "item"})
     frame = _with_titles(frame, loaded.object.data, "item")
@@ -111,6 +109,24 @@ def similar(
         print_json({"release": loaded.version, "answers": answers})
     else:
         _show(frame)
+
+
+def _loaded(release: Path) -> Loaded:
+    """What recommends.
+
+    Raises:
+        ReleaseError: nothing to load there, or a ranker.
+    """
+    from tastemap.release import load_release
+    from tastemap.retrieval.recommender import Recommender
+
+    loaded = load_release(release)
+    if not isinstance(loaded.object, Recommender):
+        raise ReleaseError(
+            f"{release} holds a {type(loaded.object).__name__}, which orders rows of features and "
+            "recommends nothing by itself. Name a model or a pipeline"
+        )
+    return loaded
 
 
 def _with_titles(frame: pl.DataFrame, data: Dataset, column: str) -> pl.DataFrame:

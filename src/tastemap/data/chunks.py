@@ -26,6 +26,7 @@ __all__ = [
     "BrokenRow",
     "Chunk",
     "chunk_of",
+    "frame_arrays",
     "frame_chunks",
     "frame_columns",
     "open_bytes",
@@ -112,6 +113,16 @@ def chunk_of(
 def frame_columns(frame: Any) -> list[str]:
     """The names of a frame's columns."""
     return _columns_of(frame)[0]
+
+
+def frame_arrays(frame: Any) -> dict[str, pa.Array]:
+    """All columns of a pandas, Polars or Arrow frame by name; pandas' NaN are nulls.
+
+    Raises:
+        DataError: it is none of these.
+    """
+    names, take = _columns_of(frame)
+    return {name: _to_arrow(take(name))[0] for name in names}
 
 
 def _columns_of(frame: Any) -> tuple[list[str], Any]:

@@ -12,6 +12,7 @@ from tastemap.metrics.beyond import (
 )
 from tastemap.metrics.bootstrap import bootstrap_interval
 from tastemap.metrics.catalogue import coverage, exposure, gini
+from tastemap.metrics.clicks import click_auc, click_gauc, log_loss
 from tastemap.metrics.names import METRICS, Metric, MetricInfo
 from tastemap.metrics.ranking import (
     auc,
@@ -33,12 +34,15 @@ __all__ = [
     "arp",
     "auc",
     "bootstrap_interval",
+    "click_auc",
+    "click_gauc",
     "coverage",
     "exposure",
     "gini",
     "hit_rate",
     "intra_list_diversity",
     "judge",
+    "log_loss",
     "mae",
     "map",
     "mrr",

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 import torch
 from torch.optim import SGD, Optimizer, SparseAdam
 
+from tastemap.nn.ftrl import FTRL
 from tastemap.nn.rowwise_adagrad import RowwiseAdagrad
 
-__all__ = ["RowwiseAdagrad", "sparse_adam", "sparse_sgd"]
+__all__ = ["FTRL", "RowwiseAdagrad", "sparse_adam", "sparse_sgd"]
 
 # State in float32 beside a table [rows, dim]: SparseAdam 2 × rows × dim, RowwiseAdagrad rows,
 # plain SGD none.

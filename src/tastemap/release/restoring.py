@@ -1,4 +1,4 @@
-"""From a checked directory to the model or pipeline that was saved in it."""
+"""From a checked directory to the model, ranker or pipeline that was saved in it."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ def restore(stored: Stored) -> Any:
             from tastemap.retrieval.saved import load_model
 
             return load_model(stored)
+        if stored.kind == "ranker":
+            from tastemap.ranking.saved import load_ranker
+
+            return load_ranker(stored)
         if stored.kind == "pipeline":
             from tastemap.pipeline.saved import load_pipeline
 
@@ -33,6 +37,6 @@ def restore(stored: Stored) -> Any:
             f"wrote it): {error}"
         ) from error
     raise ReleaseError(
-        f"{stored.path} holds a {stored.kind!r:.40}, and this version of tastemap loads models and "
-        "pipelines. Upgrade with `pip install --upgrade tastemap`"
+        f"{stored.path} holds a {stored.kind!r:.40}, and this version of tastemap loads models, "
+        "rankers and pipelines. Upgrade with `pip install --upgrade tastemap`"
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,7 +13,9 @@ from torch import nn
 
 from tastemap.training.loop import State
 
-__all__ = ["ModuleTrainer", "generator_of", "tensor_of"]
+__all__ = ["ModuleTrainer", "generator_of", "seeded", "tensor_of"]
+
+_Made = TypeVar("_Made")
 
 
 class ModuleTrainer(ABC):
@@ -47,3 +49,11 @@ def tensor_of(array: NDArray[Any], device: str | torch.device) -> torch.Tensor:
 def generator_of(rng: np.random.Generator, device: str | torch.device) -> torch.Generator:
     """Torch's random numbers on a device, seeded by NumPy's."""
     return torch.Generator(device).manual_seed(int(rng.integers(1 << 62)))
+
+
+def seeded(seed: int, make: Callable[[], _Made]) -> _Made:
+    """What `make` gives, whose random numbers depend on nothing but the seed and are not taken from
+    the caller's stream."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()

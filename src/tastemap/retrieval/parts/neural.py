@@ -16,7 +16,7 @@ from tastemap.data.histories import Histories
 from tastemap.errors import ParameterError
 from tastemap.hyperparameters import assigned_by_fit
 from tastemap.retrieval.base import Retriever
-from tastemap.training.module import tensor_of
+from tastemap.training.module import seeded, tensor_of
 
 __all__ = ["NeuralRetriever"]
 
@@ -52,9 +52,8 @@ class NeuralRetriever(Retriever):
         tensors: Mapping[str, NDArray[Any]],
     ) -> Self:
         model = super().restored(data, hyperparameters, tensors)
-        # What it starts from is overwritten, and must not take numbers from the caller's stream.
-        with torch.random.fork_rng(devices=[]):
-            model.network = model.make_network()
+        # What it starts from is overwritten.
+        model.network = seeded(0, model.make_network)
         state = {
             name.removeprefix(_PREFIX): torch.tensor(array)
             for name, array in tensors.items()
@@ -76,9 +75,7 @@ class NeuralRetriever(Retriever):
 
     def start_network(self, seed: int, device: str) -> nn.Module:
         """A new network on a device whose first weights depend on nothing but the seed."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.network = self.make_network()
+        self.network = seeded(seed, self.make_network)
         return self.network.to(device)
 
     def finish_network(self) -> None:

@@ -1,0 +1,149 @@
+"""The values of a schema's features for n rows, as plain arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tastemap.errors import SchemaError
+from tastemap.features.schema import Schema
+
+__all__ = ["FeatureBatch", "Ragged"]
+
+
+@dataclass(frozen=True, eq=False)
+class Ragged:
+    """Lists of rows of a vocabulary, laid one after the other.
+
+    Attributes:
+        offsets: int64 [n + 1]; list i is the slice offsets[i]:offsets[i + 1] of `rows`.
+        rows: int64 [m].
+    """
+
+    offsets: NDArray[np.int64]
+    rows: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, lists: Iterable[Sequence[int] | NDArray[Any]]) -> Ragged:
+        """Ragged rows of lists of them."""
+        parts = [np.asarray(part, np.int64) for part in lists]
+        offsets = np.cumsum([0, *(len(part) for part in parts)], dtype=np.int64)
+        return cls(offsets, np.concatenate(parts) if parts else np.empty(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """The length of each list, int64 [n]."""
+        return np.diff(self.offsets)
+
+    def take(self, rows: NDArray[Any]) -> Ragged:
+        """The lists at places `rows`, int [k] from 0 to n - 1, in that order."""
+        first = self.offsets[:-1][rows]
+        counts = self.counts[rows]
+        offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        places = np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], counts)
+        return Ragged(offsets, self.rows[places])
+
+    def slice(self, start: int, stop: int) -> Ragged:
+        """The lists from `start` to before `stop`, which share their rows with these."""
+        offsets = self.offsets[start : stop + 1]
+        return Ragged(offsets - offsets[0], self.rows[offsets[0] : offsets[-1]])
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureBatch:
+    """n rows of a schema's features, by kind in the schema's order.
+
+    Attributes:
+        schema: which features they are.
+        categorical: int64 [n, C].
+        numeric: float32 [n, M], NaN where missing.
+        multi_valued, sequences: one `Ragged` [n] for each such feature.
+
+    Raises:
+        SchemaError: an array has another dtype or shape than the schema says.
+    """
+
+    schema: Schema
+    categorical: NDArray[np.int64]
+    numeric: NDArray[np.float32]
+    multi_valued: tuple[Ragged, ...] = ()
+    sequences: tuple[Ragged, ...] = ()
+
+    def __post_init__(self) -> None:
+        n, schema = len(self.categorical), self.schema
+        for name, array, columns, dtype in (
+            ("categorical", self.categorical, len(schema.categorical), np.int64),
+            ("numeric", self.numeric, len(schema.numeric), np.float32),
+        ):
+            if array.shape != (n, columns) or array.dtype != dtype:
+                raise SchemaError(
+                    f"{name} must be {np.dtype(dtype).name} {[n, columns]}, and is "
+                    f"{array.dtype} {list(array.shape)}"
+                )
+        for name, lists, expected in (
+            ("multi_valued", self.multi_valued, len(schema.multi_valued)),
+            ("sequences", self.sequences, len(schema.sequences)),
+        ):
+            if [len(ragged) for ragged in lists] != [n] * expected:
+                raise SchemaError(
+                    f"{name} must be {expected} lists of rows for each of {n} rows, and has "
+                    f"{[len(ragged) for ragged in lists]}"
+                )
+
+    def __len__(self) -> int:
+        return len(self.categorical)
+
+    def take(self, rows: NDArray[Any]) -> FeatureBatch:
+        """The rows at places `rows`, int [k] from 0 to n - 1, in that order."""
+        return FeatureBatch(
+            self.schema,
+            self.categorical[rows],
+            self.numeric[rows],
+            tuple(ragged.take(rows) for ragged in self.multi_valued),
+            tuple(ragged.take(rows) for ragged in self.sequences),
+        )
+
+    def slice(self, start: int, stop: int) -> FeatureBatch:
+        """The rows from `start` to before `stop`, which share memory with these."""
+        stop = min(stop, len(self))
+        return FeatureBatch(
+            self.schema,
+            self.categorical[start:stop],
+            self.numeric[start:stop],
+            tuple(ragged.slice(start, stop) for ragged in self.multi_valued),
+            tuple(ragged.slice(start, stop) for ragged in self.sequences),
+        )
+
+    def check_rows(self) -> None:
+        """Looks at every value, which the constructor does not.
+
+        Raises:
+            SchemaError: a row outside its feature's vocabulary, or an infinite number.
+        """
+        schema = self.schema
+        for place, feature in enumerate(schema.categorical):
+            _check_range(feature.name, self.categorical[:, place], feature.size)
+        for several, ragged in zip(schema.multi_valued, self.multi_valued, strict=True):
+            _check_range(several.name, ragged.rows, several.size)
+        for sequence, ragged in zip(schema.sequences, self.sequences, strict=True):
+            _check_range(sequence.name, ragged.rows, schema.sequence_size(sequence))
+        infinite = np.isinf(self.numeric)
+        if infinite.any():
+            name = schema.numeric[int(infinite.any(axis=0).argmax())].name
+            raise SchemaError(f"the feature {name!r} has an infinite value; give NaN for a missing")
+
+
+def _check_range(name: str, rows: NDArray[np.int64], size: int) -> None:
+    if len(rows) and (rows.min() < 0 or rows.max() >= size):
+        wrong = rows[(rows < 0) | (rows >= size)][0]
+        raise SchemaError(
+            f"the feature {name!r} has the row {wrong}, and its rows are 0 to {size - 1}; "
+            "give 0 for an unknown value"
+        )

@@ -1,0 +1,224 @@
+"""One column of a frame as features: of which kind it is, and what its values become."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tastemap.data.arrow_types import decoded, is_number, is_text, plain
+from tastemap.data.columns import parse_times, parse_values
+from tastemap.data.vocabulary import Vocabulary
+from tastemap.errors import DataError
+from tastemap.features.batch import Ragged
+from tastemap.features.schema import Categorical, Feature, MultiValued, Numeric
+
+__all__ = ["Column", "Kind", "column_of", "kind_of"]
+
+_DAY = 86_400.0
+# Whole numbers with at most so many values are categories, such as hours and days of a month; ages
+# and years of birth, whose order says more, are numbers.
+_FEW = 32
+_ID_ENDINGS = ("id", "ids", "_key", "code")
+
+
+class Kind(Enum):
+    """What becomes of a column."""
+
+    CATEGORICAL = "categorical"
+    MULTI_VALUED = "multi_valued"
+    NUMERIC = "numeric"
+    TIME = "time"
+    IGNORED = "ignored"
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """A column of a frame that has been looked at.
+
+    Attributes:
+        name: of the column.
+        kind: what becomes of it.
+        vocabulary: its values, where it is categorical or multi-valued; empty for other kinds.
+    """
+
+    name: str
+    kind: Kind
+    vocabulary: Vocabulary
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """A time is the number of days since 1970, its hour and its weekday (UTC)."""
+        match self.kind:
+            case Kind.CATEGORICAL:
+                return (Categorical(self.name, len(self.vocabulary)),)
+            case Kind.MULTI_VALUED:
+                return (MultiValued(self.name, len(self.vocabulary)),)
+            case Kind.NUMERIC:
+                return (Numeric(self.name),)
+            case Kind.TIME:
+                hour, weekday = f"{self.name} (hour)", f"{self.name} (weekday)"
+                return Numeric(self.name), Categorical(hour, 25), Categorical(weekday, 8)
+            case Kind.IGNORED:
+                return ()
+
+    def categories(self, values: pa.Array) -> list[NDArray[np.int64]]:
+        """The rows, int64 [n], of each categorical feature."""
+        match self.kind:
+            case Kind.CATEGORICAL:
+                return [self._rows(values)]
+            case Kind.TIME:
+                days = self._days(values)
+                known = np.isfinite(days)
+                whole = np.floor(np.where(known, days, 0)).astype(np.int64)
+                hours = np.floor((np.where(known, days, 0) - whole) * 24 + 1e-6).astype(np.int64)
+                # The first of January 1970 was a Thursday.
+                weekdays = (whole + 3) % 7
+                return [np.where(known, part + 1, 0) for part in (hours, weekdays)]
+            case _:
+                return []
+
+    def numbers(self, values: pa.Array) -> list[NDArray[np.float32]]:
+        """The values, float32 [n], of each numeric feature; NaN where there is none."""
+        match self.kind:
+            case Kind.NUMERIC:
+                numbers, _ = parse_values(values, self.name)
+                return [np.where(np.isfinite(numbers), numbers, np.nan).astype(np.float32)]
+            case Kind.TIME:
+                return [self._days(values).astype(np.float32)]
+            case _:
+                return []
+
+    def lists(self, values: pa.Array) -> list[Ragged]:
+        """The rows of each multi-valued feature; a null is an empty list."""
+        if self.kind is not Kind.MULTI_VALUED:
+            return []
+        lists = _as_lists(values, self.name)
+        counts = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+        offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        return [Ragged(offsets, self._rows(pc.list_flatten(lists)))]
+
+    def _rows(self, values: pa.Array) -> NDArray[np.int64]:
+        keys = _keys(values, whole=self.vocabulary.is_integer)
+        return self.vocabulary.rows(keys).astype(np.int64)
+
+    def _days(self, values: pa.Array) -> NDArray[np.float64]:
+        seconds, flaws = parse_times(values, self.name)
+        for flaw in flaws:
+            seconds = np.where(flaw.rows, np.nan, seconds)
+        return seconds / _DAY
+
+
+def kind_of(values: pa.Array, name: str) -> Kind:
+    """What becomes of a column by its type, where nobody says it.
+
+    Text, truth values and enumerations are categorical, and so are whole numbers of which there are
+    few, or whose name says that they are ids; other numbers are numeric.
+
+    Raises:
+        DataError: a column of a type that is none of these.
+    """
+    values = plain(values)
+    type_ = values.type
+    if pa.types.is_null(type_):
+        return Kind.IGNORED
+    if is_text(type_) or pa.types.is_boolean(type_):
+        return Kind.CATEGORICAL
+    if pa.types.is_timestamp(type_) or pa.types.is_date(type_):
+        return Kind.TIME
+    if _is_list(type_):
+        return Kind.MULTI_VALUED
+    if pa.types.is_integer(type_) or _was_integer(values):
+        is_id = name.lower().endswith(_ID_ENDINGS) or name.lower() in ("user", "item")
+        few = pc.count_distinct(values).as_py() <= _FEW
+        return Kind.CATEGORICAL if is_id or few else Kind.NUMERIC
+    if is_number(type_):
+        return Kind.NUMERIC
+    raise DataError(
+        f"a column of {type_} cannot be a feature", column=name,
+        remedy=f"Convert it, or leave it out with kinds={{{name!r}: 'ignored'}}",
+    )  # fmt: skip
+
+
+def column_of(values: pa.Array, name: str, kind: Kind, min_rows: int) -> Column:
+    """A column with the vocabulary of its values: those that at least `min_rows` rows have, the
+    most frequent first.
+
+    Raises:
+        DataError: the values cannot be of that kind.
+    """
+    if kind is Kind.CATEGORICAL:
+        return Column(name, kind, _vocabulary(values, min_rows))
+    if kind is Kind.MULTI_VALUED:
+        return Column(name, kind, _vocabulary(pc.list_flatten(_as_lists(values, name)), min_rows))
+    column = Column(name, kind, Vocabulary())
+    column.numbers(values)  # refuses what is no number
+    return column
+
+
+def _vocabulary(values: pa.Array, min_rows: int) -> Vocabulary:
+    counted = pc.value_counts(_keys(values, whole=_was_integer(plain(values))))
+    kept = pc.and_(
+        pc.greater_equal(counted.field("counts"), min_rows), pc.is_valid(counted.field("values"))
+    )
+    counted = counted.filter(kept)
+    order = np.argsort(-counted.field("counts").to_numpy(), kind="stable")
+    return Vocabulary(counted.field("values").take(pa.array(order)))
+
+
+def _keys(values: pa.Array, *, whole: bool) -> pa.Array:
+    """Values as what a vocabulary holds, integers or text; floats become integers where `whole`,
+    and those that are none become null."""
+    values = plain(values)
+    type_ = values.type
+    if _is_list(type_) or pa.types.is_struct(type_):
+        raise DataError(f"a category must be one value, and the column holds {type_}")
+    if pa.types.is_uint64(type_):
+        return values.cast(pa.large_string())
+    if pa.types.is_integer(type_):
+        return values.cast(pa.int64())
+    if whole and pa.types.is_floating(type_):
+        numbers = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        sound = (np.floor(numbers) == numbers) & (np.abs(numbers) < 2**53)
+        return pa.array(np.where(sound, numbers, 0).astype(np.int64), mask=~sound)
+    return decoded(values)[0].cast(pa.large_string())
+
+
+def _was_integer(values: pa.Array) -> bool:
+    """Whether values are integers, or floats since one of them is missing, as pandas makes them."""
+    if not pa.types.is_floating(values.type):
+        return bool(pa.types.is_integer(values.type))
+    numbers = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    missing = np.isnan(numbers)
+    return bool(missing.any() and (np.floor(numbers) == numbers)[~missing].all())
+
+
+def _is_list(type_: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_list(type_)
+        or pa.types.is_large_list(type_)
+        or pa.types.is_fixed_size_list(type_)
+    )
+
+
+def _as_lists(values: pa.Array, name: str) -> pa.Array:
+    values = plain(values)
+    if pa.types.is_null(values.type):
+        return values.cast(pa.large_list(pa.large_string()))
+    if not _is_list(values.type):
+        raise DataError(
+            f"a multi-valued column must hold lists, and this holds {values.type}", column=name,
+            remedy="Split it into lists first",
+        )  # fmt: skip
+    inner = values.type.value_type
+    if not (is_text(plain(pa.array([], inner)).type) or pa.types.is_integer(inner)
+            or pa.types.is_null(inner)):  # fmt: skip
+        raise DataError(
+            f"lists must be of text or integers, and these are of {inner}", column=name,
+            remedy=f"Convert them, or leave them out with kinds={{{name!r}: 'ignored'}}",
+        )  # fmt: skip
+    return values.cast(pa.large_list(inner))

@@ -1,0 +1,157 @@
+"""Rows of a frame as features: an encoder that has looked at the training rows."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+
+from tastemap.data.chunks import frame_arrays
+from tastemap.data.vocabulary import Vocabulary
+from tastemap.errors import DataError, ParameterError
+from tastemap.features.batch import FeatureBatch
+from tastemap.features.columns import Column, Kind, column_of, kind_of
+from tastemap.features.schema import Schema
+
+__all__ = ["FrameEncoder"]
+
+
+@dataclass(frozen=True, eq=False)
+class FrameEncoder:
+    """What turns rows of a pandas, Polars or Arrow frame into a `FeatureBatch`.
+
+    The kind of a column comes from its type: text, truth values, enumerations and integers with few
+    values, or called ids, are categorical, lists multi-valued, other numbers numeric; a date or
+    timestamp is a number of days, an hour and a weekday. A value that the training rows did not
+    have, or too few of them, and a missing one are row 0 of their feature, or NaN.
+
+    Attributes:
+        columns: of the training rows, in order.
+    """
+
+    columns: tuple[Column, ...]
+
+    @classmethod
+    def fit(
+        cls,
+        frame: Any,
+        *,
+        exclude: Collection[str] = (),
+        kinds: Mapping[str, str] | None = None,
+        min_rows: int = 2,
+    ) -> Self:
+        """Looks at the training rows.
+
+        Args:
+            frame: the rows.
+            exclude: columns that are no features, such as the label.
+            kinds: by column "categorical", "multi_valued", "numeric", "time" or "ignored", where
+                the type says another.
+            min_rows: how many rows a category needs to be told from the unknown ones.
+
+        Raises:
+            DataError: it is no frame, has no rows or no feature, or a column is of a type that
+                cannot be one.
+            ParameterError: `kinds` names an unknown column or kind, or `min_rows` is below 1.
+        """
+        if min_rows < 1:
+            raise ParameterError(f"min_rows must be at least 1, got {min_rows!r}")
+        arrays = {
+            name: values for name, values in frame_arrays(frame).items() if name not in exclude
+        }
+        said = {name: _kind(name, kind, arrays) for name, kind in (kinds or {}).items()}
+        if not arrays or len(next(iter(arrays.values()))) == 0:
+            raise DataError("the frame has no rows or no columns beside the label")
+        columns = tuple(
+            column_of(values, name, said.get(name) or kind_of(values, name), min_rows)
+            for name, values in arrays.items()
+        )
+        if all(column.kind is Kind.IGNORED for column in columns):
+            raise DataError("no column is left that could be a feature")
+        return cls(columns)
+
+    @cached_property
+    def schema(self) -> Schema:
+        """The features that the columns make."""
+        return Schema(tuple(feature for column in self.columns for feature in column.features))
+
+    def encode(self, frame: Any) -> FeatureBatch:
+        """The rows of a frame, in order. Columns that the training rows did not have are left out.
+
+        Raises:
+            DataError: it is no frame, a column is missing, or its values cannot be what they were.
+        """
+        arrays = frame_arrays(frame)
+        used = [column for column in self.columns if column.kind is not Kind.IGNORED]
+        for column in used:
+            if column.name not in arrays:
+                close = difflib.get_close_matches(column.name, list(arrays), n=1)
+                raise DataError(
+                    "the column is missing, and the training rows had it", column=column.name,
+                    remedy=f"Is it the one called {close[0]!r}?" if close
+                    else "Add it, with nulls where nothing is known",
+                )  # fmt: skip
+        pairs = [(column, arrays[column.name]) for column in used]
+        n = len(pairs[0][1])
+        categories = [rows for column, values in pairs for rows in column.categories(values)]
+        numbers = [part for column, values in pairs for part in column.numbers(values)]
+        return FeatureBatch(
+            self.schema,
+            np.stack(categories, 1) if categories else np.empty((n, 0), np.int64),
+            np.stack(numbers, 1) if numbers else np.empty((n, 0), np.float32),
+            tuple(lists for column, values in pairs for lists in column.lists(values)),
+        )
+
+    # -- saving ---------------------------------------------------------------------------------
+
+    def described(self) -> list[dict[str, str]]:
+        """What a manifest keeps of the columns."""
+        return [{"name": column.name, "kind": column.kind.value} for column in self.columns]
+
+    def tables(self) -> dict[str, pa.Table]:
+        """The vocabularies of columns that have one, by a name for each."""
+        return {
+            _table_name(place): pa.table({"value": column.vocabulary.ids_array})
+            for place, column in enumerate(self.columns)
+            if column.kind in (Kind.CATEGORICAL, Kind.MULTI_VALUED)
+        }
+
+    @classmethod
+    def restored(
+        cls, described: Collection[Mapping[str, str]], tables: Mapping[str, pa.Table]
+    ) -> Self:
+        """The encoder that `described` and `tables` were taken from."""
+
+        def vocabulary(place: int) -> Vocabulary:
+            table = tables.get(_table_name(place))
+            return Vocabulary() if table is None else Vocabulary(table["value"])
+
+        return cls(
+            tuple(
+                Column(each["name"], Kind(each["kind"]), vocabulary(place))
+                for place, each in enumerate(described)
+            )
+        )
+
+
+def _table_name(place: int) -> str:
+    return f"column-{place}"
+
+
+def _kind(name: str, kind: str, arrays: Mapping[str, pa.Array]) -> Kind:
+    if name not in arrays:
+        close = difflib.get_close_matches(name, list(arrays), n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ParameterError(f"kinds: there is no column {name!r}{hint}")
+    try:
+        return Kind(kind)
+    except ValueError:
+        known = ", ".join(repr(each.value) for each in Kind)
+        raise ParameterError(
+            f"kinds: column {name!r} must be one of {known}, got {kind!r}"
+        ) from None

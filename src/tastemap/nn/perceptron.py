@@ -1,0 +1,32 @@
+"""Layers one after the other, as the deep part of models that rank."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import nn
+
+from tastemap.nn.dropout import Dropout
+
+__all__ = ["perceptron"]
+
+
+def perceptron(width: int, hidden: int, layers: int, dropout: float) -> nn.Sequential:
+    """`layers` of dropout(ReLU(W x + b)): float [..., width] gives [..., hidden].
+
+    Weights begin as He et al. 2015 say for layers of ReLU, and biases at 0.
+
+    Args:
+        width: of x; what comes out has it too where there are no layers.
+        hidden: width of each layer.
+        layers: how many, ≥ 0.
+        dropout: share of the hidden units that are dropped.
+    """
+    widths = [width, *[hidden] * layers]
+    made: list[nn.Module] = []
+    for below, above in pairwise(widths):
+        linear = nn.Linear(below, above)
+        nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
+        nn.init.zeros_(linear.bias)
+        made += [linear, nn.ReLU(inplace=True), Dropout(dropout)]
+    return nn.Sequential(*made)

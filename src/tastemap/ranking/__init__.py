@@ -1,0 +1,1 @@
+"""Stage two: models that say how probable a click is, from all features of a row."""

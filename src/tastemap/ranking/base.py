@@ -1,0 +1,278 @@
+"""What every ranker has in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from tastemap.data.chunks import frame_arrays
+from tastemap.data.columns import parse_values
+from tastemap.errors import DataError, NotFittedError, SchemaError
+from tastemap.features.batch import FeatureBatch
+from tastemap.features.frames import FrameEncoder
+from tastemap.features.schema import Schema
+from tastemap.hyperparameters import Hyperparameters
+from tastemap.training.run import Run
+
+__all__ = ["Labelled", "Ranker"]
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Rows of features with what came of them.
+
+    Attributes:
+        features: [n].
+        labels: float32 [n], 1 for a click and 0 for none.
+
+    Raises:
+        DataError: no rows, another number of labels than rows, or a label that is not 0 or 1.
+    """
+
+    features: FeatureBatch
+    labels: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        if len(self.features) == 0:
+            raise DataError("there are no rows")
+        if self.labels.shape != (len(self.features),):
+            raise DataError(
+                f"{len(self.features)} rows have labels of shape {list(self.labels.shape)}; "
+                "give one a row"
+            )
+        wrong = (self.labels != 0) & (self.labels != 1)
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise DataError(
+                "a label must be 0 or 1", row=row + 1, value=self.labels[row].item(),
+                remedy="Say from which value on a row counts as a click",
+            )  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+
+class Ranker(Hyperparameters, ABC):
+    """Stage two: the probability of a click from all features of a row.
+
+    A subclass writes `_fit`, `_score`, `tensors` and `_restore`.
+    """
+
+    name: ClassVar[str]
+    """The name on the command line."""
+    paper: ClassVar[str]
+    """Where the model was published."""
+
+    _schema: Schema
+    _encoder: FrameEncoder | None
+
+    @property
+    def schema(self) -> Schema:
+        """The features that it was fitted on.
+
+        Raises:
+            NotFittedError: before `fit_frame` or `fit_batch`.
+        """
+        if not hasattr(self, "_schema"):
+            raise NotFittedError(f"{type(self).__name__} has not been fitted yet; call fit_frame")
+        return self._schema
+
+    @property
+    def encoder(self) -> FrameEncoder | None:
+        """What turns frames into its features; None where it was fitted by `fit_batch`.
+
+        Raises:
+            NotFittedError: before a fit.
+        """
+        return self._encoder if self.schema else None
+
+    def fit_frame(
+        self,
+        train: Any,
+        label: str = "click",
+        *,
+        validation: Any = None,
+        kinds: Mapping[str, str] | None = None,
+        min_rows: int = 2,
+        run: Run | None = None,
+    ) -> Self:
+        """Learns from the rows of a pandas, Polars or Arrow frame.
+
+        Args:
+            train: the rows; every column but the label is a feature, see `FrameEncoder`.
+            label: the column that is 1 (or true) for a click and 0 for none.
+            validation: more such rows, whose log-loss early stopping looks at.
+            kinds: by column "categorical", "multi_valued", "numeric", "time" or "ignored", where
+                the column's type says another.
+            min_rows: how many training rows a category needs to be told from the unknown ones.
+            run: where and how: device, progress, run folder, time budget.
+
+        Raises:
+            DataError: no frame, no rows, a column that is missing or cannot be a feature, or a
+                label that is not 0 or 1.
+            ParameterError: `kinds` names an unknown column or kind.
+        """
+        labels = _labels(train, label)
+        encoder = FrameEncoder.fit(train, exclude=[label], kinds=kinds, min_rows=min_rows)
+        held = None
+        if validation is not None:
+            held = encoder.encode(validation), _labels(validation, label)
+        self.fit_batch(encoder.encode(train), labels, validation=held, run=run)
+        self._encoder = encoder
+        return self
+
+    def predict_frame(self, test: Any) -> NDArray[np.float64]:
+        """The probability of a click of each row of a frame, float64 [n], in row order.
+
+        A value that the training rows did not have is answered as an unknown one, and so is a null.
+
+        Raises:
+            NotFittedError: before `fit_frame`.
+            DataError: no frame, or a column of the training rows is missing.
+        """
+        encoder = self.encoder
+        if encoder is None:
+            raise NotFittedError(
+                f"{type(self).__name__} was fitted by fit_batch, so it does not know columns of "
+                "frames; call score_batch, or fit_frame first"
+            )
+        scores = self.score_batch(encoder.encode(test)).astype(np.float64)
+        odds: NDArray[np.float64] = expit(scores)
+        return odds
+
+    def fit_batch(
+        self,
+        features: FeatureBatch,
+        labels: NDArray[Any],
+        *,
+        validation: tuple[FeatureBatch, NDArray[Any]] | None = None,
+        run: Run | None = None,
+    ) -> Self:
+        """Learns from rows of features.
+
+        Args:
+            features: [n].
+            labels: [n], 1 for a click and 0 for none, of any dtype.
+            validation: rows and labels whose log-loss early stopping looks at.
+            run: where and how: device, progress, run folder, time budget.
+
+        Raises:
+            DataError: no rows, or labels that are not 0 or 1.
+            SchemaError: a value outside its feature's vocabulary, or validation rows of other
+                features.
+        """
+        train = self._labelled(features, labels)
+        held = None if validation is None else self._labelled(*validation)
+        if held is not None and held.features.schema != features.schema:
+            raise SchemaError("the validation rows have other features than the training rows")
+        self._schema, self._encoder = features.schema, None
+        self._fit(train, held, Run() if run is None else run)
+        return self
+
+    def score_batch(self, features: FeatureBatch) -> NDArray[np.float32]:
+        """The log-odds of a click, float32 [n]. A row's score does not depend on the others.
+
+        Raises:
+            NotFittedError: before `fit_batch`.
+            SchemaError: other features than it was fitted on, or a value outside its vocabulary.
+        """
+        if features.schema != self.schema:
+            raise SchemaError(
+                f"{type(self).__name__} was fitted on the features "
+                f"{', '.join(self.schema.names)}, and got other ones or sizes: "
+                f"{', '.join(features.schema.names)}"
+            )
+        features.check_rows()
+        if len(features) == 0:
+            return np.empty(0, np.float32)
+        return self._score(features)
+
+    @staticmethod
+    def _labelled(features: FeatureBatch, labels: NDArray[Any]) -> Labelled:
+        features.check_rows()
+        return Labelled(features, np.asarray(labels).astype(np.float32))
+
+    @abstractmethod
+    def _fit(self, train: Labelled, validation: Labelled | None, run: Run) -> None:
+        """Learns; `self.schema` is that of the rows."""
+
+    @abstractmethod
+    def _score(self, features: FeatureBatch) -> NDArray[np.float32]:
+        """The log-odds, float32 [n], of rows that have been checked."""
+
+    def described(self, train: Labelled) -> dict[str, Any]:
+        """What the run folder keeps about a fit."""
+        from tastemap import __version__
+
+        return {
+            "model": {"class": type(self).__name__, "tastemap": __version__},
+            "hyperparameters": self.hyperparameter_values(),
+            "data": {
+                "rows": len(train),
+                "clicks": int(train.labels.sum()),
+                "features": self.schema.described(),
+            },
+        }
+
+    # -- saving ---------------------------------------------------------------------------------
+
+    @abstractmethod
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """What was learned, by name."""
+
+    @abstractmethod
+    def _restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        """Takes back what `tensors` gave; `self.schema` stands already."""
+
+    @classmethod
+    def restored(
+        cls,
+        schema: Schema,
+        encoder: FrameEncoder | None,
+        hyperparameters: Mapping[str, Any],
+        tensors: Mapping[str, NDArray[Any]],
+    ) -> Self:
+        """The ranker that all these were taken from."""
+        ranker = cls(**hyperparameters)
+        ranker._schema, ranker._encoder = schema, encoder
+        ranker._restore(tensors)
+        return ranker
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Writes the fitted ranker to a directory that `tastemap.load` reads.
+
+        Raises:
+            NotFittedError: before a fit.
+            ReleaseError: something else is in the way.
+        """
+        from tastemap.ranking.saved import save_ranker
+
+        return save_ranker(self, Path(path), overwrite=overwrite)
+
+
+def _labels(frame: Any, name: str) -> NDArray[np.float32]:
+    """The column of labels, float32 [n]; whether they are 0 or 1 is looked at later.
+
+    Raises:
+        DataError: there is no such column, or a label is missing or no number.
+    """
+    arrays = frame_arrays(frame)
+    if name not in arrays:
+        raise DataError(
+            f"there is no column {name!r} among {', '.join(arrays) or 'none'}",
+            remedy="Name the column of labels with label=",
+        )
+    labels, flaws = parse_values(arrays[name], name)
+    for flaw in flaws:
+        raise DataError(
+            flaw.problem, row=int(flaw.rows.argmax()) + 1, column=name,
+            remedy="Every row needs a label, 0 or 1",
+        )  # fmt: skip
+    return labels

@@ -1,0 +1,85 @@
+"""CatBoost as a ranker."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tastemap.errors import MissingExtraError
+from tastemap.features.batch import FeatureBatch
+from tastemap.hyperparameters import assigned_by_fit
+from tastemap.ranking.base import Labelled
+from tastemap.ranking.parts.boosted import BoostedRanker, columns_of
+from tastemap.training.run import Run
+
+__all__ = ["CatBoostRanker"]
+
+
+class CatBoostRanker(BoostedRanker):
+    """Ordered boosting of symmetric trees, with statistics of the label for each category
+    (Prokhorenkova et al. 2018), by the library `catboost`.
+
+    Raises:
+        MissingExtraError: when it is fitted or loaded, where `catboost` is not installed.
+    """
+
+    name = "catboost"
+    paper = "Prokhorenkova et al. 2018, CatBoost: unbiased boosting with categorical features"
+
+    booster: Any = assigned_by_fit()
+
+    def _fit(self, train: Labelled, validation: Labelled | None, run: Run) -> None:
+        library = _library()
+        self.booster = library.CatBoost(
+            {
+                "loss_function": "Logloss",
+                "iterations": self.trees,
+                "depth": self.depth,
+                "learning_rate": self.learning_rate,
+                "l2_leaf_reg": self.l2,
+                "random_seed": self.seed,
+                "allow_writing_files": False,
+                "logging_level": "Silent",
+            }
+        )
+        held = None if validation is None else self._pool(validation.features, validation.labels)
+        self.booster.fit(
+            self._pool(train.features, train.labels),
+            eval_set=held,
+            early_stopping_rounds=None if held is None else self.patience,
+        )
+
+    def _score(self, features: FeatureBatch) -> NDArray[np.float32]:
+        scores = self.booster.predict(self._pool(features), prediction_type="RawFormulaVal")
+        return np.asarray(scores, np.float32)
+
+    @staticmethod
+    def _pool(features: FeatureBatch, labels: NDArray[np.float32] | None = None) -> Any:
+        library = _library()
+        categories, numbers = columns_of(features)
+        text = categories.astype("S20").astype(object)
+        return library.Pool(library.FeaturesData(numbers, text), labels)
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.cbm"
+            self.booster.save_model(str(path), format="cbm")
+            return {"cbm": np.frombuffer(path.read_bytes(), np.uint8)}
+
+    def _restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        self.booster = _library().CatBoost().load_model(blob=tensors["cbm"].tobytes())
+
+
+def _library() -> Any:
+    try:
+        import catboost
+    except ImportError:
+        raise MissingExtraError(
+            "CatBoostRanker needs CatBoost: pip install 'tastemap[catboost]'"
+        ) from None
+    return catboost

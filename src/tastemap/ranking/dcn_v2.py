@@ -1,0 +1,93 @@
+"""Cross layers over all vectors, before or beside a perceptron."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import nn
+
+from tastemap.hyperparameters import hyperparameter
+from tastemap.nn.cross import CrossLayer, MixtureCrossLayer
+from tastemap.ranking.parts.deep import DeepRanker
+from tastemap.ranking.parts.fields import Fields
+from tastemap.ranking.parts.inputs import TensorBatch
+from tastemap.ranking.parts.neural import RankingNetwork
+
+__all__ = ["DCNv2"]
+
+
+class Crosses(nn.Module):
+    """Cross layers one after the other, float [B, width] to [B, width].
+
+    Args:
+        layers: each takes the first x and its own.
+    """
+
+    def __init__(self, layers: list[nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, first: torch.Tensor) -> torch.Tensor:
+        x = first
+        for layer in self.layers:
+            x = layer(first, x)
+        return x
+
+
+class StackedNetwork(RankingNetwork):
+    """w · MLP(crosses(x_0)) + b, of all vectors in one, x_0 (the paper's figure 1a)."""
+
+    def __init__(self, fields: Fields, crosses: nn.Module, deep: nn.Module, width: int) -> None:
+        super().__init__(fields)
+        self.crosses, self.deep = crosses, deep
+        self.output = nn.Linear(width, 1)
+
+    def logits(self, batch: TensorBatch, vectors: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.output(self.deep(self.crosses(vectors.flatten(1))))
+        return found.squeeze(1)
+
+
+class ParallelNetwork(RankingNetwork):
+    """w · [crosses(x_0); MLP(x_0)] + b, of all vectors in one, x_0 (the paper's figure 1b)."""
+
+    def __init__(self, fields: Fields, crosses: nn.Module, deep: nn.Module, width: int) -> None:
+        super().__init__(fields)
+        self.crosses, self.deep = crosses, deep
+        self.output = nn.Linear(width, 1)
+
+    def logits(self, batch: TensorBatch, vectors: torch.Tensor) -> torch.Tensor:
+        x = vectors.flatten(1)
+        found: torch.Tensor = self.output(torch.cat([self.crosses(x), self.deep(x)], 1))
+        return found.squeeze(1)
+
+
+class DCNv2(DeepRanker):
+    """Layers that multiply all features with all features, and a perceptron (Wang et al. 2021)."""
+
+    name = "dcnv2"
+    paper = "Wang et al. 2021, DCN V2: improved deep & cross network for web-scale learning to rank"
+
+    structure: Literal["stacked", "parallel"] = hyperparameter(
+        default="parallel", help="the perceptron stands on the cross layers, or beside them"
+    )
+    cross_layers: int = hyperparameter(default=2, help="cross layers", ge=1, le=8)
+    rank: int | None = hyperparameter(
+        default=None, help="of the cross layers' matrices; none for full ones", ge=1
+    )
+    experts: int = hyperparameter(
+        default=4, help="with a rank: experts that a gate mixes in each cross layer", ge=1, le=64
+    )
+
+    def make_network(self) -> RankingNetwork:
+        fields = self.make_fields(self.dim)
+        deep = self.make_perceptron()
+        crosses = Crosses([self._cross_layer() for _ in range(self.cross_layers)])
+        if self.structure == "stacked":
+            return StackedNetwork(fields, crosses, deep, self.hidden)
+        return ParallelNetwork(fields, crosses, deep, self.input_width + self.hidden)
+
+    def _cross_layer(self) -> nn.Module:
+        if self.rank is None:
+            return CrossLayer(self.input_width)
+        return MixtureCrossLayer(self.input_width, self.rank, self.experts)

@@ -1,0 +1,84 @@
+"""LightGBM as a ranker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tastemap.errors import MissingExtraError
+from tastemap.features.batch import FeatureBatch
+from tastemap.hyperparameters import assigned_by_fit, hyperparameter
+from tastemap.ranking.base import Labelled
+from tastemap.ranking.parts.boosted import BoostedRanker, columns_of
+from tastemap.training.run import Run
+
+__all__ = ["LightGBMRanker"]
+
+
+class LightGBMRanker(BoostedRanker):
+    """Trees that grow leaf by leaf over histograms (Ke et al. 2017), by the library `lightgbm`.
+
+    Raises:
+        MissingExtraError: when it is fitted or loaded, where `lightgbm` is not installed.
+    """
+
+    name = "lightgbm"
+    paper = "Ke et al. 2017, LightGBM: a highly efficient gradient boosting decision tree"
+
+    leaves: int = hyperparameter(default=31, help="of a tree", ge=2, le=65536, log=True)
+    min_rows: int = hyperparameter(default=20, help="rows of a leaf, at least", ge=1, log=True)
+
+    booster: Any = assigned_by_fit()
+
+    def _fit(self, train: Labelled, validation: Labelled | None, run: Run) -> None:
+        library = _library()
+        categorical = list(range(len(train.features.schema.categorical)))
+        rows = library.Dataset(
+            _matrix(train.features), train.labels, categorical_feature=categorical,
+            free_raw_data=True,
+        )  # fmt: skip
+        held, stops = [], []
+        if validation is not None:
+            held = [rows.create_valid(_matrix(validation.features), validation.labels)]
+            stops = [library.early_stopping(self.patience, verbose=False)]
+        settings = {
+            "objective": "binary",
+            "max_depth": self.depth,
+            "num_leaves": self.leaves,
+            "min_data_in_leaf": self.min_rows,
+            "learning_rate": self.learning_rate,
+            "lambda_l2": self.l2,
+            "seed": self.seed,
+            "deterministic": True,
+            "force_row_wise": True,
+            "verbosity": -1,
+        }
+        self.booster = library.train(settings, rows, self.trees, held, callbacks=stops)
+
+    def _score(self, features: FeatureBatch) -> NDArray[np.float32]:
+        return np.asarray(self.booster.predict(_matrix(features), raw_score=True), np.float32)
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        text = self.booster.model_to_string(num_iteration=self.booster.best_iteration)
+        return {"text": np.frombuffer(text.encode(), np.uint8)}
+
+    def _restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        self.booster = _library().Booster(model_str=tensors["text"].tobytes().decode())
+
+
+def _matrix(features: FeatureBatch) -> NDArray[np.float64]:
+    categories, numbers = columns_of(features)
+    return np.concatenate([categories.astype(np.float64), numbers.astype(np.float64)], 1)
+
+
+def _library() -> Any:
+    try:
+        import lightgbm
+    except ImportError:
+        raise MissingExtraError(
+            "LightGBMRanker needs LightGBM: pip install 'tastemap[lightgbm]'"
+        ) from None
+    return lightgbm

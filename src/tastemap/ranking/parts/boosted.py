@@ -1,0 +1,51 @@
+"""What rankers of boosted trees have in common."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tastemap.features.batch import FeatureBatch, Ragged
+from tastemap.hyperparameters import hyperparameter
+from tastemap.ranking.base import Ranker
+
+__all__ = ["BoostedRanker", "columns_of"]
+
+# A vocabulary made from a frame has the most frequent values first.
+_MOST_VALUES = 64
+
+
+class BoostedRanker(Ranker):
+    """A ranker of boosted trees.
+
+    Of a multi-valued feature it sees which of the first 64 values are there; sequences it does not
+    see. The libraries have loops of their own, on the CPU, to which nothing of `Run` applies.
+    """
+
+    trees: int = hyperparameter(default=1000, help="at most so many", ge=1, tuned=False)
+    depth: int = hyperparameter(default=6, help="of a tree", ge=1, le=16)
+    learning_rate: float = hyperparameter(
+        default=0.05, help="what a tree counts", gt=0, le=1, log=True
+    )
+    l2: float = hyperparameter(default=3.0, help="of the leaves' values", ge=0, log=True)
+    patience: int = hyperparameter(
+        default=50, help="with validation: stop after so many trees without a better log-loss",
+        ge=1, tuned=False,
+    )  # fmt: skip
+    seed: int = hyperparameter(default=0, help="of all random numbers", ge=0, tuned=False)
+
+
+def columns_of(features: FeatureBatch) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Categories, int64 [n, C], and numbers, float32 [n, M], among these the values of lists."""
+    sizes = [feature.size for feature in features.schema.multi_valued]
+    hot = [_hot(lists, size) for lists, size in zip(features.multi_valued, sizes, strict=True)]
+    return features.categorical, np.concatenate([features.numeric, *hot], 1)
+
+
+def _hot(lists: Ragged, size: int) -> NDArray[np.float32]:
+    """Which of the first values each list has, float32 [n, at most 64]."""
+    shown = np.zeros((len(lists), min(size - 1, _MOST_VALUES) + 1), np.float32)
+    seen = lists.rows < shown.shape[1]
+    of = np.repeat(np.arange(len(lists)), lists.counts)
+    shown[of[seen], lists.rows[seen]] = 1
+    return shown[:, 1:]

@@ -1,0 +1,120 @@
+"""Features as the tensors that networks take, encoded once and taken apart batch by batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from tastemap.features.batch import FeatureBatch, Ragged
+from tastemap.features.schema import Schema
+from tastemap.nn.attribute_bag import SparseRows
+from tastemap.training.module import tensor_of
+
+__all__ = ["Inputs", "TableLayout", "TensorBatch"]
+
+
+@dataclass(frozen=True)
+class TableLayout:
+    """Where each feature's values stand in the one table of all of them.
+
+    Row 0 is the unknown of every feature. Sequences share the rows of the feature they are of.
+
+    Attributes:
+        before: by categorical and multi-valued feature and by sequence, what is added to its rows.
+        rows: of the table.
+    """
+
+    before: dict[str, int]
+    rows: int
+
+    @classmethod
+    def of(cls, schema: Schema) -> TableLayout:
+        before, rows = {}, 1
+        for name, size in (
+            *((feature.name, feature.size) for feature in schema.categorical),
+            *((feature.name, feature.size) for feature in schema.multi_valued),
+        ):
+            before[name] = rows - 1
+            rows += size - 1
+        shared = {sequence.name: before[sequence.of] for sequence in schema.sequences}
+        return cls({**before, **shared}, rows)
+
+
+@dataclass(frozen=True, eq=False)
+class TensorBatch:
+    """The features of B rows.
+
+    Attributes:
+        rows: int64 [B, categorical], of the table.
+        bags: offsets int64 [B × several + 1], rows of the table int64 [m] and weights float32 [m]
+            of the multi-valued features and sequences, those of one row side by side; the weights
+            of each make a mean over the known values. None where there are no such features.
+        numbers: float32 [B, numeric], NaN where missing.
+    """
+
+    rows: torch.Tensor
+    bags: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None
+    numbers: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+class Inputs:
+    """The features of n rows on a device.
+
+    Args:
+        features: the rows.
+        device: where to.
+    """
+
+    def __init__(self, features: FeatureBatch, device: str | torch.device) -> None:
+        layout = TableLayout.of(features.schema)
+        starts = [layout.before[feature.name] for feature in features.schema.categorical]
+        rows = features.categorical
+        self._rows = tensor_of(np.where(rows > 0, rows + np.array(starts, np.int64), 0), device)
+        self._numbers = tensor_of(features.numeric, device)
+        names = [
+            *(feature.name for feature in features.schema.multi_valued),
+            *(sequence.name for sequence in features.schema.sequences),
+        ]
+        lists = (*features.multi_valued, *features.sequences)
+        self._several = torch.arange(len(lists), device=device)
+        if lists:
+            starts = [layout.before[name] for name in names]
+            self._bags = SparseRows(_side_by_side(lists, starts, layout.rows)).to(device)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def batch(self, index: torch.Tensor) -> TensorBatch:
+        """The rows at places `index`, int64 [B]."""
+        bags = None
+        if len(self._several):
+            bags = self._bags.take((index[:, None] * len(self._several) + self._several).flatten())
+        return TensorBatch(
+            self._rows.index_select(0, index), bags, self._numbers.index_select(0, index)
+        )
+
+
+def _side_by_side(lists: tuple[Ragged, ...], starts: list[int], columns: int) -> csr_array:
+    """A sparse matrix with the row i × len(lists) + f for list i of feature f: 1 / (how many values
+    are known) for each of them."""
+    parts = []
+    for place, (ragged, start) in enumerate(zip(lists, starts, strict=True)):
+        of = np.repeat(np.arange(len(ragged)), ragged.counts)
+        known = ragged.rows > 0
+        parts.append((of[known] * len(lists) + place, ragged.rows[known] + start))
+    bags = np.concatenate([bag for bag, _ in parts])
+    rows = np.concatenate([row for _, row in parts])
+    order = np.argsort(bags, kind="stable")
+    bags, rows = bags[order], rows[order]
+    n_bags = len(lists[0]) * len(lists)
+    counts: NDArray[np.int64] = np.bincount(bags, minlength=n_bags)
+    offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+    weights = (1 / counts[bags]).astype(np.float32)
+    return csr_array((weights, rows, offsets), shape=(n_bags, columns))

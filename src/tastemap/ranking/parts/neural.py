@@ -1,0 +1,231 @@
+"""What rankers have in common that have learned a torch module."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from tastemap.errors import ParameterError
+from tastemap.features.batch import FeatureBatch
+from tastemap.hyperparameters import assigned_by_fit, hyperparameter
+from tastemap.nn.embedding_table import EmbeddingTable
+from tastemap.nn.numbers import NumberVectors, ScaledNumbers
+from tastemap.nn.optimizers import sparse_adam
+from tastemap.nn.periodic import Periodic
+from tastemap.nn.piecewise_linear import PiecewiseLinear
+from tastemap.ranking.base import Labelled, Ranker
+from tastemap.ranking.parts.fields import Fields
+from tastemap.ranking.parts.inputs import Inputs, TensorBatch
+from tastemap.training.loop import Training, train
+from tastemap.training.module import ModuleTrainer, generator_of, seeded
+from tastemap.training.run import Run
+from tastemap.training.schedule import lower_rate
+
+__all__ = ["NeuralRanker", "RankingNetwork", "adams"]
+
+# Rows scored at a time.
+_TILE = 8192
+
+
+class RankingNetwork(nn.Module, ABC):
+    """From the vectors of a row's features to the log-odds of a click.
+
+    Args:
+        fields: makes the vectors.
+    """
+
+    def __init__(self, fields: Fields) -> None:
+        super().__init__()
+        self.fields = fields
+
+    @abstractmethod
+    def logits(self, batch: TensorBatch, vectors: torch.Tensor) -> torch.Tensor:
+        """float32 [B] of a batch and its vectors [B, fields, dim]."""
+
+    def forward(self, batch: TensorBatch) -> torch.Tensor:
+        """The log-odds, float32 [B]."""
+        return self.logits(batch, self.fields(batch))
+
+
+class NeuralRanker(Ranker):
+    """A ranker that has learned a network; a subclass writes `make_network`.
+
+    Attributes:
+        network: on the CPU and in evaluation mode after a fit.
+        training: how the training went, right after a fit.
+    """
+
+    rate_falls: ClassVar[bool] = True
+    """Whether the step size falls in a line to 0."""
+
+    numbers: Literal["piecewise", "periodic", "scaled"] = hyperparameter(
+        default="piecewise", help="how numbers are encoded: how far they reach into bins made of "
+        "quantiles, sines and cosines of learned frequencies, or plainly", tuned=False,
+    )  # fmt: skip
+    bins: int = hyperparameter(
+        default=32, help="piecewise: bins of each number; periodic: frequencies", ge=1, le=1024,
+        log=True,
+    )  # fmt: skip
+    dim: int = hyperparameter(default=32, help="length of the vectors", ge=1, le=1024, log=True)
+    regularization: float = hyperparameter(
+        default=0.05, help="of the squared vectors of each row's features", ge=0, log=True,
+        search=(1e-3, 0.3),
+    )  # fmt: skip
+    learning_rate: float = hyperparameter(
+        default=0.01, help="the first step size of Adam; it falls in a line to 0", gt=0, log=True
+    )
+    batch_size: int = hyperparameter(default=1024, help="rows in a step", ge=1, tuned=False)
+    epochs: int = hyperparameter(default=15, help="passes over the rows", ge=1, tuned=False)
+    patience: int = hyperparameter(
+        default=3, help="with validation: stop after so many epochs without a better one", ge=1,
+        tuned=False,
+    )  # fmt: skip
+    seed: int = hyperparameter(default=0, help="of all random numbers", ge=0, tuned=False)
+
+    network: RankingNetwork = assigned_by_fit()
+
+    @abstractmethod
+    def make_network(self) -> RankingNetwork:
+        """The untrained network, from the hyper-parameters and `self.schema`."""
+
+    def make_fields(self, dim: int) -> Fields:
+        """What makes vectors of this length for all features."""
+        return Fields(self.schema, dim, self.make_numbers(dim))
+
+    def make_numbers(self, dim: int) -> NumberVectors:
+        """What makes vectors of the numeric features."""
+        features = len(self.schema.numeric)
+        match self.numbers:
+            case "piecewise":
+                return PiecewiseLinear(features, dim, self.bins)
+            case "periodic":
+                return Periodic(features, dim, self.bins, deviation=0.1)
+            case "scaled":
+                return ScaledNumbers(features, dim)
+
+    def optimizers(self, network: RankingNetwork) -> list[torch.optim.Optimizer]:
+        """What trains the network: Adam for all of it."""
+        return adams(network, list(network.parameters()), self.learning_rate)
+
+    def _fit(self, train_rows: Labelled, validation: Labelled | None, run: Run) -> None:
+        device = run.torch_device()
+        network = seeded(self.seed, self.make_network)
+        for module in network.modules():
+            if isinstance(module, NumberVectors):
+                module.look_at(torch.from_numpy(train_rows.features.numeric))
+        self.network = network.to(device)
+        trainer = _Trainer(self, Inputs(train_rows.features, device), train_rows.labels)
+        if validation is not None:
+            held = Inputs(validation.features, device)
+            labels = torch.from_numpy(validation.labels)
+
+        def validate() -> dict[str, float]:
+            loss = functional.binary_cross_entropy_with_logits(self._logits(held).cpu(), labels)
+            return {"log-loss": loss.item()}
+
+        self.training: Training = train(
+            trainer,
+            epochs=self.epochs,
+            seed=self.seed,
+            run=run,
+            about=lambda: self.described(train_rows),
+            validate=None if validation is None else validate,
+            monitor=None if validation is None else "log-loss",
+            higher_is_better=False,
+            patience=self.patience,
+        )
+        self.network.cpu().eval()
+
+    def _score(self, features: FeatureBatch) -> NDArray[np.float32]:
+        scores: NDArray[np.float32] = self._logits(Inputs(features, "cpu")).numpy()
+        return scores
+
+    @torch.inference_mode()
+    def _logits(self, inputs: Inputs) -> torch.Tensor:
+        self.network.eval()
+        device = next(self.network.parameters()).device
+        places = torch.split(torch.arange(len(inputs), device=device), _TILE)
+        return torch.cat([self.network(inputs.batch(tile)) for tile in places])
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        return {name: tensor.numpy() for name, tensor in self.network.state_dict().items()}
+
+    def _restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        self.network = seeded(self.seed, self.make_network)
+        try:
+            self.network.load_state_dict({name: torch.tensor(a) for name, a in tensors.items()})
+        except RuntimeError as error:
+            raise ParameterError(
+                f"the stored network does not fit {type(self).__name__}: {error}"
+            ) from None
+        self.network.eval()
+
+
+def adams(
+    network: nn.Module, parameters: list[nn.Parameter], learning_rate: float
+) -> list[torch.optim.Optimizer]:
+    """Adam for some parameters of a network, its lazy form for tables with sparse gradients."""
+    tables = [each for each in network.modules() if isinstance(each, EmbeddingTable)]
+    lazy = {id(table.weight) for table in tables if table.sparse}
+    made: list[torch.optim.Optimizer] = []
+    if dense := [each for each in parameters if id(each) not in lazy]:
+        made.append(torch.optim.Adam(dense, lr=learning_rate, fused=True))
+    if sparse := [each for each in parameters if id(each) in lazy]:
+        made.append(sparse_adam(sparse, learning_rate))
+    return made
+
+
+class _Trainer(ModuleTrainer):
+    """Binary cross-entropy of all rows, in random order, and a penalty on their vectors.
+
+    A vector is made smaller in each row that it stands in, as in LIBFM and LIBFFM, so that frequent
+    values are held back as rare ones are, and only rows of the table that a batch has are touched.
+    """
+
+    network: RankingNetwork
+
+    def __init__(self, model: NeuralRanker, rows: Inputs, labels: NDArray[np.float32]) -> None:
+        super().__init__(model.network)
+        self.model, self.rows = model, rows
+        self.device = next(model.network.parameters()).device
+        self.labels = torch.from_numpy(labels).to(self.device)
+        self.optimizers = model.optimizers(model.network)
+
+    def train_epoch(self, epoch: int, rng: np.random.Generator) -> Mapping[str, float]:
+        model, device = self.model, self.device
+        order = torch.randperm(len(self.rows), generator=generator_of(rng, device), device=device)
+        batches = torch.split(order, model.batch_size)
+        total = torch.zeros((), dtype=torch.float64, device=device)
+        self.network.train()
+        # Dropout draws from torch's own stream, which is the caller's.
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(int(rng.integers(1 << 62)))
+            for place, index in enumerate(batches):
+                for optimizer in self.optimizers if model.rate_falls else ():
+                    lower_rate(optimizer, epoch + place / len(batches), model.epochs)
+                total += self._step(index) * len(index)
+        self.network.eval()
+        return {"loss": total.item() / len(order)}
+
+    def _step(self, index: torch.Tensor) -> torch.Tensor:
+        batch, labels = self.rows.batch(index), self.labels.index_select(0, index)
+        vectors = self.network.fields(batch)
+        # The gradient of regularization × Σ v² / B; written as a part of the loss it would take
+        # several passes over all numbers.
+        held, pull = vectors.detach(), 2 * self.model.regularization / len(index)
+        vectors.register_hook(lambda gradient: gradient.add(held, alpha=pull))
+        loss = functional.binary_cross_entropy_with_logits(
+            self.network.logits(batch, vectors), labels
+        )
+        self.network.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        for optimizer in self.optimizers:
+            optimizer.step()
+        return loss.detach()

@@ -1,0 +1,44 @@
+"""The table of rankers: their names and where the classes live."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+
+from tastemap.errors import ParameterError
+from tastemap.ranking.base import Ranker
+
+__all__ = ["ranker_class", "ranker_names"]
+
+_RANKERS: dict[str, str] = {
+    "fm": "tastemap.ranking.fm:FM",
+    "ffm": "tastemap.ranking.ffm:FFM",
+    "widedeep": "tastemap.ranking.wide_deep:WideDeep",
+    "deepfm": "tastemap.ranking.deep_fm:DeepFM",
+    "dcnv2": "tastemap.ranking.dcn_v2:DCNv2",
+    "finalmlp": "tastemap.ranking.final_mlp:FinalMLP",
+    "catboost": "tastemap.ranking.catboost_ranker:CatBoostRanker",
+    "lightgbm": "tastemap.ranking.lightgbm_ranker:LightGBMRanker",
+}
+
+
+def ranker_names() -> list[str]:
+    """All names of rankers."""
+    return list(_RANKERS)
+
+
+def ranker_class(name: str) -> type[Ranker]:
+    """The class of a ranker.
+
+    Raises:
+        ParameterError: there is none of that name.
+    """
+    if name not in _RANKERS:
+        close = difflib.get_close_matches(name, _RANKERS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ParameterError(
+            f"there is no ranker {name!r}{hint} (there are: {', '.join(_RANKERS)})"
+        )
+    module, _, attribute = _RANKERS[name].partition(":")
+    found: type[Ranker] = getattr(import_module(module), attribute)
+    return found

@@ -1,0 +1,55 @@
+"""The rows of the ranking suite: parted by time, and nothing of a later part in an earlier one."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from benchmarks.evaluator import judge_clicks
+from benchmarks.ranking_rows import LABEL, OF_TIME, OF_USERS, Rows, columns, labelled_rows
+
+
+@pytest.fixture(scope="module", params=[OF_USERS, OF_TIME])
+def rows(request: pytest.FixtureRequest) -> Rows:
+    return labelled_rows("movielens-100k", request.param)
+
+
+def test_parts_are_of_the_stated_sizes(rows: Rows) -> None:
+    sizes = np.array([rows.train.height, rows.validation.height, rows.test.height])
+    assert sizes.sum() == 100_000
+    np.testing.assert_allclose(sizes / 1e5, [0.72, 0.08, 0.2], atol=0.006)
+    for part in (rows.train, rows.validation, rows.test):
+        assert set(part[LABEL].unique()) == {0, 1}
+        assert "value" not in part.columns and "time" not in part.columns
+
+
+def test_each_users_last_fifth_is_the_test() -> None:
+    rows = labelled_rows("movielens-100k", OF_USERS)
+    known = pl.concat([rows.train, rows.validation])
+    counts = known["user"].value_counts().join(rows.test["user"].value_counts(), on="user")
+    assert counts.height == 943
+    shares = counts["count_right"] / (counts["count"] + counts["count_right"])
+    assert shares.min() >= 0.2
+    assert shares.max() < 0.25
+
+
+def test_by_time_most_test_rows_are_of_users_never_seen() -> None:
+    rows = labelled_rows("movielens-100k", OF_TIME)
+    new = ~rows.test["user"].is_in(rows.train["user"].unique().implode())
+    assert new.mean() > 0.5
+
+
+def test_columns_are_plain_arrays_of_text_and_numbers(rows: Rows) -> None:
+    found = columns(rows.test)
+    assert LABEL not in found
+    assert {column.dtype.kind for column in found.values()} == {"U", "f"}
+    assert "|" in "".join(found["genres"][:100])
+
+
+def test_judged_by_order_and_by_size(rows: Rows) -> None:
+    labels, users = rows.test[LABEL].to_numpy(), rows.test["user"].to_numpy()
+    best = judge_clicks(labels * 0.8 + 0.1, labels, users)
+    assert best["auc"] == best["gauc"] == 1
+    assert best["log-loss"] == pytest.approx(-np.log(0.9))
+    assert judge_clicks(np.full(len(labels), 0.5), labels, users)["auc"] == 0.5
