@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tastemap.features.batch import FeatureBatch, Ragged
 from tastemap.features.schema import Categorical, Feature, Numeric, Schema
 
-__all__ = ["Block", "joined", "schema_of"]
+__all__ = ["Block"]
 
 
 class Block:
@@ -51,6 +51,18 @@ class Block:
         features = [Categorical(name, size) for name, (_, size) in rows.items()]
         return cls(features, n, categorical=categorical)
 
+    @classmethod
+    def beside(cls, blocks: Sequence[Block]) -> Block:
+        """Blocks of the same rows, side by side."""
+        return cls(
+            [feature for block in blocks for feature in block.features],
+            len(blocks[0].numeric),
+            categorical=np.concatenate([block.categorical for block in blocks], axis=1),
+            numeric=np.concatenate([block.numeric for block in blocks], axis=1),
+            multi_valued=tuple(ragged for block in blocks for ragged in block.multi_valued),
+            sequences=tuple(ragged for block in blocks for ragged in block.sequences),
+        )
+
     def take(self, rows: NDArray[Any]) -> Block:
         """The rows at places `rows`, which may repeat."""
         return Block(
@@ -62,18 +74,8 @@ class Block:
             sequences=tuple(ragged.take(rows) for ragged in self.sequences),
         )
 
-
-def schema_of(blocks: Sequence[Block]) -> Schema:
-    """The features of blocks side by side."""
-    return Schema(tuple(feature for block in blocks for feature in block.features))
-
-
-def joined(schema: Schema, blocks: Sequence[Block]) -> FeatureBatch:
-    """Blocks of the same rows side by side; `schema` is theirs."""
-    return FeatureBatch(
-        schema,
-        np.concatenate([block.categorical for block in blocks], axis=1),
-        np.concatenate([block.numeric for block in blocks], axis=1),
-        tuple(ragged for block in blocks for ragged in block.multi_valued),
-        tuple(ragged for block in blocks for ragged in block.sequences),
-    )
+    def batch(self, schema: Schema) -> FeatureBatch:
+        """The block as a batch; `schema` is that of its features."""
+        return FeatureBatch(
+            schema, self.categorical, self.numeric, self.multi_valued, self.sequences
+        )

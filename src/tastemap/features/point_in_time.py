@@ -17,7 +17,7 @@ from tastemap.data.moments import Moments
 from tastemap.data.queries import Queries
 from tastemap.errors import NotFittedError, ParameterError
 from tastemap.features.batch import FeatureBatch, Ragged
-from tastemap.features.block import Block, joined, schema_of
+from tastemap.features.block import Block
 from tastemap.features.item_events import ItemEvents
 from tastemap.features.numbers import (
     clock,
@@ -133,7 +133,7 @@ class PointInTime(Hyperparameters):
         nobody, nothing = Queries.of(dataset.histories.slice(0, 0)), np.zeros(1, np.int64)
         empty = np.empty((0, len(self.sources)), np.float32)
         none = Candidates(nothing, np.empty(0, np.int32), empty, empty, self.sources)
-        self._schema = schema_of(self._blocks(Moments.of(nobody), none))
+        self._schema = Schema(self._block(Moments.of(nobody), none).features)
 
     @property
     def schema(self) -> Schema:
@@ -172,9 +172,9 @@ class PointInTime(Hyperparameters):
         if not self._has_times:
             queries = replace(queries, as_of=np.full(len(queries), np.inf))
         moments = Moments.of(queries) if isinstance(queries, Queries) else queries
-        return joined(schema, self._blocks(moments, candidates))
+        return self._block(moments, candidates).batch(schema)
 
-    def _blocks(self, moments: Moments, candidates: Candidates) -> list[Block]:
+    def _block(self, moments: Moments, candidates: Candidates) -> Block:
         h, n, rows = moments.histories, len(moments), candidates.rows_of_queries()
         liked = h.values >= self._like_from
         known = Known(h.items, h.times, h.values, liked, moments.start, moments.stop)
@@ -192,11 +192,14 @@ class PointInTime(Hyperparameters):
             prior=self.prior,
             last=self.last,
         )
-        return [
-            *(block.take(rows) for block in self._of_moments(moments, known, now, overall, fit)),
-            *self._of_items(candidates.items, found, overall.take(rows), now[rows]),
-            self._of_pairs(candidates, fit),
-        ]
+        of_moments = Block.beside(self._of_moments(moments, known, now, overall, fit))
+        return Block.beside(
+            [
+                of_moments.take(rows),
+                *self._of_items(candidates.items, found, overall.take(rows), now[rows]),
+                self._of_pairs(candidates, fit),
+            ]
+        )
 
     def _now(self, moments: Moments) -> NDArray[np.float64]:
         """The moment of asking, float64 [B], where it is inf the last event known."""

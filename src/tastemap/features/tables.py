@@ -57,9 +57,9 @@ class AttributeColumns:
 
     def encode(self, table: pl.DataFrame | None, n: int) -> Block:
         """The features of n rows; columns that a table lacks count as null."""
-        given = {} if table is None else {name: table[name] for name in table.columns}
+        given = () if table is None else table.columns
         pairs = [
-            (column, given[name].to_arrow() if name in given else pa.nulls(n))
+            (column, table[name].to_arrow() if table is not None and name in given else pa.nulls(n))
             for name, column in self.columns.items()
         ]
         categories = [rows for column, values in pairs for rows in column.categories(values)]
