@@ -66,7 +66,9 @@ _LAZY: dict[str, str] = {
     "LightGBMRanker": "tastemap.ranking.lightgbm_ranker:LightGBMRanker",
     "WideDeep": "tastemap.ranking.wide_deep:WideDeep",
     "Run": "tastemap.training.run:Run",
+    "OutOfTime": "tastemap.pipeline.ranking_stage:OutOfTime",
     "Pipeline": "tastemap.pipeline.pipeline:Pipeline",
+    "PointInTime": "tastemap.features.point_in_time:PointInTime",
     "Report": "tastemap.evaluation:Report",
     "compare": "tastemap.evaluation:compare",
     "evaluate": "tastemap.evaluation:evaluate",
@@ -93,7 +95,9 @@ if TYPE_CHECKING:
     from tastemap.evaluation import compare as compare
     from tastemap.evaluation import evaluate as evaluate
     from tastemap.evaluation import evaluate_frame as evaluate_frame
+    from tastemap.features.point_in_time import PointInTime as PointInTime
     from tastemap.pipeline.pipeline import Pipeline as Pipeline
+    from tastemap.pipeline.ranking_stage import OutOfTime as OutOfTime
     from tastemap.ranking.catboost_ranker import CatBoostRanker as CatBoostRanker
     from tastemap.ranking.dcn_v2 import DCNv2 as DCNv2
     from tastemap.ranking.deep_fm import DeepFM as DeepFM

@@ -19,6 +19,8 @@ Id = str | int
 
 # Below this a dict look-up costs less than hashing the whole vocabulary, as Arrow's index_in does.
 _SMALL = 4096
+# An Arrow array of so few ids, such as the profile of one request, is better looked up one by one.
+_FEW = 16
 
 
 class Vocabulary:
@@ -96,8 +98,9 @@ class Vocabulary:
                 return np.fromiter((self._row(id_) for id_ in listed), np.int32, len(listed))
         if isinstance(ids, pa.ChunkedArray):
             ids = ids.combine_chunks()
+        few = len(ids) <= _FEW and len(self) <= _SMALL
         same = pa.types.is_integer(ids.type) if self.is_integer else _is_string(ids.type)
-        if not same:
+        if few or not same:
             return np.fromiter((self._row(id_) for id_ in ids.to_pylist()), np.int32, len(ids))
         ids = ids.cast(self.ids_array.type, safe=not self.is_integer)
         found = pc.index_in(ids, value_set=self.ids_array).fill_null(-1)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tastemap.errors import SchemaError
 from tastemap.features.schema import Schema
+from tastemap.kernels.ragged import take_ragged
 
 __all__ = ["FeatureBatch", "Ragged"]
 
@@ -44,11 +45,7 @@ class Ragged:
 
     def take(self, rows: NDArray[Any]) -> Ragged:
         """The lists at places `rows`, int [k] from 0 to n - 1, in that order."""
-        first = self.offsets[:-1][rows]
-        counts = self.counts[rows]
-        offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-        places = np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], counts)
-        return Ragged(offsets, self.rows[places])
+        return Ragged(*take_ragged(self.offsets, self.rows, rows))
 
     def slice(self, start: int, stop: int) -> Ragged:
         """The lists from `start` to before `stop`, which share their rows with these."""

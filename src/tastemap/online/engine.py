@@ -72,7 +72,7 @@ class Engine:
 
     def _replay(self, serving: Serving, offset: int) -> int:
         for last, events in self.events.since(offset):
-            serving.live.add(events)
+            serving.add(events)
             offset = last
         return offset
 
@@ -106,7 +106,7 @@ class Engine:
             for place, result in zip(good, written, strict=True):
                 results[place] = result
                 if isinstance(result, Recorded):
-                    self.serving.live.add(result.accepted)
+                    self.serving.add(result.accepted)
         return results
 
     def warm_up(self) -> None:

@@ -110,6 +110,15 @@ class Serving:
         self.live = LiveState(pipeline.data)
         self.catalogue = Catalogue(pipeline.data)
 
+    def add(self, events: Sequence[Event]) -> None:
+        """Lays events over the release."""
+        self.live.add(events)
+        self.pipeline.add(
+            self.pipeline.items.rows([event.item for event in events]),
+            np.array([event.time for event in events]),
+            np.array([event.value for event in events], np.float32),
+        )
+
     @cached_property
     def like(self) -> Like:
         """How this release's data says that somebody likes something."""

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from tastemap.data.candidates import Candidates
 from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Holdout, Queries
 from tastemap.errors import ParameterError
+from tastemap.features.point_in_time import PointInTime
 from tastemap.kernels.topk import top_k
 from tastemap.pipeline.fallback import Fallback
+from tastemap.pipeline.ranking_stage import OutOfTime, RankingStage, candidates_of
+from tastemap.ranking.base import Ranker
 from tastemap.retrieval.base import Retriever, reasons_of
 from tastemap.retrieval.recommender import Recommendations, Recommender
 from tastemap.training.run import Run
@@ -28,22 +32,40 @@ _TILE = 4096
 
 
 class Pipeline(Recommender):
-    """Candidates of one or more retrievers → filters → fallback → the top k.
+    """Candidates of one or more retrievers → filters → ranker → fallback → the top k.
 
-    One retriever's order and scores stay as they are. Several are joined by reciprocal rank fusion,
-    the sum of 1 / (60 + rank), and an item's source is the retriever that ranked it highest. Places
+    A ranker orders the candidates by all that is known at the moment of asking. Without one, one
+    retriever's order and scores stay as they are, and several are joined by reciprocal rank fusion,
+    the sum of 1 / (60 + rank). An item's source is the retriever that ranked it highest. Places
     that no retriever fills, all of them for a stranger without a history, go to what is popular
     among users of the same profile, or overall.
 
     Args:
         retrievers: fitted, all on the same data set, or to be fitted by `fit`.
-        candidates: how many each retriever proposes, where there are several.
+        candidates: how many each retriever proposes, where there are several or there is a ranker.
+        ranker: to be fitted by `fit`, on what retrievers fitted on an earlier part propose for the
+            later part.
+        features: what the ranker looks at.
+        rows: how the ranker's training rows are made.
+        popularity_discount: how much it counts against an item that everybody takes: so many times
+            the logarithm of its share of all events is taken from the ranker's log-odds. More of
+            it covers more of the catalogue.
 
     Raises:
-        ParameterError: no retriever, two of one name, or fitted on different data sets.
+        ParameterError: no retriever, two of one name, fitted on different data sets, or an
+            argument out of its range.
     """
 
-    def __init__(self, retrievers: Sequence[Retriever], *, candidates: int = 200) -> None:
+    def __init__(
+        self,
+        retrievers: Sequence[Retriever],
+        *,
+        candidates: int = 200,
+        ranker: Ranker | None = None,
+        features: PointInTime | None = None,
+        rows: OutOfTime | None = None,
+        popularity_discount: float = 0.0,
+    ) -> None:
         names = [retriever.name for retriever in retrievers]
         if not names or len(set(names)) != len(names):
             raise ParameterError(f"a pipeline needs retrievers of different names, got {names}")
@@ -51,9 +73,53 @@ class Pipeline(Recommender):
             raise ParameterError(f"Pipeline: candidates must be at least 1, got {candidates}")
         self.retrievers = tuple(retrievers)
         self.candidates = candidates
+        self.ranker = ranker
+        self.features = PointInTime() if features is None else features
+        self.rows = OutOfTime() if rows is None else rows
+        if not 0 <= popularity_discount < np.inf:
+            raise ParameterError(
+                f"Pipeline: popularity_discount must be at least 0, got {popularity_discount!r}"
+            )
+        self.popularity_discount = popularity_discount
+        self._stage: RankingStage | None = None  # what `fit` makes of the ranker
         fitted = [retriever._data for retriever in retrievers]
-        if any(data is not None for data in fitted):
+        if ranker is None and any(data is not None for data in fitted):
             self._join(fitted)
+
+    @classmethod
+    def with_stage(
+        cls,
+        retrievers: Sequence[Retriever],
+        stage: RankingStage,
+        *,
+        candidates: int,
+        rows: OutOfTime,
+    ) -> Self:
+        """A pipeline of parts that are all fitted already."""
+        pipeline = cls(
+            retrievers,
+            candidates=candidates,
+            ranker=stage.ranker,
+            features=stage.features,
+            rows=rows,
+            popularity_discount=stage.popularity_discount,
+        )
+        pipeline._stage = stage
+        pipeline._join([retriever._data for retriever in retrievers])
+        return pipeline
+
+    @property
+    def stage(self) -> RankingStage | None:
+        """The fitted ranker with its features, or None where there is none."""
+        return self._stage
+
+    def add(
+        self, items: NDArray[np.int32], times: NDArray[np.float64], values: NDArray[np.float32]
+    ) -> None:
+        """Tells the ranker's features of everybody's events [m] after the training data, so that
+        they know what is popular now. The histories of those who ask come with their queries."""
+        if self._stage is not None:
+            self._stage.features.add(items, times, values)
 
     def _join(self, fitted: Sequence[Dataset | None]) -> None:
         first = fitted[0]
@@ -72,7 +138,26 @@ class Pipeline(Recommender):
     def fit(
         self, dataset: Dataset, *, validation: Holdout | None = None, run: Run | None = None
     ) -> Self:
-        """Fits each retriever, and the fallback."""
+        """Fits the ranker, where there is one, each retriever, and the fallback.
+
+        Args:
+            dataset: what to learn from.
+            validation: what retrievers look at for early stopping. A ranker and the retrievers
+                that it learns from see nothing of it.
+            run: where and how: device, progress, run folder, time budget.
+        """
+        if self.ranker is not None:
+            train, held = self.rows.rows(dataset, self.retrievers, self.candidates, run)
+            self._stage = RankingStage.fit(
+                self.ranker,
+                self.features,
+                dataset,
+                train,
+                held,
+                least=self.rows.least,
+                popularity_discount=self.popularity_discount,
+                run=run,
+            )
         for retriever in self.retrievers:
             retriever.fit(dataset, validation=validation, run=run)
         self._join([retriever.data for retriever in self.retrievers])
@@ -80,8 +165,9 @@ class Pipeline(Recommender):
 
     @property
     def name(self) -> str:
-        """The names of its retrievers, joined by "+"."""
-        return "+".join(retriever.name for retriever in self.retrievers)
+        """The names of its retrievers, joined by "+", and of its ranker behind ">"."""
+        names = "+".join(retriever.name for retriever in self.retrievers)
+        return names if self.ranker is None else f"{names}>{self.ranker.name}"
 
     def answer(
         self,
@@ -108,32 +194,16 @@ class Pipeline(Recommender):
         self, queries: Queries, k: int, exclude_seen: bool, among: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.uint8]]:
         """The best k of all retrievers: items, scores and sources, each [B, k], padded with 0."""
-        depth = k if len(self.retrievers) == 1 else max(k, self.candidates)
-        proposals = [
-            retriever.answer(queries, depth, exclude_seen, among) for retriever in self.retrievers
-        ]
-        row_parts, item_parts, score_parts, source_parts = [], [], [], []
-        for source, proposal in enumerate(proposals):
-            # Source 1 of a model is its own popularity; the fallback knows the profile too.
-            kept = proposal.sources == 0
-            if self.retrievers[source].zero_is_no_evidence:
-                kept &= proposal.scores > 0
-            rows = np.repeat(np.arange(len(queries)), proposal.counts)
-            rank = np.arange(len(rows)) - np.repeat(proposal.offsets[:-1], proposal.counts) + 1
-            fused = len(self.retrievers) > 1
-            score = 1.0 / (_RRF + rank) if fused else proposal.scores
-            row_parts.append(rows[kept])
-            item_parts.append(proposal.items[kept])
-            score_parts.append(score[kept])
-            source_parts.append(np.full(int(kept.sum()), source, np.uint8))
-        return _fuse(
-            np.concatenate(row_parts),
-            np.concatenate(item_parts),
-            np.concatenate(score_parts),
-            np.concatenate(source_parts),
-            len(queries),
-            k,
-        )
+        alone = len(self.retrievers) == 1 and self._stage is None
+        depth = k if alone else max(k, self.candidates)
+        proposed = candidates_of(self.retrievers, queries, depth, exclude_seen, among)
+        if self._stage is not None:
+            scores = self._stage.score(queries, proposed)
+        elif alone:
+            scores = proposed.scores[:, 0]
+        else:
+            scores = np.nansum(1.0 / (_RRF + proposed.ranks.astype(np.float64)), axis=1)
+        return _best(proposed, scores, k)
 
     def _filled(
         self,
@@ -193,30 +263,20 @@ class Pipeline(Recommender):
         return save_pipeline(self, Path(path), overwrite=overwrite)
 
 
-def _fuse(
-    rows: NDArray[np.int64],
-    items: NDArray[np.int32],
-    scores: NDArray[np.float64],
-    sources: NDArray[np.uint8],
-    n: int,
-    k: int,
+def _best(
+    proposed: Candidates, scores: NDArray[Any], k: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.uint8]]:
-    """Adds up the scores of equal (row, item) pairs and keeps the k best of each row, [n, k]."""
-    # The strongest proposal of a pair first, so that `unique` finds its source.
-    order = np.lexsort((-scores, items, rows))
-    pair = rows[order].astype(np.int64) << 32 | items[order]
-    _, first, place = np.unique(pair, return_index=True, return_inverse=True)
-    total = np.bincount(place, scores[order], len(first))
-    kept = order[first]
-    rows, items, sources = rows[kept], items[kept], sources[kept]
-    best = np.lexsort((items, -total, rows))
-    rows, items, sources, total = rows[best], items[best], sources[best], total[best]
-    starts = np.searchsorted(rows, np.arange(n))
-    place = np.arange(len(rows)) - starts[rows]
+    """The k best of each query with their scores and sources, [B, k]."""
+    rows = proposed.rows_of_queries()
+    best = np.lexsort((proposed.items, -scores, rows))
+    place = np.arange(len(rows)) - proposed.offsets[rows]
     shown = place < k
-    out_items, out_sources = np.zeros((n, k), np.int32), np.zeros((n, k), np.uint8)
-    out_scores = np.zeros((n, k), np.float32)
-    out_items[rows[shown], place[shown]] = items[shown]
-    out_scores[rows[shown], place[shown]] = total[shown]
-    out_sources[rows[shown], place[shown]] = sources[shown]
-    return out_items, out_scores, out_sources
+    best, at = best[shown], (rows[shown], place[shown])
+    items = np.zeros((len(proposed), k), np.int32)
+    out_scores = np.zeros((len(proposed), k), np.float32)
+    sources = np.zeros((len(proposed), k), np.uint8)
+    items[at], out_scores[at] = proposed.items[best], scores[best]
+    # Each candidate has a source, which is the one that ranked it highest.
+    ranks = np.nan_to_num(proposed.ranks[best], nan=np.inf)
+    sources[at] = ranks.argmin(axis=1) if len(best) else 0
+    return items, out_scores, sources

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+
+from tastemap.data.dataset import Dataset
 from tastemap.errors import ReleaseError
+from tastemap.features.point_in_time import PointInTime
 from tastemap.pipeline.pipeline import Pipeline
+from tastemap.pipeline.ranking_stage import OutOfTime, RankingStage
+from tastemap.ranking.table import ranker_class
 from tastemap.retrieval.saved import component, dataset_parts, load_dataset, restored
 from tastemap.storage import Stored, write_directory
 
@@ -18,17 +26,21 @@ def save_pipeline(pipeline: Pipeline, path: Path, *, overwrite: bool) -> Path:
     about, tensors, tables = dataset_parts(pipeline.data)
     for retriever in pipeline.retrievers:
         tensors[f"model.{retriever.name}"] = retriever.tensors()
+    manifest: dict[str, Any] = {
+        "data": about,
+        "candidates": pipeline.candidates,
+        "components": [
+            {"name": retriever.name, **component(retriever)} for retriever in pipeline.retrievers
+        ],
+    }
+    if (stage := pipeline.stage) is not None:
+        manifest["ranking"], tables["features"] = _described(stage, pipeline.rows)
+        tensors["ranker"] = stage.ranker.tensors()
+        tensors["seen"] = {str(place): seen for place, seen in enumerate(stage.seen)}
     write_directory(
         path,
         kind="pipeline",
-        manifest={
-            "data": about,
-            "candidates": pipeline.candidates,
-            "components": [
-                {"name": retriever.name, **component(retriever)}
-                for retriever in pipeline.retrievers
-            ],
-        },
+        manifest=manifest,
         tensors=tensors,
         tables=tables,
         overwrite=overwrite,
@@ -48,6 +60,40 @@ def load_pipeline(stored: Stored) -> Pipeline:
         retrievers = [
             restored(stored, data, about, f"model.{about['name']}") for about in components
         ]
-        return Pipeline(retrievers, candidates=stored.manifest["candidates"])
+        candidates = stored.manifest["candidates"]
+        if "ranking" not in stored.manifest:
+            return Pipeline(retrievers, candidates=candidates)
+        ranking = stored.manifest["ranking"]
+        stage = _restored_stage(stored, data, ranking)
+        rows = OutOfTime(**ranking["rows"])
+        return Pipeline.with_stage(retrievers, stage, candidates=candidates, rows=rows)
     except (KeyError, TypeError) as error:
         raise ReleaseError(f"{stored.path}: a part of the pipeline is missing ({error})") from None
+
+
+def _described(stage: RankingStage, rows: OutOfTime) -> tuple[dict[str, Any], pa.Table]:
+    """What the manifest says of a ranking stage, and the columns that its features look at. What
+    its features count is counted anew from the histories."""
+    about, columns = stage.features.state()
+    return {
+        "ranker": stage.ranker.name,
+        "hyperparameters": stage.ranker.hyperparameter_values(),
+        "features": {"hyperparameters": stage.features.hyperparameter_values(), **about},
+        "rows": rows.hyperparameter_values(),
+        "popularity_discount": stage.popularity_discount,
+    }, columns
+
+
+def _restored_stage(stored: Stored, data: Dataset, about: Mapping[str, Any]) -> RankingStage:
+    features = PointInTime.restored(
+        data, about["features"]["hyperparameters"], about["features"], stored.tables("features")
+    )
+    ranker = ranker_class(about["ranker"]).restored(
+        features.schema, None, about["hyperparameters"], stored.tensors("ranker")
+    )
+    seen = stored.tensors("seen")
+    fits = [seen[str(place)] for place in range(len(features.schema.categorical))]
+    sizes = [feature.size for feature in features.schema.categorical]
+    if [len(each) for each in fits] != sizes:
+        raise ReleaseError(f"{stored.path}: the ranker does not fit the data set")
+    return RankingStage(ranker, features, fits, float(about["popularity_discount"]))

@@ -1,0 +1,81 @@
+"""Some features of some rows; a batch is blocks side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tastemap.features.batch import FeatureBatch, Ragged
+from tastemap.features.schema import Categorical, Feature, Numeric, Schema
+
+__all__ = ["Block"]
+
+
+class Block:
+    """The values of a few features for n rows, with arrays as in `FeatureBatch`; those of kinds
+    that the features do not have may be left out."""
+
+    def __init__(
+        self,
+        features: Sequence[Feature],
+        n: int,
+        *,
+        categorical: NDArray[np.int64] | None = None,
+        numeric: NDArray[np.float32] | None = None,
+        multi_valued: tuple[Ragged, ...] = (),
+        sequences: tuple[Ragged, ...] = (),
+    ) -> None:
+        self.features = tuple(features)
+        self.categorical = np.empty((n, 0), np.int64) if categorical is None else categorical
+        self.numeric = np.empty((n, 0), np.float32) if numeric is None else numeric
+        self.multi_valued = multi_valued
+        self.sequences = sequences
+
+    @classmethod
+    def of_numbers(cls, n: int, numbers: Mapping[str, NDArray[Any]]) -> Block:
+        """Numbers [n] by name."""
+        numeric = np.empty((n, len(numbers)), np.float32)
+        for place, column in enumerate(numbers.values()):
+            numeric[:, place] = column
+        return cls([Numeric(name) for name in numbers], n, numeric=numeric)
+
+    @classmethod
+    def of_rows(cls, n: int, rows: Mapping[str, tuple[NDArray[Any], int]]) -> Block:
+        """Rows [n] of vocabularies by name, each with the vocabulary's size."""
+        categorical = np.empty((n, len(rows)), np.int64)
+        for place, (column, _) in enumerate(rows.values()):
+            categorical[:, place] = column
+        features = [Categorical(name, size) for name, (_, size) in rows.items()]
+        return cls(features, n, categorical=categorical)
+
+    @classmethod
+    def beside(cls, blocks: Sequence[Block]) -> Block:
+        """Blocks of the same rows, side by side."""
+        return cls(
+            [feature for block in blocks for feature in block.features],
+            len(blocks[0].numeric),
+            categorical=np.concatenate([block.categorical for block in blocks], axis=1),
+            numeric=np.concatenate([block.numeric for block in blocks], axis=1),
+            multi_valued=tuple(ragged for block in blocks for ragged in block.multi_valued),
+            sequences=tuple(ragged for block in blocks for ragged in block.sequences),
+        )
+
+    def take(self, rows: NDArray[Any]) -> Block:
+        """The rows at places `rows`, which may repeat."""
+        return Block(
+            self.features,
+            len(rows),
+            categorical=self.categorical[rows],
+            numeric=self.numeric[rows],
+            multi_valued=tuple(ragged.take(rows) for ragged in self.multi_valued),
+            sequences=tuple(ragged.take(rows) for ragged in self.sequences),
+        )
+
+    def batch(self, schema: Schema) -> FeatureBatch:
+        """The block as a batch; `schema` is that of its features."""
+        return FeatureBatch(
+            schema, self.categorical, self.numeric, self.multi_valued, self.sequences
+        )

@@ -1,0 +1,75 @@
+"""Everybody's events, by item and time: what an item had seen until a moment."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tastemap.data.histories import Histories, group_by_row
+from tastemap.kernels.event_totals import GroupedEvents, Totals, totals_until
+
+__all__ = ["ItemEvents"]
+
+
+class ItemEvents:
+    """Running sums of the events of each item, which later events are added to.
+
+    Args:
+        histories: the events.
+        n_items: item rows.
+        liking: the value from which on an event is a like.
+
+    Attributes:
+        latest: the time of the last event, Unix seconds; 0 where there is none.
+    """
+
+    def __init__(self, histories: Histories, n_items: int, liking: float) -> None:
+        self._n_items = n_items
+        self._liking = liking
+        known = histories.known(n_items)
+        self._parts = [self._grouped(known.items, known.times, known.values)]
+        self._later = known.items[:0], known.times[:0], known.values[:0]
+        self.latest = float(known.times.max(initial=0.0))
+
+    def _grouped(
+        self, items: NDArray[np.int32], times: NDArray[np.float64], values: NDArray[np.float32]
+    ) -> GroupedEvents:
+        # All events stand once more as those of row 0, which no item has.
+        rows = np.concatenate([np.zeros(len(items), np.int32), items])
+        twice = np.tile(times, 2)
+        offsets, order = group_by_row(rows, twice, self._n_items)
+        liked = np.tile(values >= self._liking, 2)[order]
+        sums = np.cumsum(np.tile(values, 2)[order], dtype=np.float64)
+        return GroupedEvents(
+            offsets,
+            twice[order],
+            np.concatenate([[0], np.cumsum(liked, dtype=np.int64)]),
+            np.concatenate([[0.0], sums]),
+        )
+
+    def add(
+        self, items: NDArray[np.int32], times: NDArray[np.float64], values: NDArray[np.float32]
+    ) -> None:
+        """Adds events [m], in any order; those of unknown items (row 0) are left out. Others may
+        ask meanwhile."""
+        known = items > 0
+        old_items, old_times, old_values = self._later
+        items = np.concatenate([old_items, items[known]])
+        times = np.concatenate([old_times, times[known]])
+        values = np.concatenate([old_values, values[known]])
+        self._parts = [self._parts[0], self._grouped(items, times, values)]
+        self._later = items, times, values
+        self.latest = max(self.latest, float(times.max(initial=0.0)))
+
+    def until(
+        self,
+        items: NDArray[np.int32],
+        moments: NDArray[np.float64],
+        windows: NDArray[np.float64],
+    ) -> Totals:
+        """What each item [n] had seen before a moment [n]; all items together for item row 0.
+
+        Args:
+            windows: float64 [n, windows], the beginnings of recent times, the shortest first.
+        """
+        return totals_until(self._parts, items, moments, windows)

@@ -1,0 +1,295 @@
+"""The second stage of a pipeline: a ranker over what the retrievers propose, and its training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tastemap.data.candidates import Candidates
+from tastemap.data.dataset import Dataset
+from tastemap.data.histories import offsets_of
+from tastemap.data.moments import Moments
+from tastemap.data.queries import Queries
+from tastemap.errors import DataError
+from tastemap.features.batch import FeatureBatch, Ragged
+from tastemap.features.point_in_time import PointInTime
+from tastemap.hyperparameters import Hyperparameters, hyperparameter
+from tastemap.ranking.base import Ranker
+from tastemap.retrieval.base import Retriever
+from tastemap.training.run import Run
+
+__all__ = ["OutOfTime", "RankingStage", "Shown", "candidates_of"]
+
+# Features of so many candidates are made at a time.
+_TILE = 1 << 16
+
+
+def candidates_of(
+    retrievers: Sequence[Retriever],
+    queries: Queries,
+    depth: int,
+    exclude_seen: bool = True,
+    among: NDArray[np.bool_] | None = None,
+) -> Candidates:
+    """The best `depth` items of each retriever for queries about which it knows something."""
+    parts = []
+    for retriever in retrievers:
+        found = retriever.answer(queries, depth, exclude_seen, among)
+        proposed = Candidates.of_source(retriever.name, found.offsets, found.items, found.scores)
+        # Source 1 of a model is its own popularity; the fallback knows the profile too.
+        kept = found.sources == 0
+        if retriever.zero_is_no_evidence:
+            kept &= found.scores > 0
+        parts.append(proposed.select(kept))
+    return Candidates.join(parts)
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What stage one would have shown at some moments, and what was then chosen.
+
+    Attributes:
+        moments: [B].
+        candidates: [B].
+        labels: float32 [m], 1 where the candidate is among what the user chose later.
+    """
+
+    moments: Moments
+    candidates: Candidates
+    labels: NDArray[np.float32]
+
+    def of_users(self, chosen: NDArray[np.bool_]) -> Shown:
+        """The moments where `chosen` (bool [B]) holds."""
+        rows = np.flatnonzero(chosen)
+        labels = self.labels[np.repeat(chosen, self.candidates.counts)]
+        return Shown(self.moments.take(rows), self.candidates.take(rows), labels)
+
+
+class OutOfTime(Hyperparameters):
+    """How the training rows of a ranker are made, so that it learns from what it will see.
+
+    The retrievers are fitted on the events before a moment, and asked about the users who did
+    something from then on, after what each had done until then: at the moments before which they
+    had paused longest, since people ask when they come, more than between two clicks. What a user
+    took later is positive where it was proposed, and of the other candidates a random part is
+    negative. So no retriever has seen an answer, as it has not when the ranker is at work.
+    """
+
+    share: float = hyperparameter(
+        default=0.2, gt=0, lt=1, help="share of the events, the last ones, that are foretold"
+    )
+    moments: int = hyperparameter(default=2, ge=1, help="moments of each user")
+    limit: int = hyperparameter(
+        default=20_000, ge=2, help="moments in all; more are drawn from", tuned=False
+    )
+    negatives: int = hyperparameter(default=50, ge=1, help="negatives of each moment")
+    least: int = hyperparameter(
+        default=20, ge=1, help="moments at which a user, an item or a category has to occur to be "
+        "told from the unknown", log=True,
+    )  # fmt: skip
+    held_out: float = hyperparameter(
+        default=0.1, gt=0, lt=1, help="share of the users that early stopping looks at"
+    )
+    seed: int = hyperparameter(default=0, ge=0, help="of the random choices", tuned=False)
+
+    def rows(
+        self, dataset: Dataset, retrievers: Sequence[Retriever], depth: int, run: Run | None = None
+    ) -> tuple[Shown, Shown]:
+        """Rows to train on, and rows of other users that early stopping looks at.
+
+        Args:
+            dataset: what may be learned from.
+            retrievers: unfitted or not; others with the same hyper-parameters are fitted.
+            depth: candidates of each.
+
+        Raises:
+            DataError: the data set has no times, or nothing is left to learn from.
+        """
+        h = dataset.histories
+        if not dataset.has_times:
+            raise DataError(
+                "a ranker learns from what came after the retrievers' training, and this data set "
+                "has no times",
+                remedy="Map a time column",
+            )
+        boundary = np.quantile(h.times, 1 - self.share, method="nearest")
+        earlier = h.times < boundary
+        if not earlier.any() or earlier.all():
+            raise DataError("all events are of one time, so none is left to foretell")
+        before = [type(each)(**each.hyperparameter_values()) for each in retrievers]
+        for retriever in before:
+            retriever.fit(dataset.with_events(earlier), run=run)
+        return self._shown(dataset, np.flatnonzero(~earlier), before, depth)
+
+    def _shown(
+        self,
+        dataset: Dataset,
+        events: NDArray[np.int64],
+        retrievers: Sequence[Retriever],
+        depth: int,
+    ) -> tuple[Shown, Shown]:
+        """Rows of moments before some events, with what fitted retrievers propose there."""
+        h, rng = dataset.histories, np.random.default_rng(self.seed)
+        asked = self._asked(dataset, events, rng)
+        proposed = candidates_of(retrievers, asked.queries(), depth)
+        chosen = _chosen_later(h, asked, proposed)
+        order = rng.random(len(chosen))
+        order[chosen] = -1.0
+        kept = chosen | (_places(proposed, order) < _positives(proposed, chosen) + self.negatives)
+        shown = Shown(asked, proposed.select(kept), chosen[kept].astype(np.float32))
+        some = _positives(shown.candidates, shown.labels > 0, each=False) > 0
+        held = rng.random(len(dataset.users))[asked.users] < self.held_out
+        if not (some & held).any() or not (some & ~held).any():
+            raise DataError(
+                "the retrievers found hardly anything of what users chose later, so a ranker has "
+                "nothing to learn from",
+                remedy="Give more events, more candidates, or a larger share to foretell",
+            )
+        return shown.of_users(some & ~held), shown.of_users(some & held)
+
+    def _asked(
+        self, dataset: Dataset, events: NDArray[np.int64], rng: np.random.Generator
+    ) -> Moments:
+        """The moments before some of the events of each user, one for all of a time."""
+        moments = Moments.before_events(dataset, events)
+        first = np.ones(len(moments), np.bool_)
+        first[1:] = (moments.stop[1:] != moments.stop[:-1]) | (
+            moments.users[1:] != moments.users[:-1]
+        )
+        moments = moments.take(np.flatnonzero(first & (moments.stop > moments.start)))
+        pauses = moments.as_of - moments.histories.times[moments.stop - 1]
+        order = np.lexsort((-pauses, moments.users))
+        users = moments.users[order]
+        starts = np.searchsorted(users, users)
+        kept = order[np.arange(len(order)) - starts < self.moments]
+        if len(kept) > self.limit:
+            kept = rng.choice(kept, self.limit, replace=False)
+        return moments.take(np.sort(kept))
+
+
+class RankingStage:
+    """A fitted ranker with the features it takes.
+
+    Args:
+        ranker: fitted on these features.
+        features: fitted on the data that is served.
+        seen: by categorical feature, in the schema's order, bool [size]: the rows that the ranker
+            knows. Others are the unknown to it.
+        popularity_discount: so many times the logarithm of an item's share of all events is taken
+            from its score.
+    """
+
+    def __init__(
+        self,
+        ranker: Ranker,
+        features: PointInTime,
+        seen: Sequence[NDArray[np.bool_]],
+        popularity_discount: float = 0.0,
+    ) -> None:
+        self.ranker = ranker
+        self.features = features
+        self.seen = tuple(seen)
+        self.popularity_discount = popularity_discount
+
+    @classmethod
+    def fit(
+        cls,
+        ranker: Ranker,
+        features: PointInTime,
+        dataset: Dataset,
+        train: Shown,
+        validation: Shown,
+        *,
+        least: int = 1,
+        popularity_discount: float = 0.0,
+        run: Run | None = None,
+    ) -> RankingStage:
+        """Fits the features on a data set, and the ranker on what would have been shown.
+
+        Args:
+            least: moments at which a user, an item or a category has to occur to be told from the
+                unknown.
+        """
+        features.fit(dataset, train.candidates.source_names)
+        rows = features.of(train.moments, train.candidates)
+        seen = _seen(rows, train.candidates.offsets, least)
+        stage = cls(ranker, features, seen, popularity_discount)
+        held = stage._known(features.of(validation.moments, validation.candidates))
+        ranker.fit_batch(
+            stage._known(rows), train.labels, validation=(held, validation.labels), run=run
+        )
+        return stage
+
+    def score(self, queries: Queries, candidates: Candidates) -> NDArray[np.float32]:
+        """The log-odds that each candidate is chosen, less the discount, float32 [m]."""
+        scores = np.empty(len(candidates.items), np.float32)
+        share = [feature.name for feature in self.features.schema.numeric].index("item.share")
+        for start, stop in candidates.tiles(_TILE):
+            some = slice(candidates.offsets[start], candidates.offsets[stop])
+            rows = self.features.of(queries.slice(start, stop), candidates.slice(start, stop))
+            odds = self.ranker.score_batch(self._known(rows))
+            scores[some] = odds - self.popularity_discount * rows.numeric[:, share]
+        return scores
+
+    def _known(self, rows: FeatureBatch) -> FeatureBatch:
+        categorical = rows.categorical.copy()
+        sequences = list(rows.sequences)
+        for place, (feature, seen) in enumerate(
+            zip(rows.schema.categorical, self.seen, strict=True)
+        ):
+            if seen[1:].all():
+                continue
+            categorical[:, place] *= seen[categorical[:, place]]
+            for other, sequence in enumerate(rows.schema.sequences):
+                if sequence.of == feature.name:
+                    listed = sequences[other]
+                    sequences[other] = Ragged(listed.offsets, listed.rows * seen[listed.rows])
+        return replace(rows, categorical=categorical, sequences=tuple(sequences))
+
+
+def _seen(rows: FeatureBatch, offsets: NDArray[np.int64], least: int) -> list[NDArray[np.bool_]]:
+    """By categorical feature, bool [size]: the rows that occur, in sequences of it too, at as many
+    moments; `offsets` say which rows of features are of one moment."""
+    owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    asked = np.flatnonzero(np.diff(offsets))
+    found = []
+    for place, feature in enumerate(rows.schema.categorical):
+        pairs = [owner << 32 | rows.categorical[:, place]]
+        for sequence, lists in zip(rows.schema.sequences, rows.sequences, strict=True):
+            if sequence.of == feature.name:
+                # All candidates of a moment have the same sequences.
+                each = lists.take(offsets[asked])
+                pairs.append(np.repeat(asked, each.counts) << 32 | each.rows)
+        at = np.unique(np.concatenate(pairs)) & 0xFFFFFFFF
+        found.append(np.bincount(at, minlength=feature.size) >= least)
+    return found
+
+
+def _chosen_later(h: Any, asked: Moments, proposed: Candidates) -> NDArray[np.bool_]:
+    """bool [m]: whether the user who asked took the candidate from that moment on."""
+    end = h.offsets[asked.users + 1]
+    counts = end - asked.stop
+    offsets = offsets_of(counts)
+    index = np.arange(offsets[-1]) + np.repeat(asked.stop - offsets[:-1], counts)
+    taken = np.repeat(np.arange(len(asked)), counts) << 32 | h.items[index]
+    return np.isin(proposed.rows_of_queries() << 32 | proposed.items, taken)
+
+
+def _places(candidates: Candidates, order: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The place, from 0, of each candidate of a query when they are sorted by `order`."""
+    rows = candidates.rows_of_queries()
+    places = np.empty(len(rows), np.int64)
+    places[np.lexsort((order, rows))] = np.arange(len(rows))
+    return places - candidates.offsets[rows]
+
+
+def _positives(
+    candidates: Candidates, chosen: NDArray[np.bool_], each: bool = True
+) -> NDArray[np.int64]:
+    """The positives of each query, int64 [B], or, by default, of each candidate's query [m]."""
+    counts = np.bincount(candidates.rows_of_queries()[chosen], minlength=len(candidates))
+    return counts[candidates.rows_of_queries()] if each else counts
