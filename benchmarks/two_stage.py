@@ -4,8 +4,8 @@
     python -m benchmarks.two_stage --dataset movielens-100k --part validation --out /tmp/trial
 
 Asked about are users with a history. The last tenth of the events is the test, the one before the
-validation part, which choices are made by; the test part is judged by models fitted on all that
-came before the validation part.
+validation part, which choices are made by. Models are fitted on all that came before the part that
+judges them.
 """
 
 import time
@@ -49,6 +49,8 @@ def measure(
 ) -> dict[str, Any]:
     """Each retriever alone, all of them joined by their ranks, and each ranker over them."""
     split = GlobalTime(test=0.1, validation=0.1).split(tm.datasets.load(dataset))
+    if part == "test":
+        split = GlobalTime(test=0.1, validation=0.0).split(tm.datasets.load(dataset))
     holdout = split.test if part == "test" else split.validation
     assert holdout is not None
     asked = with_a_history(holdout)
