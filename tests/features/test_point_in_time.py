@@ -127,7 +127,8 @@ def slow(
         "item.year": math.nan if item == 1 else about[item - 1]["year"],
     }
     for name, days in (("short", 7), ("long", 30)):
-        recent = [row for row in rows if row[2] >= now - days * DAY]
+        latest = max((t for *_, t, _ in rows), default=0.0)
+        recent = [row for row in rows if row[2] >= latest - days * DAY]
         n = sum(row[1] == item for row in recent)
         expected[f"item.{name}_events"] = math.log1p(n)
         expected[f"item.{name}_share"] = math.log((n + 1) / (len(recent) + 1))

@@ -18,9 +18,6 @@ class ItemEvents:
         histories: the events.
         n_items: item rows.
         liking: the value from which on an event is a like.
-
-    Attributes:
-        latest: the time of the last event, Unix seconds; 0 where there is none.
     """
 
     def __init__(self, histories: Histories, n_items: int, liking: float) -> None:
@@ -29,7 +26,6 @@ class ItemEvents:
         known = histories.known(n_items)
         self._parts = [self._grouped(known.items, known.times, known.values)]
         self._later = known.items[:0], known.times[:0], known.values[:0]
-        self.latest = float(known.times.max(initial=0.0))
 
     def _grouped(
         self, items: NDArray[np.int32], times: NDArray[np.float64], values: NDArray[np.float32]
@@ -59,7 +55,16 @@ class ItemEvents:
         values = np.concatenate([old_values, values[known]])
         self._parts = [self._parts[0], self._grouped(items, times, values)]
         self._later = items, times, values
-        self.latest = max(self.latest, float(times.max(initial=0.0)))
+
+    def last_before(self, moments: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The time of the last event of all before each moment [n]; 0 where there is none."""
+        last = np.zeros(len(moments))
+        for part in self._parts:
+            times = part.times[part.offsets[0] : part.offsets[1]]
+            places = np.searchsorted(times, moments)
+            some = places > 0
+            last[some] = np.maximum(last[some], times[places[some] - 1])
+        return last
 
     def until(
         self,

@@ -178,8 +178,10 @@ class PointInTime(Hyperparameters):
         h, n, rows = moments.histories, len(moments), candidates.rows_of_queries()
         liked = h.values >= self._like_from
         known = Known(h.items, h.times, h.values, liked, moments.start, moments.stop)
-        now = self._now(moments)
-        windows = now[:, None] - _DAY * np.array([self.short_window, self.long_window])
+        latest = self._events.last_before(moments.as_of)
+        now = _moment_of_asking(moments, latest)
+        # Recent is what came before the last event known: a service may not hear of new ones.
+        windows = latest[:, None] - _DAY * np.array([self.short_window, self.long_window])
         overall = self._events.until(np.zeros(n, np.int32), moments.as_of, windows)
         found = self._events.until(candidates.items, moments.as_of[rows], windows[rows])
         fit = affinities(
@@ -200,16 +202,6 @@ class PointInTime(Hyperparameters):
                 self._of_pairs(candidates, fit),
             ]
         )
-
-    def _now(self, moments: Moments) -> NDArray[np.float64]:
-        """The moment of asking, float64 [B], where it is inf the last event known."""
-        asked = moments.as_of
-        if np.isfinite(asked).all():
-            return asked
-        last = np.full(len(moments), self._events.latest)
-        some = moments.stop > moments.start
-        last[some] = np.maximum(last[some], moments.histories.times[moments.stop[some] - 1])
-        return np.where(np.isfinite(asked), asked, last)
 
     def _of_moments(
         self,
@@ -284,3 +276,11 @@ class PointInTime(Hyperparameters):
         )
         features._look_at(dataset)
         return features
+
+
+def _moment_of_asking(moments: Moments, latest: NDArray[np.float64]) -> NDArray[np.float64]:
+    """float64 [B]; where it is inf the last event known: `latest`, or one of the history."""
+    last = latest.copy()
+    some = moments.stop > moments.start
+    last[some] = np.maximum(last[some], moments.histories.times[moments.stop[some] - 1])
+    return np.where(np.isfinite(moments.as_of), moments.as_of, last)
