@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tastemap.errors import MissingExtraError
 from tastemap.features.batch import FeatureBatch
 from tastemap.hyperparameters import assigned_by_fit
-from tastemap.ranking.base import Labelled
+from tastemap.ranking.labelled import Labelled
 from tastemap.ranking.parts.boosted import BoostedRanker, columns_of
 from tastemap.training.run import Run
 

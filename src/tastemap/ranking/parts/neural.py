@@ -20,7 +20,8 @@ from tastemap.nn.numbers import NumberVectors, ScaledNumbers
 from tastemap.nn.optimizers import sparse_adam
 from tastemap.nn.periodic import Periodic
 from tastemap.nn.piecewise_linear import PiecewiseLinear
-from tastemap.ranking.base import Labelled, Ranker
+from tastemap.ranking.base import Ranker
+from tastemap.ranking.labelled import Labelled
 from tastemap.ranking.parts.fields import Fields
 from tastemap.ranking.parts.inputs import Inputs, TensorBatch
 from tastemap.training.loop import Training, train
