@@ -262,7 +262,9 @@ class TestTwoTower(ModelContract):
 class TestYouTubeDNN(ModelContract):
     model = "youtubednn"
     settings = {"epochs": 4}
-    small_settings = {"dim": 16, "epochs": 40, "batch_size": 28, "learning_rate": 0.005}
+    small_settings = {
+        "dim": 16, "layers": 1, "epochs": 40, "batch_size": 28, "learning_rate": 0.005,
+    }  # fmt: skip
     ndcg_band = (0.15, 0.23)
 
 
