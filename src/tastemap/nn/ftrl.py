@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 import torch
-from torch.optim import Optimizer
 
 from tastemap.errors import ParameterError
+from tastemap.nn.stepping import SteppingOptimizer
 
 __all__ = ["FTRL"]
 
 
-class FTRL(Optimizer):
+class FTRL(SteppingOptimizer):
     """Follow the regularized leader, proximal, with a rate for each weight (McMahan et al. 2013,
     algorithm 1).
 
@@ -55,22 +56,14 @@ class FTRL(Optimizer):
                     self.state[weight]["z"] = torch.zeros_like(weight)
                     self.state[weight]["n"] = torch.zeros_like(weight)
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step along the gradients that stand in the parameters."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    self._step(weight, group)
-        return loss
-
-    def _step(self, weight: torch.Tensor, group: dict[str, float]) -> None:
-        z, n, gradient = self.state[weight]["z"], self.state[weight]["n"], weight.grad
-        assert gradient is not None
+    def update(
+        self,
+        weight: torch.Tensor,
+        gradient: torch.Tensor,
+        state: dict[str, torch.Tensor],
+        group: dict[str, Any],
+    ) -> None:
+        z, n = state["z"], state["n"]
         if not gradient.is_sparse:
             _update(weight, z, n, gradient, group)
             return
@@ -82,7 +75,7 @@ class FTRL(Optimizer):
 
 
 def _update(
-    w: torch.Tensor, z: torch.Tensor, n: torch.Tensor, g: torch.Tensor, group: dict[str, float]
+    w: torch.Tensor, z: torch.Tensor, n: torch.Tensor, g: torch.Tensor, group: dict[str, Any]
 ) -> None:
     rate, l1 = group["lr"], group["l1"]
     grown = n + g.square()

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 import torch
-from torch.optim import Optimizer
 
 from tastemap.errors import ParameterError
+from tastemap.nn.stepping import SteppingOptimizer
 
 __all__ = ["RowwiseAdagrad"]
 
 
-class RowwiseAdagrad(Optimizer):
+class RowwiseAdagrad(SteppingOptimizer):
     """Adagrad (Duchi et al. 2011) that adapts the step of a row, not of each of its numbers.
 
         G_r += mean_f(g_rf²)            w_r -= learning_rate × g_r / (sqrt(G_r) + epsilon)
@@ -53,30 +54,21 @@ class RowwiseAdagrad(Optimizer):
         for table in tables:
             self.state[table]["sum"] = torch.full((len(table),), start, device=table.device)
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step along the gradients that stand in the tables."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for table in group["params"]:
-                if table.grad is not None:
-                    _step(table, self.state[table]["sum"], group["lr"], group["eps"])
-        return loss
-
-
-def _step(table: torch.Tensor, total: torch.Tensor, rate: float, epsilon: float) -> None:
-    gradient = table.grad
-    assert gradient is not None
-    if not gradient.is_sparse:
-        total += gradient.square().mean(1)
-        table.addcdiv_(gradient, (total.sqrt() + epsilon)[:, None], value=-rate)
-        return
-    gradient = gradient.coalesce()
-    rows, values = gradient.indices()[0], gradient.values()
-    squares = total[rows] + values.square().mean(1)
-    total[rows] = squares
-    # The rows are distinct after coalescing, so that adding in any order gives the same.
-    table.index_add_(0, rows, values / (squares.sqrt() + epsilon)[:, None], alpha=-rate)
+    def update(
+        self,
+        weight: torch.Tensor,
+        gradient: torch.Tensor,
+        state: dict[str, torch.Tensor],
+        group: dict[str, Any],
+    ) -> None:
+        total, rate, epsilon = state["sum"], group["lr"], group["eps"]
+        if not gradient.is_sparse:
+            total += gradient.square().mean(1)
+            weight.addcdiv_(gradient, (total.sqrt() + epsilon)[:, None], value=-rate)
+            return
+        gradient = gradient.coalesce()
+        rows, values = gradient.indices()[0], gradient.values()
+        squares = total[rows] + values.square().mean(1)
+        total[rows] = squares
+        # The rows are distinct after coalescing, so that adding in any order gives the same.
+        weight.index_add_(0, rows, values / (squares.sqrt() + epsilon)[:, None], alpha=-rate)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -10,25 +12,31 @@ from tastemap.ranking.parts.fields import Fields
 from tastemap.ranking.parts.inputs import TensorBatch
 from tastemap.ranking.parts.neural import NeuralRanker, RankingNetwork
 
-__all__ = ["FM"]
+__all__ = ["FM", "FMNetwork"]
 
 
 class FMNetwork(RankingNetwork):
-    """b + Σ w_i + Σ_{i<j} <v_i, v_j>.
+    """b + Σ w_i + pairs(v).
 
     Args:
         fields: the vectors v.
         first_order: vectors of length 1, the weights w.
+        pairs: the sum of the products of all pairs, float [B] of vectors [B, fields, width].
     """
 
-    def __init__(self, fields: Fields, first_order: Fields) -> None:
+    def __init__(
+        self,
+        fields: Fields,
+        first_order: Fields,
+        pairs: Callable[[torch.Tensor], torch.Tensor] = pair_products,
+    ) -> None:
         super().__init__(fields)
-        self.first_order = first_order
+        self.first_order, self.pairs = first_order, pairs
         self.bias = nn.Parameter(torch.zeros(()))
 
     def logits(self, batch: TensorBatch, vectors: torch.Tensor) -> torch.Tensor:
         first: torch.Tensor = self.first_order(batch).sum((1, 2))
-        return self.bias + first + pair_products(vectors)
+        return self.bias + first + self.pairs(vectors)
 
 
 class FM(NeuralRanker):
