@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tastemap.data.histories import offsets_of
+from tastemap.data.histories import offsets_of, ranges
 from tastemap.errors import ParameterError
 
 __all__ = ["Candidates"]
@@ -95,9 +95,7 @@ class Candidates:
     def take(self, rows: NDArray[Any]) -> Candidates:
         """The candidates of some queries, in the order asked for; queries may repeat."""
         counts = self.counts[rows]
-        offsets = offsets_of(counts)
-        index = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], counts)
-        return self._of_pairs(offsets, index)
+        return self._of_pairs(offsets_of(counts), ranges(self.offsets[rows], counts))
 
     def slice(self, start: int, stop: int) -> Candidates:
         """Those of queries start:stop, as views."""

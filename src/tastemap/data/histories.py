@@ -108,10 +108,12 @@ class Histories:
     def take(self, rows: NDArray[Any] | Sequence[int]) -> Histories:
         """The histories of some rows, in the order asked for; rows may repeat."""
         rows = np.asarray(rows, dtype=np.int64)
-        counts = self.counts[rows]
-        offsets = offsets_of(counts)
-        index = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], counts)
-        return self._of_events(offsets, index)
+        return self.parts(self.offsets[rows], self.offsets[rows + 1])
+
+    def parts(self, start: NDArray[np.int64], stop: NDArray[np.int64]) -> Histories:
+        """Histories [n] of which number i has the events start[i]:stop[i] of these, copied."""
+        counts = stop - start
+        return self._of_events(offsets_of(counts), ranges(start, counts))
 
     def slice(self, start: int, stop: int) -> Histories:
         """Rows start:stop as views, without a copy."""
@@ -178,6 +180,12 @@ def offsets_of(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     offsets = np.zeros(len(counts) + 1, np.int64)
     np.cumsum(counts, out=offsets[1:])
     return offsets
+
+
+def ranges(first: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """first_i, first_i + 1, … (lengths_i numbers) for one i after the other."""
+    stops = np.cumsum(lengths)
+    return np.arange(lengths.sum()) + np.repeat(first - stops + lengths, lengths)
 
 
 @nb.njit(cache=True, nogil=True)

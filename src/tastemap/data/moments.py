@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tastemap.data.dataset import Dataset
-from tastemap.data.histories import Histories, offsets_of
+from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
 from tastemap.errors import DataError
 
@@ -111,13 +111,9 @@ class Moments:
 
     def queries(self) -> Queries:
         """The same with a history of its own for each, [B]."""
-        counts = self.stop - self.start
-        offsets = offsets_of(counts)
-        index = np.arange(offsets[-1]) + np.repeat(self.start - offsets[:-1], counts)
-        h = self.histories
         return Queries(
             self.users,
-            Histories(offsets, h.items[index], h.times[index], h.values[index], h.kinds[index]),
+            self.histories.parts(self.start, self.stop),
             self.as_of,
             None if self.profile is None else self.profile[self.profile_rows],
             self.context,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tastemap.data.candidates import Candidates
 from tastemap.data.dataset import Dataset
-from tastemap.data.histories import offsets_of
+from tastemap.data.histories import Histories
 from tastemap.data.moments import Moments
 from tastemap.data.queries import Queries
 from tastemap.errors import DataError
@@ -139,9 +138,10 @@ class OutOfTime(Hyperparameters):
         chosen = _chosen_later(h, asked, proposed)
         order = rng.random(len(chosen))
         order[chosen] = -1.0
-        kept = chosen | (_places(proposed, order) < _positives(proposed, chosen) + self.negatives)
+        shown_at_most = _positives(proposed, chosen) + self.negatives
+        kept = chosen | (_places(proposed, order) < shown_at_most[proposed.rows_of_queries()])
         shown = Shown(asked, proposed.select(kept), chosen[kept].astype(np.float32))
-        some = _positives(shown.candidates, shown.labels > 0, each=False) > 0
+        some = _positives(shown.candidates, shown.labels > 0) > 0
         held = rng.random(len(dataset.users))[asked.users] < self.held_out
         if not (some & held).any() or not (some & ~held).any():
             raise DataError(
@@ -269,13 +269,10 @@ def _seen(rows: FeatureBatch, offsets: NDArray[np.int64], least: int) -> list[ND
     return found
 
 
-def _chosen_later(h: Any, asked: Moments, proposed: Candidates) -> NDArray[np.bool_]:
+def _chosen_later(h: Histories, asked: Moments, proposed: Candidates) -> NDArray[np.bool_]:
     """bool [m]: whether the user who asked took the candidate from that moment on."""
-    end = h.offsets[asked.users + 1]
-    counts = end - asked.stop
-    offsets = offsets_of(counts)
-    index = np.arange(offsets[-1]) + np.repeat(asked.stop - offsets[:-1], counts)
-    taken = np.repeat(np.arange(len(asked)), counts) << 32 | h.items[index]
+    later = h.parts(asked.stop, h.offsets[asked.users + 1])
+    taken = later.rows_of_events().astype(np.int64) << 32 | later.items
     return np.isin(proposed.rows_of_queries() << 32 | proposed.items, taken)
 
 
@@ -287,9 +284,6 @@ def _places(candidates: Candidates, order: NDArray[np.float64]) -> NDArray[np.in
     return places - candidates.offsets[rows]
 
 
-def _positives(
-    candidates: Candidates, chosen: NDArray[np.bool_], each: bool = True
-) -> NDArray[np.int64]:
-    """The positives of each query, int64 [B], or, by default, of each candidate's query [m]."""
-    counts = np.bincount(candidates.rows_of_queries()[chosen], minlength=len(candidates))
-    return counts[candidates.rows_of_queries()] if each else counts
+def _positives(candidates: Candidates, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The positives of each query, int64 [B]."""
+    return np.bincount(candidates.rows_of_queries()[chosen], minlength=len(candidates))

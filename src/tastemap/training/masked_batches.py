@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tastemap.data.histories import Histories
+from tastemap.data.histories import Histories, ranges
 from tastemap.training.module import tensor_of
-from tastemap.training.sequence_batches import SequenceBatch, SequenceBatches, ranges
+from tastemap.training.sequence_batches import SequenceBatch, SequenceBatches
 
 __all__ = ["MaskedBatches"]
 

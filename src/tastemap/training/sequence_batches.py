@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tastemap.data.histories import Histories
+from tastemap.data.histories import Histories, ranges
 from tastemap.nn.packing import Packing
 from tastemap.training.module import tensor_of
 
-__all__ = ["SequenceBatch", "SequenceBatches", "ranges"]
+__all__ = ["SequenceBatch", "SequenceBatches"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,9 +133,3 @@ class SequenceBatches:
             None if targets is None else tensor_of(h.items[targets], device),
             None if targets is None else tensor_of(h.times[targets], device),
         )
-
-
-def ranges(first: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """first_i, first_i + 1, … (lengths_i numbers) for one i after the other."""
-    stops = np.cumsum(lengths)
-    return np.arange(lengths.sum()) + np.repeat(first - stops + lengths, lengths)
