@@ -15,6 +15,7 @@ from tastemap.data.columns import parse_times, parse_values
 from tastemap.data.vocabulary import Vocabulary
 from tastemap.errors import DataError
 from tastemap.features.batch import Ragged
+from tastemap.features.clock import HOURS, WEEKDAYS, clock
 from tastemap.features.schema import Categorical, Feature, MultiValued, Numeric
 
 __all__ = ["Column", "Kind", "column_of", "kind_of"]
@@ -62,7 +63,7 @@ class Column:
                 return (Numeric(self.name),)
             case Kind.TIME:
                 hour, weekday = f"{self.name} (hour)", f"{self.name} (weekday)"
-                return Numeric(self.name), Categorical(hour, 25), Categorical(weekday, 8)
+                return Numeric(self.name), Categorical(hour, HOURS), Categorical(weekday, WEEKDAYS)
             case Kind.IGNORED:
                 return ()
 
@@ -72,13 +73,7 @@ class Column:
             case Kind.CATEGORICAL:
                 return [self._rows(values)]
             case Kind.TIME:
-                days = self._days(values)
-                known = np.isfinite(days)
-                whole = np.floor(np.where(known, days, 0)).astype(np.int64)
-                hours = np.floor((np.where(known, days, 0) - whole) * 24 + 1e-6).astype(np.int64)
-                # The first of January 1970 was a Thursday.
-                weekdays = (whole + 3) % 7
-                return [np.where(known, part + 1, 0) for part in (hours, weekdays)]
+                return [*clock(self._seconds(values))]
             case _:
                 return []
 
@@ -89,7 +84,7 @@ class Column:
                 numbers, _ = parse_values(values, self.name)
                 return [np.where(np.isfinite(numbers), numbers, np.nan).astype(np.float32)]
             case Kind.TIME:
-                return [self._days(values).astype(np.float32)]
+                return [(self._seconds(values) / _DAY).astype(np.float32)]
             case _:
                 return []
 
@@ -106,11 +101,11 @@ class Column:
         keys = _keys(values, whole=self.vocabulary.is_integer)
         return self.vocabulary.rows(keys).astype(np.int64)
 
-    def _days(self, values: pa.Array) -> NDArray[np.float64]:
+    def _seconds(self, values: pa.Array) -> NDArray[np.float64]:
         seconds, flaws = parse_times(values, self.name)
         for flaw in flaws:
             seconds = np.where(flaw.rows, np.nan, seconds)
-        return seconds / _DAY
+        return seconds
 
 
 def kind_of(values: pa.Array, name: str) -> Kind:

@@ -14,7 +14,6 @@ from tastemap.kernels.event_totals import Totals
 
 __all__ = [
     "WINDOWS",
-    "clock",
     "item_numbers",
     "like_rate",
     "pair_numbers",
@@ -24,8 +23,6 @@ __all__ = [
 
 WINDOWS = ("short", "long")
 """The names of the recent times, in the order of `Totals.recent`."""
-
-_HOURS, _WEEKDAYS = 24, 7
 
 Numbers = dict[str, NDArray[Any]]
 
@@ -105,18 +102,6 @@ def source_numbers(candidates: Candidates) -> Numbers:
         numbers[f"source.{name}.score"] = candidates.scores[:, place]
         numbers[f"source.{name}.rank"] = np.log(candidates.ranks[:, place])
     return numbers
-
-
-def clock(now: NDArray[np.float64]) -> dict[str, tuple[NDArray[np.int64], int]]:
-    """Hour (0 o'clock is row 1) and weekday (Monday is row 1) of moments, in UTC; by name rows,
-    int64 [B], and how many there are."""
-    hour = (now // 3600).astype(np.int64) % _HOURS + 1
-    # The first day of 1970 was a Thursday.
-    weekday = ((now // 86_400).astype(np.int64) + 3) % _WEEKDAYS + 1
-    return {
-        "request.hour": (hour, _HOURS + 1),
-        "request.weekday": (weekday, _WEEKDAYS + 1),
-    }
 
 
 def like_rate(overall: Totals) -> NDArray[np.float64]:

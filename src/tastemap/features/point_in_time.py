@@ -18,9 +18,9 @@ from tastemap.data.queries import Queries
 from tastemap.errors import NotFittedError, ParameterError
 from tastemap.features.batch import FeatureBatch, Ragged
 from tastemap.features.block import Block
+from tastemap.features.clock import HOURS, WEEKDAYS, clock
 from tastemap.features.item_events import ItemEvents
 from tastemap.features.numbers import (
-    clock,
     item_numbers,
     like_rate,
     pair_numbers,
@@ -213,7 +213,11 @@ class PointInTime(Hyperparameters):
     ) -> list[Block]:
         n, profile = len(moments), moments.profile
         about = self._user_columns.encode(profile, n if profile is None else profile.height)
-        timed = now if self._has_times else None
+        timed, hands = None, {}
+        if self._has_times:
+            hour, weekday = clock(now)
+            timed = now
+            hands = {"request.hour": (hour, HOURS), "request.weekday": (weekday, WEEKDAYS)}
         everything = np.ones(len(known.items), np.bool_)
         sequences = tuple(
             Ragged(*last_items(known.items, wanted, known.start, known.stop, self.length))
@@ -224,7 +228,7 @@ class PointInTime(Hyperparameters):
             Block.of_numbers(n, user_numbers(fit, overall, timed, self.prior)),
             about.take(moments.profile_rows),
             self._context_columns.encode(moments.context, n),
-            Block.of_rows(n, clock(now) if self._has_times else {}),
+            Block.of_rows(n, hands),
             Block(_SEQUENCES, n, sequences=sequences),
         ]
 
