@@ -10,6 +10,9 @@ from tastemap.kernels.event_totals import GroupedEvents, Totals, totals_until
 
 __all__ = ["ItemEvents"]
 
+# Items, times and values.
+_Events = tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float32]]
+
 
 class ItemEvents:
     """Running sums of the events of each item, which later events are added to.
@@ -25,7 +28,7 @@ class ItemEvents:
         self._liking = liking
         known = histories.known(n_items)
         self._parts = [self._grouped(known.items, known.times, known.values)]
-        self._later = known.items[:0], known.times[:0], known.values[:0]
+        self._later: list[_Events] = []  # what the parts but the first were made of
 
     def _grouped(
         self, items: NDArray[np.int32], times: NDArray[np.float64], values: NDArray[np.float32]
@@ -49,12 +52,18 @@ class ItemEvents:
         """Adds events [m], in any order; those of unknown items (row 0) are left out. Others may
         ask meanwhile."""
         known = items > 0
-        old_items, old_times, old_values = self._later
-        items = np.concatenate([old_items, items[known]])
-        times = np.concatenate([old_times, times[known]])
-        values = np.concatenate([old_values, values[known]])
-        self._parts = [self._parts[0], self._grouped(items, times, values)]
-        self._later = items, times, values
+        events: _Events = (items[known], times[known], values[known])
+        # Only parts that are no longer than what comes are sorted anew, so that an event is sorted
+        # some log₂(m) times, however few come at once.
+        while self._later and len(self._later[-1][0]) <= len(events[0]):
+            before = self._later.pop()
+            events = (
+                np.concatenate([before[0], events[0]]),
+                np.concatenate([before[1], events[1]]),
+                np.concatenate([before[2], events[2]]),
+            )
+        self._later.append(events)
+        self._parts = [*self._parts[: len(self._later)], self._grouped(*events)]
 
     def last_before(self, moments: NDArray[np.float64]) -> NDArray[np.float64]:
         """The time of the last event of all before each moment [n]; 0 where there is none."""

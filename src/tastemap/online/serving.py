@@ -113,6 +113,8 @@ class Serving:
     def add(self, events: Sequence[Event]) -> None:
         """Lays events over the release."""
         self.live.add(events)
+        if self.pipeline.stage is None:
+            return
         self.pipeline.add(
             self.pipeline.items.rows([event.item for event in events]),
             np.array([event.time for event in events]),
