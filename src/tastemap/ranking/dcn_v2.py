@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Literal
 
 import torch
@@ -35,31 +36,42 @@ class Crosses(nn.Module):
         return x
 
 
-class StackedNetwork(RankingNetwork):
-    """w · MLP(crosses(x_0)) + b, of all vectors in one, x_0 (the paper's figure 1a)."""
+class CrossNetwork(RankingNetwork):
+    """Cross layers and a perceptron over all vectors in one, x_0.
+
+    Args:
+        fields: the vectors.
+        crosses, deep: the layers.
+        width: of what `joined` gives.
+    """
 
     def __init__(self, fields: Fields, crosses: nn.Module, deep: nn.Module, width: int) -> None:
         super().__init__(fields)
         self.crosses, self.deep = crosses, deep
         self.output = nn.Linear(width, 1)
 
+    @abstractmethod
+    def joined(self, x: torch.Tensor) -> torch.Tensor:
+        """What both find in x_0, float [B, width] of [B, fields × dim]."""
+
     def logits(self, batch: TensorBatch, vectors: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = self.output(self.deep(self.crosses(vectors.flatten(1))))
+        found: torch.Tensor = self.output(self.joined(vectors.flatten(1)))
         return found.squeeze(1)
 
 
-class ParallelNetwork(RankingNetwork):
-    """w · [crosses(x_0); MLP(x_0)] + b, of all vectors in one, x_0 (the paper's figure 1b)."""
+class StackedNetwork(CrossNetwork):
+    """w · MLP(crosses(x_0)) + b (the paper's figure 1a)."""
 
-    def __init__(self, fields: Fields, crosses: nn.Module, deep: nn.Module, width: int) -> None:
-        super().__init__(fields)
-        self.crosses, self.deep = crosses, deep
-        self.output = nn.Linear(width, 1)
+    def joined(self, x: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.deep(self.crosses(x))
+        return found
 
-    def logits(self, batch: TensorBatch, vectors: torch.Tensor) -> torch.Tensor:
-        x = vectors.flatten(1)
-        found: torch.Tensor = self.output(torch.cat([self.crosses(x), self.deep(x)], 1))
-        return found.squeeze(1)
+
+class ParallelNetwork(CrossNetwork):
+    """w · [crosses(x_0); MLP(x_0)] + b (the paper's figure 1b)."""
+
+    def joined(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.crosses(x), self.deep(x)], 1)
 
 
 class DCNv2(DeepRanker):
