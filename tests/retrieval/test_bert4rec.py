@@ -35,13 +35,13 @@ N_ITEMS = 30
 )
 def test_it_learns_what_comes_next(settings: dict[str, Any], walks: Dataset) -> None:
     settings = {**SMALL, "batch_size": 128, "mask_probability": 0.4, **settings}
-    model = BERT4Rec(**settings, epochs=60, dropout=0.0).fit(walks, run=QUIET)
+    model = BERT4Rec(**settings, epochs=90, dropout=0.0).fit(walks, run=QUIET)
     losses = [epoch["loss"] for epoch in model.training.history]
     assert losses[-1] < 0.8 * losses[0]
     starts = np.arange(20)
     found = model.recommend(histories=[[i, i + 1, i + 2] for i in starts.tolist()], k=1)
     # One in thirty by chance.
-    assert (found["item"].to_numpy() == starts + 3).mean() > 0.4
+    assert (found["item"].to_numpy() == starts + 3).mean() > 0.6
 
 
 @pytest.fixture(scope="module", params=[PUBLISHED, MODERN], ids=["published", "modern"])
