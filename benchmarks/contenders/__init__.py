@@ -174,7 +174,7 @@ SEQUENCES = (
     _ours(
         "sasrec-plain", "SASRec, plain body and random start", "sequences.py", "SASRec",
         block="pre_norm", feed_forward="relu", widening=1, positions="learned",
-        pretraining_epochs=0,
+        item2vec_epochs=0,
     ),
     _ours("bert4rec", "BERT4Rec", "sequences.py", "BERT4Rec"),
     _ours("hstu", "HSTU", "sequences.py", "HSTU"),

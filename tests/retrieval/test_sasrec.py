@@ -58,18 +58,6 @@ def test_many_items_have_sparse_gradients_and_learn_too(
     assert losses[-1] < 0.9 * losses[0]
 
 
-def test_items_begin_with_the_vectors_of_an_item2vec(walks: Dataset) -> None:
-    # A step so small that nothing moves.
-    settings = {**SMALL, "learning_rate": 1e-12, "epochs": 1}
-    begun = SASRec(**settings).fit(walks, run=QUIET).item_vectors()
-    vectors = tm.Item2Vec(factors=16).fit(walks, run=tm.Run(progress=False)).input_vectors
-    ratio = begun[1:] / vectors[1:]
-    np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-3)
-    assert begun.std() == pytest.approx(0.1, rel=0.05)
-    random = SASRec(**settings, pretraining_epochs=0).fit(walks, run=QUIET).item_vectors()
-    assert random.std() == pytest.approx(0.02, rel=0.2)
-
-
 @pytest.fixture(scope="module")
 def fitted(walks: Dataset) -> SASRec:
     return SASRec(**SMALL, epochs=3).fit(walks, run=QUIET)

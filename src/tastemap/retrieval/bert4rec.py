@@ -110,7 +110,7 @@ class BERT4Rec(Transformer, BiasedVectors, NextItemRetriever):
     The defaults are a modern body, which learns in fewer passes: gated blocks and feed-forward
     layers (LiGR, Borisyuk et al. 2025) and rotary positions. As published it is
     BERT4Rec(block="post_norm", feed_forward="gelu", widening=4, positions="learned",
-    mask_probability=0.2, last_probability=0.1, pretraining_epochs=0).
+    mask_probability=0.2, last_probability=0.1, item2vec_epochs=0).
 
     Whoever asks is encoded from the history of the query, so that an event changes the answer
     without any training.

@@ -17,8 +17,8 @@ from tastemap.hyperparameters import hyperparameter
 from tastemap.losses import triplet
 from tastemap.nn.rowwise_adagrad import RowwiseAdagrad
 from tastemap.retrieval.base import VectorRetriever
-from tastemap.retrieval.parts.fitting import TrainedInEpochs
 from tastemap.retrieval.parts.fold_in import learned_or_folded
+from tastemap.retrieval.parts.pretrained_items import PretrainedItems
 from tastemap.retrieval.parts.torch_fold_in import Pairs, fold_in
 from tastemap.sampling.uniform import UniformSampler
 from tastemap.training.loop import State
@@ -29,7 +29,7 @@ from tastemap.training.schedule import lower_rate
 __all__ = ["CML", "covariance", "into_unit_ball"]
 
 
-class CML(TrainedInEpochs, VectorRetriever):
+class CML(PretrainedItems, VectorRetriever):
     """Users u and items v in the unit ball; the nearer an item, the better it fits.
 
     For every chosen item, `negatives` others are drawn and the nearest one, k, is pushed away:
@@ -89,6 +89,9 @@ class CML(TrainedInEpochs, VectorRetriever):
             run,
             install=self._set_vectors,
         )
+
+    def item_tables(self, state: State) -> list[NDArray[np.float32]]:
+        return [state["items.weight"]]
 
     def _set_vectors(self, state: State) -> None:
         self.user_vectors: NDArray[np.float32] = state["users.weight"]

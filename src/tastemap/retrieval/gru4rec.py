@@ -135,7 +135,7 @@ class GRU4Rec(NextItemRetriever):
     never its own negative; Adam in place of Adagrad. As in their own version for torch, the reset
     gate comes after the product (`tastemap.nn.recurrent`). As published it is
     GRU4Rec(objective="bpr_max", negatives=2048) or objective="sampled_softmax" with correction=0,
-    and pretraining_epochs=0.
+    and item2vec_epochs=0.
 
     A step holds about 10 dim numbers for each of `batch_size` positions and, unless the objective
     is the softmax, 10 for each position and each item of the sample: 4,096 positions and 512 items

@@ -17,7 +17,7 @@ from tastemap.data.queries import Holdout
 from tastemap.hyperparameters import hyperparameter
 from tastemap.kernels.logistic_mf import logistic_step, logistic_step_torch
 from tastemap.retrieval.parts.factor_model import FactorModel, FactorTrainer
-from tastemap.retrieval.parts.fitting import TrainedInEpochs
+from tastemap.retrieval.parts.pretrained_items import PretrainedItems
 from tastemap.training.loop import State
 from tastemap.training.run import Run
 
@@ -26,7 +26,7 @@ __all__ = ["LogisticMF"]
 _DEVIATION = 0.1
 
 
-class LogisticMF(TrainedInEpochs, FactorModel):
+class LogisticMF(PretrainedItems, FactorModel):
     """Matrix factorisation of the probability that a user chooses an item.
 
         p(u chooses i) = σ(x_ui),       x_ui = p_u · q_i + b_u + c_i
@@ -89,6 +89,9 @@ class LogisticMF(TrainedInEpochs, FactorModel):
             run,
             install=self._set_factors,
         )
+
+    def item_tables(self, state: State) -> list[NDArray[np.float32]]:
+        return [state["Q"]]
 
     @property
     def _weighs(self) -> bool:

@@ -24,7 +24,7 @@ from tastemap.retrieval.matrix_factorization_training import (
     Settings,
     TableTrainer,
 )
-from tastemap.retrieval.parts.fitting import TrainedInEpochs
+from tastemap.retrieval.parts.pretrained_items import PretrainedItems
 from tastemap.retrieval.parts.rating_vectors import RatingVectors, rating_scale
 from tastemap.training.loop import State
 from tastemap.training.run import Run
@@ -54,7 +54,7 @@ def _per_loss(name: str) -> str:
     return f"none for {shown}"
 
 
-class MatrixFactorization(TrainedInEpochs, RatingVectors):
+class MatrixFactorization(PretrainedItems, RatingVectors):
     """Users and items as vectors whose dot product is the rating, or the order of preference.
 
         r̂_ui = mean + b_u + c_i + p_u · q_i
@@ -206,6 +206,9 @@ class MatrixFactorization(TrainedInEpochs, RatingVectors):
             install=self._set_vectors,
             resolved=asdict(settings),
         )
+
+    def item_tables(self, state: State) -> list[NDArray[np.float32]]:
+        return [state["Q"]]
 
     def _trainer(self, settings: Settings, histories: Histories, device: str) -> TableTrainer:
         n_items, mean = len(self.items), float(self.ratings[0])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from tastemap.data.dataset import Dataset
@@ -13,6 +15,7 @@ from tastemap.hyperparameters import assigned_by_fit, hyperparameter
 from tastemap.retrieval.gmf import GMF, GMFNetwork
 from tastemap.retrieval.ncf_mlp import NCFMLP, MLPNetwork, Tower
 from tastemap.retrieval.parts.ncf import NeuralCollaborativeFilter, Similarity, new_table
+from tastemap.training.loop import State
 from tastemap.training.run import Run
 
 __all__ = ["NeuMF", "NeuMFNetwork"]
@@ -105,6 +108,11 @@ class NeuMF(NeuralCollaborativeFilter):
 
     def make_network(self) -> NeuMFNetwork:
         return NeuMFNetwork(len(self.users), len(self.items), self.factors, self.layers)
+
+    def item_tables(self, state: State) -> list[NDArray[np.float32]]:
+        if self.pretraining_epochs > 0:
+            return []  # They begin as those of GMF and MLP, which began so themselves.
+        return [state["items"][:, : self.factors], state["items"][:, self.factors :]]
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
         if self.pretraining_epochs == 0:

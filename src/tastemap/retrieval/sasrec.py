@@ -76,7 +76,7 @@ class SASRec(Transformer, ChosenObjective):
     BERT4Rec (Klenitskiy & Vasilev 2023). With objective="sampled_softmax" and learned positions it
     is eSASRec (Tikhonovich et al. 2025); with objective="gbce", gSASRec (Petrov & Macdonald 2023).
     As published it is SASRec(objective="bce", block="pre_norm", feed_forward="relu", widening=1,
-    positions="learned", pretraining_epochs=0).
+    positions="learned", item2vec_epochs=0).
 
     Whoever asks is encoded from the history of the query, so that an event changes the answer
     without any training.

@@ -16,7 +16,7 @@ from tastemap.data.queries import Holdout, Queries
 from tastemap.hyperparameters import hyperparameter
 from tastemap.retrieval.base import VectorRetriever, cosines
 from tastemap.retrieval.parts.attributes import Attributes
-from tastemap.retrieval.parts.fitting import TrainedInEpochs
+from tastemap.retrieval.parts.pretrained_items import PretrainedItems
 from tastemap.retrieval.user2vec_training import Towers, TripletTrainer
 from tastemap.training.loop import State
 from tastemap.training.run import Run
@@ -24,7 +24,7 @@ from tastemap.training.run import Run
 __all__ = ["User2Vec"]
 
 
-class User2Vec(TrainedInEpochs, VectorRetriever):
+class User2Vec(PretrainedItems, VectorRetriever):
     """Two towers that place users and items on one sphere, by ids, histories and attributes.
 
     With e an embedding of ids, and F and G an embedding for each number of the `Attributes` a of
@@ -128,6 +128,9 @@ class User2Vec(TrainedInEpochs, VectorRetriever):
             run,
             install=install,
         )
+
+    def item_tables(self, state: State) -> list[NDArray[np.float32]]:
+        return [state["items"]]
 
     def _told(self, dataset: Dataset) -> tuple[csr_array, csr_array]:
         """What the tables tell of item rows and user rows."""

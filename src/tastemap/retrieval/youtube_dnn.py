@@ -127,7 +127,7 @@ class YouTubeDNN(ProfiledRetriever, ChosenObjective):
     now, as in the paper's service.
 
     As published it is YouTubeDNN(objective="sampled_softmax", negatives=5000, max_length=50,
-    pretraining_epochs=0); the default is the softmax over all items, and a mean of fewer, which
+    item2vec_epochs=0); the default is the softmax over all items, and a mean of fewer, which
     tells better what is next.
     `hot_dropout` is ours: it hides the history at times, so that who has only a profile gets an
     answer that was learned. What is known of items has no part in it.

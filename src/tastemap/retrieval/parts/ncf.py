@@ -18,11 +18,12 @@ from tastemap.data.histories import Histories
 from tastemap.data.queries import Holdout, Queries
 from tastemap.hyperparameters import assigned_by_fit, hyperparameter
 from tastemap.losses import bce
-from tastemap.retrieval.parts.fitting import TrainedInEpochs
 from tastemap.retrieval.parts.fold_in import unchanged_since
 from tastemap.retrieval.parts.neural import NeuralRetriever
+from tastemap.retrieval.parts.pretrained_items import PretrainedItems
 from tastemap.retrieval.parts.torch_fold_in import Pairs, fold_in
 from tastemap.sampling.uniform import UniformSampler
+from tastemap.training.loop import State
 from tastemap.training.module import ModuleTrainer, generator_of
 from tastemap.training.run import Run
 from tastemap.training.schedule import lower_rate
@@ -153,7 +154,7 @@ class NCFTrainer(ModuleTrainer):
         return torch.stack(squares).sum() if squares else torch.zeros((), device=self.device)
 
 
-class NeuralCollaborativeFilter(TrainedInEpochs, NeuralRetriever):
+class NeuralCollaborativeFilter(PretrainedItems, NeuralRetriever):
     """A retriever that has learned a `Similarity`.
 
     A user whose history has not changed since training has the vector learned in training; to every
@@ -188,6 +189,9 @@ class NeuralCollaborativeFilter(TrainedInEpochs, NeuralRetriever):
         self.start_network(self.seed, run.torch_device())
         optimizer = torch.optim.Adam(self.network.parameters(), lr=self.learning_rate, fused=True)
         self._train(optimizer, dataset, validation, run)
+
+    def item_tables(self, state: State) -> list[NDArray[np.float32]]:
+        return [state["items"]]
 
     def _train(
         self,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -21,10 +20,10 @@ from tastemap.nn.event_kinds import EventKinds
 from tastemap.nn.initializers import normal_
 from tastemap.nn.optimizers import sparse_adam
 from tastemap.retrieval.base import VectorRetriever
-from tastemap.retrieval.item2vec import Item2Vec
-from tastemap.retrieval.parts.fitting import TrainedInEpochs
 from tastemap.retrieval.parts.neural import NeuralRetriever
 from tastemap.retrieval.parts.objectives import Objective
+from tastemap.retrieval.parts.pretrained_items import PretrainedItems
+from tastemap.training.loop import State
 from tastemap.training.module import ModuleTrainer, generator_of
 from tastemap.training.precision import mixed
 from tastemap.training.run import Run
@@ -38,8 +37,8 @@ TILE_POSITIONS = 1 << 15
 # From so many items on it costs more to move them all in every step than to find those of the step.
 _SPARSE_FROM = 100_000
 # Of the first item vectors, as in BERT: by Xavier's rule those of a long table would begin so short
-# that they are lost beside the positions. And of those that are pre-trained.
-_DEVIATION, _PRETRAINED_DEVIATION = 0.02, 0.1
+# that they are lost beside the positions.
+_DEVIATION = 0.02
 
 
 class SequenceNetwork(nn.Module):
@@ -56,15 +55,6 @@ class SequenceNetwork(nn.Module):
     def tables(self) -> list[EmbeddingTable]:
         """All tables of items."""
         return [self.items]
-
-    @torch.no_grad()
-    def start_items(self, vectors: torch.Tensor) -> None:
-        """Begins with vectors of items, float32 [item rows, dim], brought to one length; where a
-        vector is 0 a table keeps its own."""
-        known = vectors.any(1)
-        started = vectors[known] * (_PRETRAINED_DEVIATION / vectors[known].std())
-        for table in self.tables():
-            table.weight[known, : vectors.shape[1]] = started
 
     @abstractmethod
     def forward(self, batch: SequenceBatch) -> torch.Tensor:
@@ -142,7 +132,7 @@ def _optimizers(network: SequenceNetwork, learning_rate: float) -> list[torch.op
     return optimizers
 
 
-class SequenceRetriever(TrainedInEpochs, NeuralRetriever):
+class SequenceRetriever(PretrainedItems, NeuralRetriever):
     """A retriever that has learned, at each position of a history, what comes next.
 
     Whoever asks, known or not, is encoded from the history; nothing is kept of a user. The items
@@ -155,7 +145,7 @@ class SequenceRetriever(TrainedInEpochs, NeuralRetriever):
     network: SequenceNetwork = assigned_by_fit()
 
     dim: int = hyperparameter(default=64, help="length of all vectors", ge=1, le=4096, log=True)
-    pretraining_epochs: int = hyperparameter(
+    item2vec_epochs: int = hyperparameter(
         default=10,
         help="passes of the Item2Vec whose vectors the items begin with; 0 for a random start",
         ge=0,
@@ -203,11 +193,6 @@ class SequenceRetriever(TrainedInEpochs, NeuralRetriever):
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
         device = run.torch_device()
         self.start_network(self.seed, device)
-        if self.pretraining_epochs > 0:
-            first, main = run.after_another(1 / 4)
-            vectors = self._pretrained(dataset, first)
-            self.network.start_items(torch.from_numpy(vectors).to(device))
-            run = main()
         batches = self.make_batches(self.seen_in_training(self.histories), device)
         trainer = NextItemTrainer(
             self.network,
@@ -221,11 +206,10 @@ class SequenceRetriever(TrainedInEpochs, NeuralRetriever):
         self._fit_in_epochs(trainer, self.epochs, validation, run)
         self.finish_network()
 
-    def _pretrained(self, dataset: Dataset, run: Run) -> NDArray[np.float32]:
-        """Vectors of what stands near each other, float32 [item rows, dim]; 0 for items that were
-        never chosen. On the CPU, whose compiled passes learn more from the same events."""
-        model = Item2Vec(factors=self.dim, epochs=self.pretraining_epochs, seed=self.seed)
-        return model.fit(dataset, run=replace(run, device="cpu")).input_vectors
+    def item_tables(self, state: State) -> list[NDArray[np.float32]]:
+        tables = self.network.tables()
+        names = [name for name, module in self.network.named_modules() if module in tables]
+        return [state[f"{name}.weight"][:, : self.dim] for name in names]
 
     def knows(self, queries: Queries) -> NDArray[np.bool_]:
         return self.seen_in_training(queries.histories).counts > 0

@@ -15,7 +15,7 @@ from tastemap.data.queries import Holdout
 from tastemap.kernels.blocks import STRATA, Blocks, cut_into_blocks, sorted_within_rows, user_strata
 from tastemap.nn.embedding_table import EmbeddingTable
 from tastemap.retrieval.parts.factor_model import FactorModel, FactorTrainer
-from tastemap.retrieval.parts.fitting import TrainedInEpochs
+from tastemap.retrieval.parts.pretrained_items import PretrainedItems
 from tastemap.training.loop import State
 from tastemap.training.module import generator_of
 from tastemap.training.run import Run
@@ -30,7 +30,7 @@ Sizes = tuple[np.float32, np.float32, np.float32]
 _DEVIATION = 0.01
 
 
-class PairwiseModel(TrainedInEpochs, FactorModel):
+class PairwiseModel(PretrainedItems, FactorModel):
     """A `FactorModel` trained by steps on pairs, whose rate falls linearly to 0. A subclass has the
     hyper-parameters named here."""
 
@@ -40,6 +40,9 @@ class PairwiseModel(TrainedInEpochs, FactorModel):
     regularization: float
     bias_regularization: float
     batch_size: int
+
+    def item_tables(self, state: State) -> list[NDArray[np.float32]]:
+        return [state["Q"]]
 
     @abstractmethod
     def _kernel_trainer(self) -> PairKernelTrainer:
