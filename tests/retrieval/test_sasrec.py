@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-import tastemap as tm
 from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
