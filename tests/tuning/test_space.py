@@ -113,7 +113,15 @@ def test_every_model_takes_the_ends_of_its_space(name: str, upper: bool) -> None
 
 @pytest.mark.parametrize("name", model_names())
 def test_how_a_model_is_trained_is_not_searched_unasked(name: str) -> None:
-    training = {"seed", "epochs", "pretraining_epochs", "patience", "batch_size"}
+    training = {
+        "seed",
+        "epochs",
+        "pretraining_epochs",
+        "item2vec_epochs",
+        "patience",
+        "batch_size",
+        "min_steps",
+    }
     assert not training & set(space_of(model_class(name)))
 
 

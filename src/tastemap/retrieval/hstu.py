@@ -88,6 +88,11 @@ class HSTU(ChosenObjective):
     heads: int = hyperparameter(default=2, help="heads of an attention", ge=1, le=256)
     dropout: float = hyperparameter(default=0.2, help="share of dimensions dropped", ge=0, lt=1)
 
+    min_steps: int = hyperparameter(
+        default=256, help="steps in a pass: with few events a step takes fewer than `batch_size`",
+        ge=1, log=True, tuned=False,
+    )  # fmt: skip
+
     network: HSTUNetwork = assigned_by_fit()
 
     def make_network(self) -> HSTUNetwork:

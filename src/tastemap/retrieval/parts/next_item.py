@@ -39,6 +39,8 @@ _SPARSE_FROM = 100_000
 # Of the first item vectors, as in BERT: by Xavier's rule those of a long table would begin so short
 # that they are lost beside the positions.
 _DEVIATION = 0.02
+# Positions that matrix units take at once.
+_BLOCK = 64
 
 
 class SequenceNetwork(nn.Module):
@@ -163,6 +165,10 @@ class SequenceRetriever(PretrainedItems, NeuralRetriever):
     batch_size: int = hyperparameter(
         default=4096, help="events in a step", ge=1, log=True, tuned=False
     )
+    min_steps: int = hyperparameter(
+        default=1, help="steps in a pass: with few events a step takes fewer than `batch_size`",
+        ge=1, log=True, tuned=False,
+    )  # fmt: skip
 
     @abstractmethod
     def make_network(self) -> SequenceNetwork: ...
@@ -200,11 +206,16 @@ class SequenceRetriever(PretrainedItems, NeuralRetriever):
             self.make_objective(batches.histories, device),
             epochs=self.epochs,
             learning_rate=self.learning_rate,
-            batch_size=self.batch_size,
+            batch_size=self._step_size(batches.histories),
         )
         self.network.eval()
         self._fit_in_epochs(trainer, self.epochs, validation, run)
         self.finish_network()
+
+    def _step_size(self, histories: Histories) -> int:
+        """Events in a step, in whole blocks of what matrix units work on."""
+        blocks = histories.n_events // self.min_steps // _BLOCK
+        return min(self.batch_size, _BLOCK * max(blocks, 1))
 
     def item_tables(self, state: State) -> list[NDArray[np.float32]]:
         tables = self.network.tables()

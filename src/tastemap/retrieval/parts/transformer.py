@@ -53,6 +53,10 @@ class Transformer(SequenceRetriever):
         default="rotary", help="turned queries and keys, or a vector for each place"
     )
     dropout: float = hyperparameter(default=0.2, help="share of dimensions dropped", ge=0, lt=1)
+    min_steps: int = hyperparameter(
+        default=256, help="steps in a pass: with few events a step takes fewer than `batch_size`",
+        ge=1, log=True, tuned=False,
+    )  # fmt: skip
 
     def make_positions(self) -> LearnedPositions | None:
         """What is added to embedded items; None where attention tells places apart itself."""
