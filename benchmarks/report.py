@@ -74,6 +74,21 @@ def _neural(found: list[Result]) -> str:
         "the autoencoder is better), with 95 % bootstrap intervals over users, whose values are",
         "averaged over the seeds. Bold where the interval leaves out 0.",
     ]
+    return _differences(lines, found)
+
+
+def _bodies(found: list[Result]) -> str:
+    lines = [
+        "## SASRec: the body of today and the published one",
+        "",
+        "By how much SASRec's defaults (gated blocks and layers, rotary positions, items that",
+        "begin as Item2Vec's) differ from the published body with a random start, both with the",
+        "softmax over all items, on what is chosen next; intervals as above.",
+    ]
+    return _differences(lines, found)
+
+
+def _differences(lines: list[str], found: list[Result]) -> str:
     for result in found:
         rows = [
             [f"{gap['model']} against {gap['baseline']}"]
@@ -659,6 +674,7 @@ _SECTIONS = {
     "neural": _neural,
     "ratings": _ratings,
     "sequences": _sequences,
+    "sequence-bodies": _bodies,
     "ranking-users": _ranking_of_users,
     "ranking-time": _ranking_of_time,
     "als-speed": _als_speed,

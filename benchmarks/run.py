@@ -13,9 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import data, quality, report, results, speed
+from benchmarks import data, differences, quality, report, results, speed
 from benchmarks.contenders import RANKING, RATINGS, SEQUENCES, TOP_N, Contender
-from benchmarks.neural import neural as compare_neural
 from benchmarks.ranking_rows import OF_TIME, OF_USERS
 from benchmarks.temporal import temporal as compare_times
 
@@ -48,6 +47,7 @@ def everything(context: typer.Context) -> None:
             topn,
             ratings,
             sequences,
+            sequence_bodies,
             ranking,
             neural,
             als_speed,
@@ -119,7 +119,18 @@ def neural(
 ) -> None:
     """Autoencoders against linear models and iALS++, user by user: differences with intervals."""
     for name in dataset:
-        _say(results.write("neural", name, compare_neural(name, seeds), out))
+        _say(results.write("neural", name, differences.neural(name, seeds), out))
+
+
+@app.command()
+def sequence_bodies(
+    dataset: Datasets = ["movielens-1m"],  # noqa: B006
+    seeds: Seeds = 1,
+    out: Out = results.FOLDER,
+) -> None:
+    """SASRec's body of today against the published one, user by user."""
+    for name in dataset:
+        _say(results.write("sequence-bodies", name, differences.bodies(name, seeds), out))
 
 
 @app.command()
