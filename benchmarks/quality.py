@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+import numpy as np
 from rich.progress import track
 
-from benchmarks import data, runner, splits, tasks
+from benchmarks import data, differences, runner, splits, tasks
 from benchmarks.contenders import Contender
-from benchmarks.ranking_rows import labelled_rows
+from benchmarks.ranking_rows import LABEL, labelled_rows, rows_with_history
 from benchmarks.tasks import Task
 
 
@@ -44,12 +45,27 @@ def clicks(
     return _compare(dataset, contenders, drawn, len(seeds))
 
 
+def clicks_with_history(
+    dataset: str, contenders: Sequence[Contender], seeds: Sequence[int], *, split: str
+) -> dict[str, Any]:
+    """As `clicks`, with what was known of the user's and the film's past, and by how much the AUC
+    of ours differs from that of each rival."""
+    rows = rows_with_history(dataset, split)
+    answers: dict[str, list[np.ndarray]] = {contender.name: [] for contender in contenders}
+    drawn = ((seed, tasks.clicks(rows)) for seed in seeds)
+    found = _compare(dataset, contenders, drawn, len(seeds), answers)
+    gaps = differences.of_clicks(answers, rows.test[LABEL].to_numpy())
+    return {**found, "differences": gaps}
+
+
 def _compare(
     dataset: str,
     contenders: Sequence[Contender],
     drawn: Iterable[tuple[int, AbstractContextManager[Task]]],
     n: int,
+    answers: dict[str, list[np.ndarray]] | None = None,
 ) -> dict[str, Any]:
+    """What each contender gave in each task; `answers` takes the answers themselves."""
     hashes: dict[int, str] = {}
     entries = {c.name: {**describe(c, dataset), "runs": []} for c in contenders}
     for seed, task, contender in track(_pairs(drawn, contenders), "", n * len(contenders)):
@@ -57,6 +73,8 @@ def _compare(
         outcome = runner.run(contender, task.folder, seed, dataset)
         entry = entries[contender.name]
         entry["versions"] = outcome.versions
+        if answers is not None:
+            answers[contender.name].append(outcome.answer)
         judged = task.judge(outcome.answer)
         run: dict[str, Any] = {"seed": seed, **judged, "seconds": outcome.seconds}
         if outcome.trained_rows:

@@ -90,21 +90,25 @@ def _bodies(found: list[Result]) -> str:
 
 def _differences(lines: list[str], found: list[Result]) -> str:
     for result in found:
-        rows = [
-            [f"{gap['model']} against {gap['baseline']}"]
-            + [_interval(*numbers) for numbers in zip(*map(gap.get, _GAP), strict=True)]
-            for gap in result["differences"]
-        ]
         lines += [
             "",
             f"### {result['dataset']}",
             "",
-            *_table(["models", *result["metrics"]], rows),
+            *_table(["models", *result["metrics"]], _gaps(result)),
             "",
             _ran(result),
             f"- split {_splits(result)}; hyper-parameters: defaults",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _gaps(result: Result) -> list[list[str]]:
+    """A row for each pair of models: by how much one is better, and the interval."""
+    return [
+        [f"{gap['model']} against {gap['baseline']}"]
+        + [_interval(*numbers) for numbers in zip(*map(gap.get, _GAP), strict=True)]
+        for gap in result["differences"]
+    ]
 
 
 _GAP = ("difference", "low", "high")
@@ -165,6 +169,35 @@ def _ranking_of_time(found: list[Result]) -> str:
         "who have no other row.",
     ]
     return _ranking(lines, found)
+
+
+def _ranking_history_of_users(found: list[Result]) -> str:
+    lines = [
+        "## What is liked, with what was liked before, on each user's last fifth",
+        "",
+        "The rows and parts above, with what was known before each row, of all parts, except of",
+        "the same second. Networks take it as two lists, the last hundred films that the user",
+        "liked and disliked. Trees take totals: counts and shares of likes of the user, of the",
+        "film, and of the user's films of its genres; and the lists as well.",
+    ]
+    return _ranking_with_gaps(lines, found)
+
+
+def _ranking_history_of_time(found: list[Result]) -> str:
+    lines = [
+        "## What is liked, with what was liked before, on the last fifth of all",
+        "",
+        "As above, but parted by time over all users.",
+    ]
+    return _ranking_with_gaps(lines, found)
+
+
+def _ranking_with_gaps(lines: list[str], found: list[Result]) -> str:
+    text = _ranking(lines, found)
+    for result in found:
+        told = "Differences of the AUC, with 95 % bootstrap intervals over rows:"
+        text += "\n".join(["", told, "", *_table(["models", "AUC"], _gaps(result))]) + "\n"
+    return text
 
 
 def _ranking(lines: list[str], found: list[Result]) -> str:
@@ -677,6 +710,8 @@ _SECTIONS = {
     "sequence-bodies": _bodies,
     "ranking-users": _ranking_of_users,
     "ranking-time": _ranking_of_time,
+    "ranking-history-users": _ranking_history_of_users,
+    "ranking-history-time": _ranking_history_of_time,
     "als-speed": _als_speed,
     "ialspp-speed": _ialspp_speed,
     "ease-speed": _ease_speed,

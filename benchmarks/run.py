@@ -14,7 +14,14 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks import data, differences, quality, report, results, speed
-from benchmarks.contenders import RANKING, RATINGS, SEQUENCES, TOP_N, Contender
+from benchmarks.contenders import (
+    RANKING,
+    RANKING_WITH_HISTORY,
+    RATINGS,
+    SEQUENCES,
+    TOP_N,
+    Contender,
+)
 from benchmarks.ranking_rows import OF_TIME, OF_USERS
 from benchmarks.temporal import temporal as compare_times
 
@@ -49,6 +56,7 @@ def everything(context: typer.Context) -> None:
             sequences,
             sequence_bodies,
             ranking,
+            ranking_history,
             neural,
             als_speed,
             ialspp_speed,
@@ -109,6 +117,23 @@ def ranking(
     for split in (OF_USERS, OF_TIME):
         measure = partial(quality.clicks, split=split)
         _compare(f"ranking-{split}", measure, dataset, _chosen(RANKING, contender), seeds, out)
+
+
+@app.command()
+def ranking_history(
+    dataset: Datasets = ["movielens-100k"],  # noqa: B006
+    contender: Contenders = [],  # noqa: B006
+    seeds: Seeds = 3,
+    split: Annotated[
+        list[str], typer.Option(help=f"{OF_USERS}: each user's last fifth; {OF_TIME}: of all.")
+    ] = [OF_USERS, OF_TIME],  # noqa: B006
+    out: Out = results.FOLDER,
+) -> None:
+    """As ranking, with what was known of the past of user and film, and with intervals."""
+    for part in split:
+        measure = partial(quality.clicks_with_history, split=part)
+        chosen = _chosen(RANKING_WITH_HISTORY, contender)
+        _compare(f"ranking-history-{part}", measure, dataset, chosen, seeds, out)
 
 
 @app.command()

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks.contenders.protocol import TOTALS
+
 
 @dataclass(frozen=True)
 class Contender:
@@ -238,6 +240,35 @@ RANKING = (
     ),
 )  # fmt: skip
 
+# The same history for all: networks take it as the lists that it is, and trees, which cannot, as
+# totals too.
+_TREES_WITH_HISTORY = (
+    "1,000 trees, early stopping; depth and rate chosen on the validation part; the history as "
+    "totals and as lists"
+)
+RANKING_WITH_HISTORY = (
+    *(
+        _ours(f"{name}-history", model, "ranking.py", model, without=list(TOTALS))
+        for name, model in (("fm", "FM"), ("deep-fm", "DeepFM"), ("dcn-v2", "DCNv2"))
+    ),
+    Contender(
+        "catboost-history", "CatBoost", "tastemap", "ranking.py",
+        {"model": "CatBoostRanker", "grid": _GRID}, _TREES_WITH_HISTORY,
+    ),
+    Contender(
+        "lightgbm-history", "LightGBM", "tastemap", "ranking.py",
+        {"model": "LightGBMRanker", "grid": _GRID}, _TREES_WITH_HISTORY,
+    ),
+    Contender(
+        "deepctr-deep-fm-history", "DeepCTR-Torch DeepFM", "deepctr", "deep_fm.py",
+        {
+            "embedding": 16, "hidden": [128, 128], "dropout": 0.2, "batch_size": 1024, "epochs": 10,
+            "without": list(TOTALS),
+        },
+        "sizes as ours, its regularisation; the epoch is chosen on the validation part",
+    ),
+)  # fmt: skip
+
 _RACERS = (
     _ALS_64,
     _ours("ials-pp-64", "IALSPP", "topn.py", "IALSPP", factors=64),
@@ -252,5 +283,13 @@ _RACERS = (
 )  # fmt: skip
 
 ALL = {
-    contender.name: contender for contender in (*TOP_N, *RATINGS, *SEQUENCES, *RANKING, *_RACERS)
+    contender.name: contender
+    for contender in (
+        *TOP_N,
+        *RATINGS,
+        *SEQUENCES,
+        *RANKING,
+        *RANKING_WITH_HISTORY,
+        *_RACERS,
+    )
 }

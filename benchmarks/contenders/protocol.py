@@ -95,6 +95,13 @@ class Next:
         return Next(offsets, *parts, self.n_items, self.k, self.seed, self.parameters)
 
 
+# Columns of a `Click` that tell of the past, as totals and as lists.
+TOTALS = (
+    "user_count", "user_rate", "item_count", "item_rate", "genre_count", "genre_rate", "genre_best",
+)  # fmt: skip
+LISTS = ("liked_before", "disliked_before")
+
+
 @dataclass(frozen=True)
 class Click:
     """Say how probable it is that a row is liked: the answer is float [test rows].

@@ -12,9 +12,10 @@ import torch
 from deepctr_torch.inputs import DenseFeat, SparseFeat, VarLenSparseFeat
 from deepctr_torch.models import DeepFM
 
-from benchmarks.contenders.protocol import THREADS, Click, Clock, main
+from benchmarks.contenders.protocol import LISTS, THREADS, Click, Clock, main
 
 NUMBERS = ("age", "year")
+MULTI_VALUED = ("genres", *LISTS)
 PATIENCE = 3
 
 
@@ -49,22 +50,26 @@ def answer(task: Click, clock: Clock) -> np.ndarray:
 def encoded(task: Click, dim: int) -> tuple[list[object], list[dict[str, np.ndarray]]]:
     """Feature columns of DeepCTR, and the three parts as it takes them; 0 is the unknown."""
     parts = [task.train, task.validation, task.test]
+    without = task.parameters.get("without", [])
     made: list[dict[str, np.ndarray]] = [{} for _ in parts]
     features: list[object] = []
     for name, known in task.train.items():
+        if name in without:
+            continue
         if name in NUMBERS:
             low, high = np.nanmin(known), np.nanmax(known)
             for part, out in zip(parts, made, strict=True):
                 scaled = (part[name] - low) / (high - low)
                 out[name] = np.nan_to_num(scaled, nan=0.5).astype(np.float32)
             features.append(DenseFeat(name, 1))
-        elif name == "genres":
-            rows = {g: i for i, g in enumerate(sorted({g for s in known for g in s.split("|")}), 1)}
+        elif name in MULTI_VALUED:
+            values = sorted({value for text in known for value in text.split("|")} - {""})
+            rows = {value: row for row, value in enumerate(values, 1)}
             width = max(len(s.split("|")) for part in parts for s in part[name])
             for part, out in zip(parts, made, strict=True):
                 out[name] = np.zeros((len(part[name]), width), np.int64)
                 for place, text in enumerate(part[name]):
-                    codes = [rows.get(genre, 0) for genre in text.split("|")]
+                    codes = [rows.get(value, 0) for value in text.split("|")]
                     out[name][place, : len(codes)] = codes
             sparse = SparseFeat(name, len(rows) + 1, embedding_dim=dim)
             features.append(VarLenSparseFeat(sparse, maxlen=width, combiner="mean"))

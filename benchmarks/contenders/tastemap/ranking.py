@@ -1,7 +1,7 @@
 """Tastemap's own rankers on labelled rows.
 
 With a `grid` among the parameters its settings are tried one after the other, and that with the
-least log-loss on the validation rows answers.
+least log-loss on the validation rows answers. Columns that it is `without` it does not see.
 """
 
 from itertools import product
@@ -11,24 +11,28 @@ import numpy as np
 import polars as pl
 
 import tastemap as tm
-from benchmarks.contenders.protocol import Click, Clock, main
+from benchmarks.contenders.protocol import LISTS, Click, Clock, main
 
 KINDS = {"hour": "categorical", "weekday": "categorical"}
+MULTI_VALUED = ("genres", *LISTS)
 
 
 def answer(task: Click, clock: Clock) -> np.ndarray:
     parameters = dict(task.parameters)
     make, grid = getattr(tm, parameters.pop("model")), parameters.pop("grid", {})
-    train, validation = (
-        frame(task.train, task.labels),
-        frame(task.validation, task.validation_labels),
+    without = parameters.pop("without", [])
+    parts = (
+        (task.train, task.labels),
+        (task.validation, task.validation_labels),
+        (task.test, np.zeros(len(task.test["user"]), np.int8)),
     )
-    test = frame(task.test, np.zeros(len(task.test["user"]), np.int8))
+    train, validation, test = (frame(*part).drop(without, strict=False) for part in parts)
+    kinds = {name: kind for name, kind in KINDS.items() if name in train.columns}
     tried: list[tuple[float, Any]] = []
     with clock("fit"):
         for values in product(*grid.values()):
             ranker = make(**parameters, **dict(zip(grid, values, strict=True)), seed=task.seed)
-            ranker.fit_frame(train, "liked", validation=validation, kinds=KINDS)
+            ranker.fit_frame(train, "liked", validation=validation, kinds=kinds)
             loss = 0.0
             if grid:
                 loss = tm.metrics.log_loss(ranker.predict_frame(validation), task.validation_labels)
@@ -43,8 +47,9 @@ def answer(task: Click, clock: Clock) -> np.ndarray:
 
 def frame(columns: dict[str, np.ndarray], labels: np.ndarray) -> pl.DataFrame:
     """The rows as a user would have them."""
-    genres = pl.Series(columns["genres"]).str.split("|")
-    return pl.DataFrame(columns).with_columns(genres=genres, liked=pl.Series(labels))
+    lists = pl.col([name for name in MULTI_VALUED if name in columns])
+    several = lists.str.split("|").list.eval(pl.element().filter(pl.element() != ""))
+    return pl.DataFrame(columns).with_columns(several, liked=pl.Series(labels))
 
 
 if __name__ == "__main__":
