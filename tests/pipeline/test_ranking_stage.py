@@ -66,16 +66,24 @@ def test_training_rows_are_out_of_time(
         for moment in range(len(shown.moments)):
             user, as_of = shown.moments.users[moment], shown.moments.as_of[moment]
             own = slice(h.offsets[user], h.offsets[user + 1])
-            later = set(h.items[own][h.times[own] >= as_of].tolist())
+            after = h.items[own][h.times[own] >= as_of][: ROWS.horizon].tolist()
             before = set(h.items[own][h.times[own] < as_of].tolist())
             n = shown.candidates.counts[moment]
             items = shown.candidates.items[row : row + n].tolist()
             labels = shown.labels[row : row + n]
-            assert labels.tolist() == [item in later for item in items]
+            assert labels.tolist() == [item in after for item in items]
             assert not before & set(items)
             assert (labels == 0).sum() <= ROWS.negatives
             row += n
         assert shown.labels.sum() > 100
+
+
+def test_a_longer_horizon_has_more_positives(split: tm.splits.Split) -> None:
+    labels = []
+    for horizon in (5, 20, 10_000):
+        rows = OutOfTime(moments=2, negatives=20, horizon=horizon)
+        labels.append(rows.rows(split.train, [Popularity()], 50, RUN)[0].labels.sum())
+    assert 0 < labels[0] < labels[1] < labels[2]
 
 
 def test_every_proposed_positive_is_kept(split: tm.splits.Split) -> None:

@@ -74,14 +74,20 @@ class OutOfTime(Hyperparameters):
     The retrievers are fitted on the events before a moment, and asked about the users who did
     something from then on, after what each had done until then: at the moments before which they
     had paused longest, since people ask when they come, more than between two clicks. What a user
-    took later is positive where it was proposed, and of the other candidates a random part is
+    took next is positive where it was proposed, and of the other candidates a random part is
     negative. So no retriever has seen an answer, as it has not when the ranker is at work.
+
+    Next is a few events (`horizon`): with all that a user took at any later time half of what was
+    proposed to the busiest would be positive, and a ranker would learn little but what is popular.
     """
 
     share: float = hyperparameter(
         default=0.2, gt=0, lt=1, help="share of the events, the last ones, that are foretold"
     )
     moments: int = hyperparameter(default=2, ge=1, help="moments of each user")
+    horizon: int = hyperparameter(
+        default=20, ge=1, help="events after a moment that are what a user took next", log=True
+    )
     limit: int = hyperparameter(
         default=20_000, ge=2, help="moments in all; more are drawn from", tuned=False
     )
@@ -135,7 +141,7 @@ class OutOfTime(Hyperparameters):
         h, rng = dataset.histories, np.random.default_rng(self.seed)
         asked = self._asked(dataset, events, rng)
         proposed = candidates_of(retrievers, asked.queries(), depth)
-        chosen = _chosen_later(h, asked, proposed)
+        chosen = _chosen_next(h, asked, proposed, self.horizon)
         order = rng.random(len(chosen))
         order[chosen] = -1.0
         shown_at_most = _positives(proposed, chosen) + self.negatives
@@ -269,10 +275,12 @@ def _seen(rows: FeatureBatch, offsets: NDArray[np.int64], least: int) -> list[ND
     return found
 
 
-def _chosen_later(h: Histories, asked: Moments, proposed: Candidates) -> NDArray[np.bool_]:
-    """bool [m]: whether the user who asked took the candidate from that moment on."""
-    later = h.parts(asked.stop, h.offsets[asked.users + 1])
-    taken = later.rows_of_events().astype(np.int64) << 32 | later.items
+def _chosen_next(
+    h: Histories, asked: Moments, proposed: Candidates, horizon: int
+) -> NDArray[np.bool_]:
+    """bool [m]: whether the candidate is among the next events of the user who asked."""
+    after = h.parts(asked.stop, np.minimum(asked.stop + horizon, h.offsets[asked.users + 1]))
+    taken = after.rows_of_events().astype(np.int64) << 32 | after.items
     return np.isin(proposed.rows_of_queries() << 32 | proposed.items, taken)
 
 
