@@ -58,6 +58,7 @@ _LAZY: dict[str, str] = {
     "IRGAN": "tastemap.retrieval.irgan:IRGAN",
     "User2Vec": "tastemap.retrieval.user2vec:User2Vec",
     "CatBoostRanker": "tastemap.ranking.catboost_ranker:CatBoostRanker",
+    "DIN": "tastemap.ranking.din:DIN",
     "DCNv2": "tastemap.ranking.dcn_v2:DCNv2",
     "DeepFM": "tastemap.ranking.deep_fm:DeepFM",
     "FFM": "tastemap.ranking.ffm:FFM",
@@ -101,6 +102,7 @@ if TYPE_CHECKING:
     from tastemap.ranking.catboost_ranker import CatBoostRanker as CatBoostRanker
     from tastemap.ranking.dcn_v2 import DCNv2 as DCNv2
     from tastemap.ranking.deep_fm import DeepFM as DeepFM
+    from tastemap.ranking.din import DIN as DIN
     from tastemap.ranking.ffm import FFM as FFM
     from tastemap.ranking.final_mlp import FinalMLP as FinalMLP
     from tastemap.ranking.fm import FM as FM

@@ -21,11 +21,12 @@ LETTERS = list("abcd")
 NEURAL = {"learning_rate": 0.03, "regularization": 1e-4, "epochs": 12, "batch_size": 128}
 DEEP = {"hidden": 32, "layer_rate": 1.0, "dropout": 0.0, "input_dropout": 0.0, "dim": 8}
 SETTINGS: dict[str, dict[str, Any]] = {
-    "fm": {**NEURAL, "dim": 8},
+    "fm": {**NEURAL, "dim": 8, "epochs": 20},
     "ffm": NEURAL,
     "widedeep": {**DEEP, "batch_size": 64, "epochs": 12, "l1": 1e-4},
     "deepfm": {**NEURAL, **DEEP},
     "dcnv2": {**NEURAL, **DEEP},
+    "din": {**NEURAL, **DEEP},
     "finalmlp": {**NEURAL, **DEEP, "heads": 2, "learning_rate": 0.01},
     "catboost": {"trees": 60, "learning_rate": 0.2},
     "lightgbm": {"trees": 100, "learning_rate": 0.2, "l2": 0.1, "min_rows": 5},
@@ -44,11 +45,13 @@ def rows(n: int, seed: int) -> pl.DataFrame:
             "price": rng.normal(size=n),
             "tags": [rng.choice(LETTERS, rng.integers(0, 3)).tolist() for _ in range(n)],
             "member": rng.random(n) < 0.5,
+            "seen": [rng.choice(LETTERS, rng.integers(0, 4)).tolist() for _ in range(n)],
             "click": ((left + right) % 2 == 0).astype(np.int8),
         }
     )
 
 
+KINDS = {"seen": "sequence of left"}
 TRAIN, TEST = rows(800, 1), rows(300, 2)
 
 
@@ -68,7 +71,7 @@ def quick(name: str, **more: Any) -> Ranker:
 
 @pytest.fixture(scope="module")
 def fitted(name: str) -> Ranker:
-    return make(name).fit_frame(TRAIN)
+    return make(name).fit_frame(TRAIN, kinds=KINDS)
 
 
 def test_is_public_under_its_name(name: str) -> None:
@@ -88,7 +91,7 @@ def test_learns_by_heart_what_needs_two_columns(fitted: Ranker) -> None:
 @pytest.mark.parametrize("name", ["fm", "deepfm", "widedeep"])
 def test_large_tables_learn_by_sparse_gradients(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tastemap.ranking.parts.fields._SPARSE_FROM", 1)
-    ranker = make(name).fit_frame(TRAIN)
+    ranker = make(name).fit_frame(TRAIN, kinds=KINDS)
     assert isinstance(ranker, NeuralRanker)
     fields = [module for module in ranker.network.modules() if isinstance(module, Fields)]
     assert all(each.table.weight.grad.is_sparse for each in fields)  # type: ignore[union-attr]
@@ -120,6 +123,7 @@ def test_unseen_values_and_nulls_are_answered(fitted: Ranker) -> None:
             "price": [1e30, None, float("nan"), float("inf")],
             "tags": [["never seen"], None, [], [None]],
             "member": [None, True, None, False],
+            "seen": [["never seen", "a"], None, [], [None]],
         },
         schema_overrides={"tags": pl.List(pl.String)},
     )
@@ -133,24 +137,27 @@ def test_unseen_values_and_nulls_are_answered(fitted: Ranker) -> None:
 
 
 def test_a_seed_makes_the_same_model(name: str) -> None:
-    predicted = [quick(name, seed=seed).fit_frame(TRAIN).predict_frame(TEST) for seed in (3, 3, 4)]
+    predicted = [
+        quick(name, seed=seed).fit_frame(TRAIN, kinds=KINDS).predict_frame(TEST)
+        for seed in (3, 3, 4)
+    ]
     np.testing.assert_array_equal(predicted[0], predicted[1])
     if name != "lightgbm":  # which draws nothing unless rows or columns are sampled
         assert not np.array_equal(predicted[0], predicted[2])
 
 
 def test_frames_and_batches_are_the_same_rows(name: str) -> None:
-    encoder = FrameEncoder.fit(TRAIN, exclude=["click"])
+    encoder = FrameEncoder.fit(TRAIN, exclude=["click"], kinds=KINDS)
     labels = TRAIN["click"].to_numpy()
     by_batch = quick(name).fit_batch(encoder.encode(TRAIN), labels)
     scores = by_batch.score_batch(encoder.encode(TEST))
     assert scores.dtype == np.float32
-    by_frame = quick(name).fit_frame(TRAIN.to_pandas())
+    by_frame = quick(name).fit_frame(TRAIN.to_pandas(), kinds=KINDS)
     odds = by_frame.predict_frame(TEST.to_pandas())
     np.testing.assert_allclose(1 / (1 + np.exp(-scores.astype(float))), odds, atol=1e-7)
     with pytest.raises(NotFittedError, match="fit_frame"):
         by_batch.predict_frame(TEST)
-    other = FrameEncoder.fit(TRAIN, exclude=["click", "left"]).encode(TRAIN)
+    other = FrameEncoder.fit(TRAIN, exclude=["click", "right"], kinds=KINDS).encode(TRAIN)
     with pytest.raises(SchemaError, match=r"left, right.*got other ones"):
         by_batch.score_batch(other)
 
@@ -160,8 +167,10 @@ def test_validation_rows_stop_it_early(name: str) -> None:
     noise = np.random.default_rng(0).integers(0, 2, TRAIN.height)
     train = TRAIN.with_columns(click=pl.Series(noise))
     held = TEST.with_columns(click=pl.Series(1 - noise[: TEST.height]))
-    stopped = make(name, patience=2).fit_frame(train, validation=held).predict_frame(TEST)
-    went_on = make(name, patience=2).fit_frame(train).predict_frame(TEST)
+    stopped = (
+        make(name, patience=2).fit_frame(train, validation=held, kinds=KINDS).predict_frame(TEST)
+    )
+    went_on = make(name, patience=2).fit_frame(train, kinds=KINDS).predict_frame(TEST)
     assert stopped.std() < 0.95 * went_on.std()
 
 
@@ -169,17 +178,17 @@ def test_what_is_wrong_with_a_frame_is_said(name: str, fitted: Ranker) -> None:
     with pytest.raises(DataError, match=r"column 'left': the column is missing"):
         fitted.predict_frame(TEST.drop("left"))
     with pytest.raises(DataError, match=r"there is no column 'liked'.*label="):
-        quick(name).fit_frame(TRAIN, label="liked")
+        quick(name).fit_frame(TRAIN, label="liked", kinds=KINDS)
     stars = TRAIN.with_columns(click=pl.Series([0, 1, 5, *[1] * (TRAIN.height - 3)]))
     with pytest.raises(DataError, match=r"row 3, value 5.0: a label must be 0 or 1"):
-        quick(name).fit_frame(stars)
+        quick(name).fit_frame(stars, kinds=KINDS)
     gaps = TRAIN.with_columns(click=pl.Series([0, None, *[1] * (TRAIN.height - 2)]))
     with pytest.raises(DataError, match=r"row 2, column 'click'.*missing"):
-        quick(name).fit_frame(gaps)
+        quick(name).fit_frame(gaps, kinds=KINDS)
     with pytest.raises(DataError, match="no rows"):
-        quick(name).fit_frame(TRAIN[:0])
+        quick(name).fit_frame(TRAIN[:0], kinds=KINDS)
     with pytest.raises(DataError, match=r"row 1.*a label must be 0 or 1"):
-        quick(name).fit_frame(TRAIN, validation=stars[2:])
+        quick(name).fit_frame(TRAIN, validation=stars[2:], kinds=KINDS)
 
 
 def test_before_a_fit_there_is_no_answer(name: str, tmp_path: Path) -> None:
@@ -193,7 +202,9 @@ def test_before_a_fit_there_is_no_answer(name: str, tmp_path: Path) -> None:
 
 def test_true_and_false_are_labels_too(name: str) -> None:
     told = TRAIN.with_columns(pl.col("click").cast(pl.Boolean))
-    same = [quick(name).fit_frame(frame).predict_frame(TEST) for frame in (TRAIN, told)]
+    same = [
+        quick(name).fit_frame(frame, kinds=KINDS).predict_frame(TEST) for frame in (TRAIN, told)
+    ]
     np.testing.assert_array_equal(same[0], same[1])
 
 

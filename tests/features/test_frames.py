@@ -14,7 +14,7 @@ import pytest
 from tastemap.errors import DataError, ParameterError
 from tastemap.features.batch import FeatureBatch
 from tastemap.features.frames import FrameEncoder
-from tastemap.features.schema import Categorical, MultiValued, Numeric
+from tastemap.features.schema import Categorical, MultiValued, Numeric, Sequence
 from tastemap.storage import read_directory, write_directory
 
 ROWS = pl.DataFrame(
@@ -149,7 +149,7 @@ def test_what_cannot_be_encoded_is_named() -> None:
         encoder.encode(ROWS.rename({"city": "citi"}))
     with pytest.raises(DataError, match=r"column 'price'.*must be numbers"):
         encoder.encode(ROWS.with_columns(price=pl.col("genres")))
-    with pytest.raises(DataError, match="'genres': a multi-valued column must hold lists"):
+    with pytest.raises(DataError, match="'genres': the column must hold lists"):
         encoder.encode(ROWS.with_columns(genres=pl.col("city")))
     with pytest.raises(DataError, match="not int"):
         FrameEncoder.fit(7)
@@ -174,3 +174,33 @@ def test_columns_of_nulls_and_of_pandas_objects_are_no_error() -> None:
     arrow = pa.table({"b": pa.array(["1", "x"]), "c": pa.array([[2], None], pa.list_(pa.int32()))})
     assert encoder.encode(arrow).multi_valued[0].counts.tolist() == [1, 0]
     assert sorted(encoder.encode(arrow).categorical[:, 0].tolist()) == [1, 2]
+
+
+def test_a_column_can_be_a_sequence_of_what_another_holds() -> None:
+    frame = ROWS.select("click", "city").with_columns(
+        seen=pl.Series([["b", "new", "a"], [], None, ["a"], ["a", "a"], [None, "b"]])
+    )
+    kinds = {"seen": "sequence of city"}
+    encoder = FrameEncoder.fit(frame, exclude=["click"], kinds=kinds)
+    assert encoder.schema.features == (Categorical("city", 3), Sequence("seen", "city"))
+    rows = {"a": 1, "b": 2} if encoder.encode(frame).categorical[0, 0] == 1 else {"a": 2, "b": 1}
+    (seen,) = encoder.encode(frame).sequences
+    assert seen.counts.tolist() == [3, 0, 0, 1, 2, 2]
+    a, b = rows["a"], rows["b"]
+    assert seen.rows.tolist() == [b, 0, a, a, a, a, 0, b]
+    again = FrameEncoder.restored(encoder.described(), encoder.tables())
+    assert again.schema == encoder.schema
+    np.testing.assert_array_equal(again.encode(frame).sequences[0].rows, seen.rows)
+    for wrong, problem in {
+        "sequence": "must be one of",
+        "numeric of city": "must be one of",
+        "sequence of citi": "no such column; did you mean 'city'",
+        "sequence of seen": "no such column",
+    }.items():
+        with pytest.raises(ParameterError, match=problem):
+            FrameEncoder.fit(frame, kinds={"seen": wrong})
+    with pytest.raises(DataError, match=r"'seen'.*'click' is numeric"):
+        kinds = {"seen": "sequence of click", "click": "numeric"}
+        FrameEncoder.fit(frame, kinds=kinds)
+    with pytest.raises(DataError, match=r"'city'.*must hold lists"):
+        FrameEncoder.fit(frame, kinds={"city": "sequence of click", "click": "categorical"})

@@ -16,9 +16,9 @@ from tastemap.data.vocabulary import Vocabulary
 from tastemap.errors import DataError
 from tastemap.features.batch import Ragged
 from tastemap.features.clock import HOURS, WEEKDAYS, clock
-from tastemap.features.schema import Categorical, Feature, MultiValued, Numeric
+from tastemap.features.schema import Categorical, Feature, MultiValued, Numeric, Sequence
 
-__all__ = ["Column", "Kind", "column_of", "kind_of"]
+__all__ = ["Column", "Kind", "column_of", "kind_of", "sequence_of"]
 
 _DAY = 86_400.0
 # Whole numbers with at most so many values are categories, such as hours and days of a month; ages
@@ -34,6 +34,7 @@ class Kind(Enum):
     MULTI_VALUED = "multi_valued"
     NUMERIC = "numeric"
     TIME = "time"
+    SEQUENCE = "sequence"
     IGNORED = "ignored"
 
 
@@ -45,11 +46,13 @@ class Column:
         name: of the column.
         kind: what becomes of it.
         vocabulary: its values, where it is categorical or multi-valued; empty for other kinds.
+        of: the categorical column whose vocabulary a sequence shares; "" for other kinds.
     """
 
     name: str
     kind: Kind
     vocabulary: Vocabulary
+    of: str = ""
 
     @property
     def features(self) -> tuple[Feature, ...]:
@@ -64,6 +67,8 @@ class Column:
             case Kind.TIME:
                 hour, weekday = f"{self.name} (hour)", f"{self.name} (weekday)"
                 return Numeric(self.name), Categorical(hour, HOURS), Categorical(weekday, WEEKDAYS)
+            case Kind.SEQUENCE:
+                return (Sequence(self.name, self.of),)
             case Kind.IGNORED:
                 return ()
 
@@ -90,12 +95,17 @@ class Column:
 
     def lists(self, values: pa.Array) -> list[Ragged]:
         """The rows of each multi-valued feature; a null is an empty list."""
-        if self.kind is not Kind.MULTI_VALUED:
-            return []
+        return [self._ragged(values)] if self.kind is Kind.MULTI_VALUED else []
+
+    def sequences(self, values: pa.Array) -> list[Ragged]:
+        """The rows of each sequence; a null is an empty one."""
+        return [self._ragged(values)] if self.kind is Kind.SEQUENCE else []
+
+    def _ragged(self, values: pa.Array) -> Ragged:
         lists = _as_lists(values, self.name)
         counts = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
         offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-        return [Ragged(offsets, self._rows(pc.list_flatten(lists)))]
+        return Ragged(offsets, self._rows(pc.list_flatten(lists)))
 
     def _rows(self, values: pa.Array) -> NDArray[np.int64]:
         keys = _keys(values, whole=self.vocabulary.is_integer)
@@ -155,6 +165,21 @@ def column_of(values: pa.Array, name: str, kind: Kind, min_rows: int) -> Column:
     return column
 
 
+def sequence_of(values: pa.Array, name: str, of: Column) -> Column:
+    """A column of lists of what another one holds, the oldest first.
+
+    Raises:
+        DataError: the values are no lists, or the other column is not categorical.
+    """
+    if of.kind is not Kind.CATEGORICAL:
+        raise DataError(
+            f"a sequence must be of a categorical column, and {of.name!r} is {of.kind.value}",
+            column=name, remedy=f"Say so with kinds={{{of.name!r}: 'categorical'}}",
+        )  # fmt: skip
+    _as_lists(values, name)
+    return Column(name, Kind.SEQUENCE, of.vocabulary, of.name)
+
+
 def _vocabulary(values: pa.Array, min_rows: int) -> Vocabulary:
     counted = pc.value_counts(_keys(values, whole=_was_integer(plain(values))))
     kept = pc.and_(
@@ -206,7 +231,7 @@ def _as_lists(values: pa.Array, name: str) -> pa.Array:
         return values.cast(pa.large_list(pa.large_string()))
     if not _is_list(values.type):
         raise DataError(
-            f"a multi-valued column must hold lists, and this holds {values.type}", column=name,
+            f"the column must hold lists, and this holds {values.type}", column=name,
             remedy="Split it into lists first",
         )  # fmt: skip
     inner = values.type.value_type

@@ -15,10 +15,12 @@ from tastemap.data.chunks import frame_arrays
 from tastemap.data.vocabulary import Vocabulary
 from tastemap.errors import DataError, ParameterError
 from tastemap.features.batch import FeatureBatch
-from tastemap.features.columns import Column, Kind, column_of, kind_of
+from tastemap.features.columns import Column, Kind, column_of, kind_of, sequence_of
 from tastemap.features.schema import Schema
 
 __all__ = ["FrameEncoder"]
+
+_KINDS = {kind.value for kind in Kind}
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,8 @@ class FrameEncoder:
         Args:
             frame: the rows.
             exclude: columns that are no features, such as the label.
-            kinds: by column "categorical", "multi_valued", "numeric", "time" or "ignored", where
+            kinds: by column "categorical", "multi_valued", "numeric", "time", "ignored" or, for
+                lists of what the column "item" holds, the oldest first, "sequence of item", where
                 the type says another.
             min_rows: how many rows a category needs to be told from the unknown ones.
 
@@ -67,8 +70,13 @@ class FrameEncoder:
         said = {name: _kind(name, kind, arrays) for name, kind in (kinds or {}).items()}
         if not arrays or len(next(iter(arrays.values()))) == 0:
             raise DataError("the frame has no rows or no columns beside the label")
+        alone: dict[str, Column] = {}
+        for name, values in arrays.items():
+            kind, of = said.get(name) or (kind_of(values, name), "")
+            if not of:
+                alone[name] = column_of(values, name, kind, min_rows)
         columns = tuple(
-            column_of(values, name, said.get(name) or kind_of(values, name), min_rows)
+            alone.get(name) or sequence_of(values, name, _column(name, said[name][1], alone))
             for name, values in arrays.items()
         )
         if all(column.kind is Kind.IGNORED for column in columns):
@@ -105,13 +113,17 @@ class FrameEncoder:
             np.stack(categories, 1) if categories else np.empty((n, 0), np.int64),
             np.stack(numbers, 1) if numbers else np.empty((n, 0), np.float32),
             tuple(lists for column, values in pairs for lists in column.lists(values)),
+            tuple(lists for column, values in pairs for lists in column.sequences(values)),
         )
 
     # -- saving ---------------------------------------------------------------------------------
 
     def described(self) -> list[dict[str, str]]:
         """What a manifest keeps of the columns."""
-        return [{"name": column.name, "kind": column.kind.value} for column in self.columns]
+        return [
+            {"name": column.name, "kind": column.kind.value, "of": column.of}
+            for column in self.columns
+        ]
 
     def tables(self) -> dict[str, pa.Table]:
         """The vocabularies of columns that have one, by a name for each."""
@@ -127,31 +139,43 @@ class FrameEncoder:
     ) -> Self:
         """The encoder that `described` and `tables` were taken from."""
 
-        def vocabulary(place: int) -> Vocabulary:
-            table = tables.get(_table_name(place))
-            return Vocabulary() if table is None else Vocabulary(table["value"])
+        places = {each["name"]: place for place, each in enumerate(described)}
 
-        return cls(
-            tuple(
-                Column(each["name"], Kind(each["kind"]), vocabulary(place))
-                for place, each in enumerate(described)
-            )
-        )
+        def restored(name: str, kind: str, of: str = "") -> Column:
+            table = tables.get(_table_name(places[of or name]))
+            vocabulary = Vocabulary() if table is None else Vocabulary(table["value"])
+            return Column(name, Kind(kind), vocabulary, of)
+
+        return cls(tuple(restored(**each) for each in described))
 
 
 def _table_name(place: int) -> str:
     return f"column-{place}"
 
 
-def _kind(name: str, kind: str, arrays: Mapping[str, pa.Array]) -> Kind:
+def _kind(name: str, kind: str, arrays: Mapping[str, pa.Array]) -> tuple[Kind, str]:
+    """What is said of a column: its kind, and for a sequence the column that it is of."""
     if name not in arrays:
-        close = difflib.get_close_matches(name, list(arrays), n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ParameterError(f"kinds: there is no column {name!r}{hint}")
-    try:
-        return Kind(kind)
-    except ValueError:
-        known = ", ".join(repr(each.value) for each in Kind)
+        raise ParameterError(f"kinds: there is no column {name!r}{_hint(name, arrays)}")
+    word, space, of = kind.partition(" of ")
+    if word not in _KINDS or (word == Kind.SEQUENCE.value) != bool(space):
+        known = ", ".join(repr(each.value) for each in Kind if each is not Kind.SEQUENCE)
         raise ParameterError(
-            f"kinds: column {name!r} must be one of {known}, got {kind!r}"
-        ) from None
+            f"kinds: column {name!r} must be one of {known} or 'sequence of COLUMN', got {kind!r}"
+        )
+    return Kind(word), of
+
+
+def _column(name: str, of: str, columns: Mapping[str, Column]) -> Column:
+    """The column that a sequence is of."""
+    if of not in columns:
+        raise ParameterError(
+            f"kinds: column {name!r} is said to be a sequence of {of!r}, and there is no such "
+            f"column{_hint(of, columns)}"
+        )
+    return columns[of]
+
+
+def _hint(name: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

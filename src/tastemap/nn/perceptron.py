@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 from torch import nn
@@ -11,8 +12,14 @@ from tastemap.nn.dropout import Dropout
 __all__ = ["perceptron"]
 
 
-def perceptron(width: int, hidden: int, layers: int, dropout: float) -> nn.Sequential:
-    """`layers` of dropout(ReLU(W x + b)): float [..., width] gives [..., hidden].
+def perceptron(
+    width: int,
+    hidden: int,
+    layers: int,
+    dropout: float,
+    activation: Callable[[int], nn.Module] = lambda width: nn.ReLU(inplace=True),
+) -> nn.Sequential:
+    """`layers` of dropout(f(W x + b)): float [..., width] gives [..., hidden].
 
     Weights begin as He et al. 2015 say for layers of ReLU, and biases at 0.
 
@@ -21,6 +28,7 @@ def perceptron(width: int, hidden: int, layers: int, dropout: float) -> nn.Seque
         hidden: width of each layer.
         layers: how many, ≥ 0.
         dropout: share of the hidden units that are dropped.
+        activation: makes f for a layer of some width.
     """
     widths = [width, *[hidden] * layers]
     made: list[nn.Module] = []
@@ -28,5 +36,5 @@ def perceptron(width: int, hidden: int, layers: int, dropout: float) -> nn.Seque
         linear = nn.Linear(below, above)
         nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
         nn.init.zeros_(linear.bias)
-        made += [linear, nn.ReLU(inplace=True), Dropout(dropout)]
+        made += [linear, activation(above), Dropout(dropout)]
     return nn.Sequential(*made)

@@ -72,7 +72,8 @@ class Ranker(Hyperparameters, ABC):
             train: the rows; every column but the label is a feature, see `FrameEncoder`.
             label: the column that is 1 (or true) for a click and 0 for none.
             validation: more such rows, whose log-loss early stopping looks at.
-            kinds: by column "categorical", "multi_valued", "numeric", "time" or "ignored", where
+            kinds: by column "categorical", "multi_valued", "numeric", "time", "ignored" or, for
+                lists of what the column "item" holds, the oldest first, "sequence of item", where
                 the column's type says another.
             min_rows: how many training rows a category needs to be told from the unknown ones.
             run: where and how: device, progress, run folder, time budget.

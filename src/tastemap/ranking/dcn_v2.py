@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from tastemap.hyperparameters import hyperparameter
+from tastemap.nn.candidate_attention import DotAttention
 from tastemap.nn.cross import CrossLayer, MixtureCrossLayer
 from tastemap.ranking.parts.deep import DeepRanker
 from tastemap.ranking.parts.fields import Fields
@@ -91,8 +92,14 @@ class DCNv2(DeepRanker):
         default=4, help="with a rank: experts that a gate mixes in each cross layer", ge=1, le=64
     )
 
+    history: Literal["mean", "dot"] = hyperparameter(
+        default="mean", help="how the events of a sequence become one vector: by their mean, or by "
+        "attention, a softmax of products with the candidate"
+    )  # fmt: skip
+
     def make_network(self) -> RankingNetwork:
-        fields = self.make_fields(self.dim)
+        attention = (lambda: DotAttention(self.dim)) if self.history == "dot" else None
+        fields = self.make_fields(self.dim, attention)
         deep = self.make_perceptron()
         crosses = Crosses([self._cross_layer() for _ in range(self.cross_layers)])
         if self.structure == "stacked":

@@ -16,6 +16,7 @@ _RANKERS: dict[str, str] = {
     "widedeep": "tastemap.ranking.wide_deep:WideDeep",
     "deepfm": "tastemap.ranking.deep_fm:DeepFM",
     "dcnv2": "tastemap.ranking.dcn_v2:DCNv2",
+    "din": "tastemap.ranking.din:DIN",
     "finalmlp": "tastemap.ranking.final_mlp:FinalMLP",
     "catboost": "tastemap.ranking.catboost_ranker:CatBoostRanker",
     "lightgbm": "tastemap.ranking.lightgbm_ranker:LightGBMRanker",

@@ -44,13 +44,19 @@ class DeepRanker(NeuralRanker):
 
     def make_perceptron(self) -> nn.Sequential:
         """The layers, after the dropout of what they get."""
-        layers = perceptron(self.input_width, self.hidden, self.layers, self.dropout)
+        layers = perceptron(
+            self.input_width, self.hidden, self.layers, self.dropout, self.make_activation
+        )
         return nn.Sequential(Dropout(self.input_dropout), layers)
+
+    def make_activation(self, width: int) -> nn.Module:
+        """What bends the numbers of a hidden layer."""
+        return nn.ReLU(inplace=True)
 
     def optimizers(self, network: RankingNetwork) -> list[torch.optim.Optimizer]:
         """Adam, with smaller steps for the layers."""
         fields = [module for module in network.modules() if isinstance(module, Fields)]
-        vectors = [parameter for each in fields for parameter in each.parameters()]
+        vectors = [parameter for each in fields for parameter in each.of_values()]
         kept = {id(parameter) for parameter in vectors}
         layers = [each for each in network.parameters() if id(each) not in kept]
         return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch.nn import functional
 from tastemap.errors import ParameterError
 from tastemap.features.batch import FeatureBatch
 from tastemap.hyperparameters import assigned_by_fit, hyperparameter
+from tastemap.nn.candidate_attention import CandidateAttention
 from tastemap.nn.embedding_table import EmbeddingTable
 from tastemap.nn.numbers import NumberVectors, ScaledNumbers
 from tastemap.nn.optimizers import sparse_adam
@@ -96,9 +97,12 @@ class NeuralRanker(Ranker):
     def make_network(self) -> RankingNetwork:
         """The untrained network, from the hyper-parameters and `self.schema`."""
 
-    def make_fields(self, dim: int) -> Fields:
-        """What makes vectors of this length for all features."""
-        return Fields(self.schema, dim, self.make_numbers(dim))
+    def make_fields(
+        self, dim: int, attention: Callable[[], CandidateAttention] | None = None
+    ) -> Fields:
+        """What makes vectors of this length for all features, and means of sequences where there is
+        no attention."""
+        return Fields(self.schema, dim, self.make_numbers(dim), attention=attention)
 
     def make_numbers(self, dim: int) -> NumberVectors:
         """What makes vectors of the numeric features."""
