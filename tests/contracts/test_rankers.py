@@ -21,7 +21,7 @@ LETTERS = list("abcd")
 NEURAL = {"learning_rate": 0.03, "regularization": 1e-4, "epochs": 12, "batch_size": 128}
 DEEP = {"hidden": 32, "layer_rate": 1.0, "dropout": 0.0, "input_dropout": 0.0, "dim": 8}
 SETTINGS: dict[str, dict[str, Any]] = {
-    "fm": {**NEURAL, "dim": 8, "epochs": 20},
+    "fm": {**NEURAL, "dim": 8},
     "ffm": NEURAL,
     "widedeep": {**DEEP, "batch_size": 64, "epochs": 12, "l1": 1e-4},
     "deepfm": {**NEURAL, **DEEP},
@@ -45,13 +45,14 @@ def rows(n: int, seed: int) -> pl.DataFrame:
             "price": rng.normal(size=n),
             "tags": [rng.choice(LETTERS, rng.integers(0, 3)).tolist() for _ in range(n)],
             "member": rng.random(n) < 0.5,
-            "seen": [rng.choice(LETTERS, rng.integers(0, 4)).tolist() for _ in range(n)],
+            "shelf": rng.choice(["x", "y"], n),
+            "seen": [rng.choice(["x", "y"], rng.integers(0, 4)).tolist() for _ in range(n)],
             "click": ((left + right) % 2 == 0).astype(np.int8),
         }
     )
 
 
-KINDS = {"seen": "sequence of left"}
+KINDS = {"seen": "sequence of shelf"}
 TRAIN, TEST = rows(800, 1), rows(300, 2)
 
 
@@ -123,7 +124,8 @@ def test_unseen_values_and_nulls_are_answered(fitted: Ranker) -> None:
             "price": [1e30, None, float("nan"), float("inf")],
             "tags": [["never seen"], None, [], [None]],
             "member": [None, True, None, False],
-            "seen": [["never seen", "a"], None, [], [None]],
+            "shelf": ["x", "never seen", None, "y"],
+            "seen": [["never seen", "x"], None, [], [None]],
         },
         schema_overrides={"tags": pl.List(pl.String)},
     )
@@ -157,7 +159,7 @@ def test_frames_and_batches_are_the_same_rows(name: str) -> None:
     np.testing.assert_allclose(1 / (1 + np.exp(-scores.astype(float))), odds, atol=1e-7)
     with pytest.raises(NotFittedError, match="fit_frame"):
         by_batch.predict_frame(TEST)
-    other = FrameEncoder.fit(TRAIN, exclude=["click", "right"], kinds=KINDS).encode(TRAIN)
+    other = FrameEncoder.fit(TRAIN, exclude=["click", "left"], kinds=KINDS).encode(TRAIN)
     with pytest.raises(SchemaError, match=r"left, right.*got other ones"):
         by_batch.score_batch(other)
 
