@@ -15,6 +15,7 @@ import tastemap as tm
 from tastemap.data.candidates import Candidates
 from tastemap.data.queries import Holdout
 from tastemap.errors import DataError, ParameterError
+from tastemap.features.batch import FeatureBatch
 from tastemap.pipeline.ranking_stage import OutOfTime, RankingStage, candidates_of
 from tastemap.ranking.fm import FM
 from tastemap.retrieval.popularity import Popularity
@@ -109,6 +110,31 @@ def test_it_tells_more_than_stage_one_does(ranked: tm.Pipeline, split: tm.splits
     features = ranked.stage.features.of(held.moments, held.candidates)
     scores = ranked.stage.ranker.score_batch(ranked.stage._known(features))
     assert auc(scores, held.labels) > auc(fused, held.labels) + 0.03
+
+
+def test_a_ranker_learns_the_order_of_each_moments_candidates(
+    split: tm.splits.Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[FeatureBatch, NDArray[Any], NDArray[Any]]] = []
+    fit = tm.LightGBMRanker.fit_batch
+
+    def spy(
+        self: Any, features: Any, labels: Any, *, groups: Any, validation: Any, run: Any
+    ) -> Any:
+        given.extend([(features, labels, groups), validation])
+        return fit(self, features, labels, groups=groups, validation=validation, run=run)
+
+    monkeypatch.setattr(tm.LightGBMRanker, "fit_batch", spy)
+    ranker = tm.LightGBMRanker(objective="pairwise", trees=5)
+    pipeline = tm.Pipeline([tm.Popularity()], candidates=50, ranker=ranker, rows=ROWS)
+    pipeline.fit(split.train, run=RUN)
+    assert len(given) == 2
+    for features, labels, groups in given:
+        names = [feature.name for feature in features.schema.numeric]
+        places = [names.index(name) for name in ("user.events", "user.value", "user.idle")]
+        moments = np.unique(groups)
+        assert len(np.unique(features.numeric[:, places], axis=0)) == len(moments)
+        assert set(groups[labels > 0]) == set(moments)
 
 
 def test_answers_are_the_candidates_by_the_rankers_order(

@@ -226,7 +226,11 @@ class RankingStage:
         stage = cls(ranker, features, seen, popularity_discount)
         held = stage._known(features.of(validation.moments, validation.candidates))
         ranker.fit_batch(
-            stage._known(rows), train.labels, validation=(held, validation.labels), run=run
+            stage._known(rows),
+            train.labels,
+            groups=train.candidates.rows_of_queries(),
+            validation=(held, validation.labels, validation.candidates.rows_of_queries()),
+            run=run,
         )
         return stage
 

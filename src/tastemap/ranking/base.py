@@ -5,18 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from tastemap.errors import NotFittedError, SchemaError
+from tastemap.errors import NotFittedError, ParameterError, SchemaError
 from tastemap.features.batch import FeatureBatch
 from tastemap.features.frames import FrameEncoder
 from tastemap.features.schema import Schema
-from tastemap.hyperparameters import Hyperparameters
-from tastemap.ranking.labelled import Labelled, labels_of
+from tastemap.hyperparameters import Hyperparameters, hyperparameter
+from tastemap.ranking.labelled import Labelled, groups_of, labels_of
 from tastemap.training.run import Run
 
 __all__ = ["Ranker"]
@@ -32,6 +32,11 @@ class Ranker(Hyperparameters, ABC):
     """The name on the command line."""
     paper: ClassVar[str]
     """Where the model was published."""
+
+    objective: Literal["pointwise", "pairwise", "listwise"] = hyperparameter(
+        default="pointwise", help="what is learned: how probable a click is, or the order of the "
+        "rows of a request, by pairs or by all of them together"
+    )  # fmt: skip
 
     _schema: Schema
     _encoder: FrameEncoder | None
@@ -61,6 +66,7 @@ class Ranker(Hyperparameters, ABC):
         train: Any,
         label: str = "click",
         *,
+        group: str | None = None,
         validation: Any = None,
         kinds: Mapping[str, str] | None = None,
         min_rows: int = 2,
@@ -71,7 +77,9 @@ class Ranker(Hyperparameters, ABC):
         Args:
             train: the rows; every column but the label is a feature, see `FrameEncoder`.
             label: the column that is 1 (or true) for a click and 0 for none.
-            validation: more such rows, whose log-loss early stopping looks at.
+            group: the column that is equal for rows of one request, for objectives that learn
+                their order; it is no feature, unless `kinds` says which.
+            validation: more such rows, whose loss early stopping looks at.
             kinds: by column "categorical", "multi_valued", "numeric", "time", "ignored" or, for
                 lists of what the column "item" holds, the oldest first, "sequence of item", where
                 the column's type says another.
@@ -81,14 +89,22 @@ class Ranker(Hyperparameters, ABC):
         Raises:
             DataError: no frame, no rows, a column that is missing or cannot be a feature, or a
                 label that is not 0 or 1.
-            ParameterError: `kinds` names an unknown column or kind.
+            ParameterError: `kinds` names an unknown column or kind, or there is no `group` for an
+                objective that needs one.
         """
+        exclude = [label] if group is None or group in (kinds or ()) else [label, group]
         labels = labels_of(train, label)
-        encoder = FrameEncoder.fit(train, exclude=[label], kinds=kinds, min_rows=min_rows)
+        encoder = FrameEncoder.fit(train, exclude=exclude, kinds=kinds, min_rows=min_rows)
+
+        def groups(frame: Any) -> NDArray[np.int64] | None:
+            return None if group is None else groups_of(frame, group)
+
         held = None
         if validation is not None:
-            held = encoder.encode(validation), labels_of(validation, label)
-        self.fit_batch(encoder.encode(train), labels, validation=held, run=run)
+            held = encoder.encode(validation), labels_of(validation, label), groups(validation)
+        self.fit_batch(
+            encoder.encode(train), labels, groups=groups(train), validation=held, run=run
+        )
         self._encoder = encoder
         return self
 
@@ -99,6 +115,7 @@ class Ranker(Hyperparameters, ABC):
 
         Raises:
             NotFittedError: before `fit_frame`.
+            ParameterError: the objective gives scores that are no log-odds.
             DataError: no frame, or a column of the training rows is missing.
         """
         encoder = self.encoder
@@ -106,6 +123,11 @@ class Ranker(Hyperparameters, ABC):
             raise NotFittedError(
                 f"{type(self).__name__} was fitted by fit_batch, so it does not know columns of "
                 "frames; call score_batch, or fit_frame first"
+            )
+        if self.objective != "pointwise":
+            raise ParameterError(
+                f"{type(self).__name__}: scores of objective={self.objective!r} order the rows of "
+                "a request and are no log-odds; take score_batch(ranker.encoder.encode(frame))"
             )
         scores = self.score_batch(encoder.encode(test)).astype(np.float64)
         odds: NDArray[np.float64] = expit(scores)
@@ -116,7 +138,10 @@ class Ranker(Hyperparameters, ABC):
         features: FeatureBatch,
         labels: NDArray[Any],
         *,
-        validation: tuple[FeatureBatch, NDArray[Any]] | None = None,
+        groups: NDArray[Any] | None = None,
+        validation: tuple[FeatureBatch, NDArray[Any]]
+        | tuple[FeatureBatch, NDArray[Any], NDArray[Any] | None]
+        | None = None,
         run: Run | None = None,
     ) -> Self:
         """Learns from rows of features.
@@ -124,15 +149,18 @@ class Ranker(Hyperparameters, ABC):
         Args:
             features: [n].
             labels: [n], 1 for a click and 0 for none, of any dtype.
-            validation: rows and labels whose log-loss early stopping looks at.
+            groups: [n], equal for rows of one request, of any type that can be sorted; None where
+                the objective looks at each row alone.
+            validation: rows, labels and, where needed, groups whose loss early stopping looks at.
             run: where and how: device, progress, run folder, time budget.
 
         Raises:
             DataError: no rows, or labels that are not 0 or 1.
+            ParameterError: there are no groups, and the objective needs them.
             SchemaError: a value outside its feature's vocabulary, or validation rows of other
                 features.
         """
-        train = self._labelled(features, labels)
+        train = self._labelled(features, labels, groups)
         held = None if validation is None else self._labelled(*validation)
         if held is not None and held.features.schema != features.schema:
             raise SchemaError("the validation rows have other features than the training rows")
@@ -141,7 +169,8 @@ class Ranker(Hyperparameters, ABC):
         return self
 
     def score_batch(self, features: FeatureBatch) -> NDArray[np.float32]:
-        """The log-odds of a click, float32 [n]. A row's score does not depend on the others.
+        """The log-odds of a click, float32 [n], or, of an objective that learns an order, numbers
+        that are higher for what comes first. A row's score does not depend on the others.
 
         Raises:
             NotFittedError: before `fit_batch`.
@@ -158,10 +187,18 @@ class Ranker(Hyperparameters, ABC):
             return np.empty(0, np.float32)
         return self._score(features)
 
-    @staticmethod
-    def _labelled(features: FeatureBatch, labels: NDArray[Any]) -> Labelled:
+    def _labelled(
+        self, features: FeatureBatch, labels: NDArray[Any], groups: NDArray[Any] | None = None
+    ) -> Labelled:
+        if groups is None and self.objective != "pointwise":
+            raise ParameterError(
+                f"{type(self).__name__}: objective={self.objective!r} learns the order of the rows "
+                "of a request; say which rows belong together with groups=, or, of a frame, "
+                "by group= and the name of a column"
+            )
         features.check_rows()
-        return Labelled(features, np.asarray(labels).astype(np.float32))
+        given = None if groups is None else np.asarray(groups)
+        return Labelled(features, np.asarray(labels).astype(np.float32), given)
 
     @abstractmethod
     def _fit(self, train: Labelled, validation: Labelled | None, run: Run) -> None:

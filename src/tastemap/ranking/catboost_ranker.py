@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,13 +31,19 @@ class CatBoostRanker(BoostedRanker):
     name = "catboost"
     paper = "Prokhorenkova et al. 2018, CatBoost: unbiased boosting with categorical features"
 
+    objectives: ClassVar[dict[str, str]] = {
+        "pointwise": "Logloss",
+        "pairwise": "YetiRank",
+        "listwise": "QuerySoftMax",
+    }
+
     booster: Any = assigned_by_fit()
 
     def _fit(self, train: Labelled, validation: Labelled | None, run: Run) -> None:
         library = _library()
         self.booster = library.CatBoost(
             {
-                "loss_function": "Logloss",
+                "loss_function": self.objectives[self.objective],
                 "iterations": self.trees,
                 "depth": self.depth,
                 "learning_rate": self.learning_rate,
@@ -47,9 +53,9 @@ class CatBoostRanker(BoostedRanker):
                 "logging_level": "Silent",
             }
         )
-        held = None if validation is None else self._pool(validation.features, validation.labels)
+        held = None if validation is None else self._rows(validation)
         self.booster.fit(
-            self._pool(train.features, train.labels),
+            self._rows(train),
             eval_set=held,
             early_stopping_rounds=None if held is None else self.patience,
         )
@@ -58,12 +64,21 @@ class CatBoostRanker(BoostedRanker):
         scores = self.booster.predict(self._pool(features), prediction_type="RawFormulaVal")
         return np.asarray(scores, np.float32)
 
+    def _rows(self, data: Labelled) -> Any:
+        data, sizes = self.by_request(data)
+        groups = None if sizes is None else np.repeat(np.arange(len(sizes)), sizes)
+        return self._pool(data.features, data.labels, groups)
+
     @staticmethod
-    def _pool(features: FeatureBatch, labels: NDArray[np.float32] | None = None) -> Any:
+    def _pool(
+        features: FeatureBatch,
+        labels: NDArray[np.float32] | None = None,
+        groups: NDArray[np.int64] | None = None,
+    ) -> Any:
         library = _library()
         categories, numbers = columns_of(features)
         text = categories.astype("S20").astype(object)
-        return library.Pool(library.FeaturesData(numbers, text), labels)
+        return library.Pool(library.FeaturesData(numbers, text), labels, group_id=groups)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         with tempfile.TemporaryDirectory() as folder:

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from tastemap.data.arrow_types import plain
 from tastemap.data.chunks import frame_arrays
 from tastemap.data.columns import parse_values
 from tastemap.errors import DataError
 from tastemap.features.batch import FeatureBatch
 
-__all__ = ["Labelled", "labels_of"]
+__all__ = ["Labelled", "groups_of", "labels_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,22 +25,26 @@ class Labelled:
     Attributes:
         features: [n].
         labels: float32 [n], 1 for a click and 0 for none.
+        groups: [n], equal for rows of one request; None where that is not known.
 
     Raises:
-        DataError: no rows, another number of labels than rows, or a label that is not 0 or 1.
+        DataError: no rows, another number of labels or groups than rows, or a label that is not 0
+            or 1.
     """
 
     features: FeatureBatch
     labels: NDArray[np.float32]
+    groups: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         if len(self.features) == 0:
             raise DataError("there are no rows")
-        if self.labels.shape != (len(self.features),):
-            raise DataError(
-                f"{len(self.features)} rows have labels of shape {list(self.labels.shape)}; "
-                "give one a row"
-            )
+        for name, given in (("labels", self.labels), ("groups", self.groups)):
+            if given is not None and given.shape != (len(self.features),):
+                raise DataError(
+                    f"{len(self.features)} rows have {name} of shape {list(given.shape)}; "
+                    "give one a row"
+                )
         wrong = (self.labels != 0) & (self.labels != 1)
         if wrong.any():
             row = int(wrong.argmax())
@@ -57,16 +63,38 @@ def labels_of(frame: Any, name: str) -> NDArray[np.float32]:
     Raises:
         DataError: there is no such column, or a label is missing or no number.
     """
-    arrays = frame_arrays(frame)
-    if name not in arrays:
-        raise DataError(
-            f"there is no column {name!r} among {', '.join(arrays) or 'none'}",
-            remedy="Name the column of labels with label=",
-        )
-    labels, flaws = parse_values(arrays[name], name)
+    labels, flaws = parse_values(_column(frame, name, "label"), name)
     for flaw in flaws:
         raise DataError(
             flaw.problem, row=int(flaw.rows.argmax()) + 1, column=name,
             remedy="Every row needs a label, 0 or 1",
         )  # fmt: skip
     return labels
+
+
+def groups_of(frame: Any, name: str) -> NDArray[np.int64]:
+    """The column that says which request a row belongs to, as numbers, int64 [n].
+
+    Raises:
+        DataError: there is no such column, a request is missing, or the column holds lists.
+    """
+    values = plain(_column(frame, name, "group"))
+    if pa.types.is_nested(values.type):
+        raise DataError(f"a request must be one value, not {values.type}", column=name)
+    if values.null_count:
+        row = int(values.is_null().to_numpy(zero_copy_only=False).argmax())
+        raise DataError(
+            "the request is missing", row=row + 1, column=name, remedy="Every row needs one"
+        )
+    numbers: NDArray[np.int64] = values.dictionary_encode().indices.to_numpy().astype(np.int64)
+    return numbers
+
+
+def _column(frame: Any, name: str, argument: str) -> pa.Array:
+    arrays = frame_arrays(frame)
+    if name not in arrays:
+        raise DataError(
+            f"there is no column {name!r} among {', '.join(arrays) or 'none'}",
+            remedy=f"Name the column with {argument}=",
+        )
+    return arrays[name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,12 @@ class LightGBMRanker(BoostedRanker):
     name = "lightgbm"
     paper = "Ke et al. 2017, LightGBM: a highly efficient gradient boosting decision tree"
 
+    objectives: ClassVar[dict[str, str]] = {
+        "pointwise": "binary",
+        "pairwise": "lambdarank",
+        "listwise": "rank_xendcg",
+    }
+
     leaves: int = hyperparameter(default=31, help="of a tree", ge=2, le=65536, log=True)
     min_rows: int = hyperparameter(default=20, help="rows of a leaf, at least", ge=1, log=True)
 
@@ -36,16 +42,21 @@ class LightGBMRanker(BoostedRanker):
     def _fit(self, train: Labelled, validation: Labelled | None, run: Run) -> None:
         library = _library()
         categorical = list(range(len(train.features.schema.categorical)))
+        train, sizes = self.by_request(train)
         rows = library.Dataset(
-            _matrix(train.features), train.labels, categorical_feature=categorical,
+            _matrix(train.features), train.labels, group=sizes, categorical_feature=categorical,
             free_raw_data=True,
         )  # fmt: skip
         held, stops = [], []
         if validation is not None:
-            held = [rows.create_valid(_matrix(validation.features), validation.labels)]
+            validation, sizes = self.by_request(validation)
+            matrix = _matrix(validation.features)
+            held = [rows.create_valid(matrix, validation.labels, group=sizes)]
             stops = [library.early_stopping(self.patience, verbose=False)]
         settings = {
-            "objective": "binary",
+            "objective": self.objectives[self.objective],
+            "metric": "binary_logloss" if self.objective == "pointwise" else "ndcg",
+            "eval_at": [10],
             "max_depth": self.depth,
             "num_leaves": self.leaves,
             "min_data_in_leaf": self.min_rows,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tastemap.features.batch import FeatureBatch, Ragged
 from tastemap.hyperparameters import hyperparameter
 from tastemap.ranking.base import Ranker
+from tastemap.ranking.labelled import Labelled
+from tastemap.ranking.requests import Requests
 
 __all__ = ["BoostedRanker", "columns_of"]
 
@@ -22,6 +26,9 @@ class BoostedRanker(Ranker):
     see. The libraries have loops of their own, on the CPU, to which nothing of `Run` applies.
     """
 
+    objectives: ClassVar[dict[str, str]]
+    """What the library calls each objective."""
+
     trees: int = hyperparameter(default=1000, help="at most so many", ge=1, tuned=False)
     depth: int = hyperparameter(default=6, help="of a tree", ge=1, le=16)
     learning_rate: float = hyperparameter(
@@ -29,10 +36,19 @@ class BoostedRanker(Ranker):
     )
     l2: float = hyperparameter(default=3.0, help="of the leaves' values", ge=0, log=True)
     patience: int = hyperparameter(
-        default=50, help="with validation: stop after so many trees without a better log-loss",
+        default=50, help="with validation: stop after so many trees without a better value",
         ge=1, tuned=False,
     )  # fmt: skip
     seed: int = hyperparameter(default=0, help="of all random numbers", ge=0, tuned=False)
+
+    def by_request(self, data: Labelled) -> tuple[Labelled, NDArray[np.int64] | None]:
+        """Rows as the libraries take them, and, where their order is learned, how many rows each
+        request has, int64 [G], those of one side by side."""
+        if self.objective == "pointwise" or data.groups is None:
+            return data, None
+        requests = Requests.of(data.labels, data.groups)
+        rows = requests.rows
+        return Labelled(data.features.take(rows), data.labels[rows]), requests.sizes
 
 
 def columns_of(features: FeatureBatch) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

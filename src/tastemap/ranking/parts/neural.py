@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.nn import functional
 
 from tastemap.errors import ParameterError
 from tastemap.features.batch import FeatureBatch
@@ -25,6 +24,7 @@ from tastemap.ranking.base import Ranker
 from tastemap.ranking.labelled import Labelled
 from tastemap.ranking.parts.fields import Fields
 from tastemap.ranking.parts.inputs import Inputs, TensorBatch
+from tastemap.ranking.parts.objectives import Objective, make_objective
 from tastemap.training.loop import Training, train
 from tastemap.training.module import ModuleTrainer, generator_of, seeded
 from tastemap.training.run import Run
@@ -126,14 +126,14 @@ class NeuralRanker(Ranker):
             if isinstance(module, NumberVectors):
                 module.look_at(torch.from_numpy(train_rows.features.numeric))
         self.network = network.to(device)
-        trainer = _Trainer(self, Inputs(train_rows.features, device), train_rows.labels)
+        objective = make_objective(self.objective, train_rows, device)
+        trainer = _Trainer(self, Inputs(train_rows.features, device), objective)
         if validation is not None:
             held = Inputs(validation.features, device)
-            labels = torch.from_numpy(validation.labels)
+            measured = make_objective(self.objective, validation, device)
 
         def validate() -> dict[str, float]:
-            loss = functional.binary_cross_entropy_with_logits(self._logits(held).cpu(), labels)
-            return {"log-loss": loss.item()}
+            return {measured.metric: _mean_loss(measured, self._logits(held))}
 
         self.training: Training = train(
             trainer,
@@ -142,7 +142,7 @@ class NeuralRanker(Ranker):
             run=run,
             about=lambda: self.described(train_rows),
             validate=None if validation is None else validate,
-            monitor=None if validation is None else "log-loss",
+            monitor=None if validation is None else measured.metric,
             higher_is_better=False,
             patience=self.patience,
         )
@@ -173,6 +173,14 @@ class NeuralRanker(Ranker):
         self.network.eval()
 
 
+def _mean_loss(objective: Objective, scores: torch.Tensor) -> float:
+    """The mean over all examples, of scores of all rows."""
+    everything = torch.arange(len(objective), device=scores.device)
+    parts = objective.batches(everything, _TILE)
+    losses = [objective.loss(scores[objective.rows(each)], each) * len(each) for each in parts]
+    return torch.stack(losses).double().sum().item() / len(objective)
+
+
 def adams(
     network: nn.Module, parameters: list[nn.Parameter], learning_rate: float
 ) -> list[torch.optim.Optimizer]:
@@ -188,7 +196,7 @@ def adams(
 
 
 class _Trainer(ModuleTrainer):
-    """Binary cross-entropy of all rows, in random order, and a penalty on their vectors.
+    """The objective over all rows, in random order, and a penalty on their vectors.
 
     A vector is made smaller in each row that it stands in, as in LIBFM and LIBFFM, so that frequent
     values are held back as rare ones are, and only rows of the table that a batch has are touched.
@@ -196,39 +204,35 @@ class _Trainer(ModuleTrainer):
 
     network: RankingNetwork
 
-    def __init__(self, model: NeuralRanker, rows: Inputs, labels: NDArray[np.float32]) -> None:
+    def __init__(self, model: NeuralRanker, inputs: Inputs, objective: Objective) -> None:
         super().__init__(model.network)
-        self.model, self.rows = model, rows
-        self.device = next(model.network.parameters()).device
-        self.labels = torch.from_numpy(labels).to(self.device)
+        self.model, self.inputs, self.objective = model, inputs, objective
         self.optimizers = model.optimizers(model.network)
 
     def train_epoch(self, epoch: int, rng: np.random.Generator) -> Mapping[str, float]:
-        model, device = self.model, self.device
-        order = torch.randperm(len(self.rows), generator=generator_of(rng, device), device=device)
-        batches = torch.split(order, model.batch_size)
+        model, n, device = self.model, len(self.objective), self.objective.device
+        order = torch.randperm(n, generator=generator_of(rng, device), device=device)
+        batches = self.objective.batches(order, model.batch_size)
         total = torch.zeros((), dtype=torch.float64, device=device)
         self.network.train()
         # Dropout draws from torch's own stream, which is the caller's.
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(int(rng.integers(1 << 62)))
-            for place, index in enumerate(batches):
+            for place, examples in enumerate(batches):
                 for optimizer in self.optimizers if model.rate_falls else ():
                     lower_rate(optimizer, epoch + place / len(batches), model.epochs)
-                total += self._step(index) * len(index)
+                total += self._step(examples) * len(examples)
         self.network.eval()
-        return {"loss": total.item() / len(order)}
+        return {"loss": total.item() / n}
 
-    def _step(self, index: torch.Tensor) -> torch.Tensor:
-        batch, labels = self.rows.batch(index), self.labels.index_select(0, index)
+    def _step(self, examples: torch.Tensor) -> torch.Tensor:
+        batch = self.inputs.batch(self.objective.rows(examples))
         vectors = self.network.fields(batch)
         # The gradient of regularization × Σ v² / B; written as a part of the loss it would take
         # several passes over all numbers.
-        held, pull = vectors.detach(), 2 * self.model.regularization / len(index)
+        held, pull = vectors.detach(), 2 * self.model.regularization / len(batch)
         vectors.register_hook(lambda gradient: gradient.add(held, alpha=pull))
-        loss = functional.binary_cross_entropy_with_logits(
-            self.network.logits(batch, vectors), labels
-        )
+        loss = self.objective.loss(self.network.logits(batch, vectors), examples)
         self.network.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         for optimizer in self.optimizers:
