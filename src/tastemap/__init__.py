@@ -74,6 +74,7 @@ _LAZY: dict[str, str] = {
     "compare": "tastemap.evaluation:compare",
     "evaluate": "tastemap.evaluation:evaluate",
     "evaluate_frame": "tastemap.evaluation:evaluate_frame",
+    "reliability_plot": "tastemap.evaluation:reliability_plot",
     "Recipe": "tastemap.retrieval.recipe:Recipe",
     "Study": "tastemap.tuning:Study",
     "tune": "tastemap.tuning:tune",
@@ -96,6 +97,7 @@ if TYPE_CHECKING:
     from tastemap.evaluation import compare as compare
     from tastemap.evaluation import evaluate as evaluate
     from tastemap.evaluation import evaluate_frame as evaluate_frame
+    from tastemap.evaluation import reliability_plot as reliability_plot
     from tastemap.features.point_in_time import PointInTime as PointInTime
     from tastemap.pipeline.pipeline import Pipeline as Pipeline
     from tastemap.pipeline.ranking_stage import OutOfTime as OutOfTime

@@ -8,7 +8,7 @@ from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.metrics import roc_auc_score
 
 from tastemap.errors import ParameterError
-from tastemap.metrics import click_auc, click_gauc, log_loss
+from tastemap.metrics import calibration_error, click_auc, click_gauc, log_loss, reliability
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 2, 500)
@@ -34,6 +34,23 @@ def test_groups_count_by_their_rows_where_they_have_both_labels() -> None:
 def test_labels_alike_have_no_order() -> None:
     assert np.isnan(click_auc(SCORES, np.ones(500, int)))
     assert np.isnan(click_gauc(SCORES, np.ones(500, int), USERS))
+
+
+def test_bins_say_how_far_probabilities_are_from_shares_of_clicks() -> None:
+    p = np.array([0.0, 0.1, 0.2, 0.6, 1.0, 1.0])
+    labels = np.array([0, 0, 1, 1, 1, 0])
+    counts, foretold, clicked = reliability(p, labels, bins=4)
+    assert counts.tolist() == [3, 0, 1, 2]
+    np.testing.assert_allclose(foretold, [0.1, np.nan, 0.6, 1.0])
+    np.testing.assert_allclose(clicked, [1 / 3, np.nan, 1.0, 0.5])
+    expected = (3 * abs(0.1 - 1 / 3) + 1 * 0.4 + 2 * 0.5) / 6
+    assert calibration_error(p, labels, bins=4) == pytest.approx(expected)
+    drawn = RNG.random(50_000)
+    assert calibration_error(drawn, (RNG.random(50_000) < drawn).astype(int)) < 0.01
+    with pytest.raises(ParameterError, match="between 0 and 1"):
+        calibration_error(p + 1, labels)
+    with pytest.raises(ParameterError, match="bins"):
+        calibration_error(p, labels, bins=0)
 
 
 def test_what_is_no_click_or_no_score_is_refused() -> None:

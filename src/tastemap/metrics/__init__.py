@@ -12,7 +12,7 @@ from tastemap.metrics.beyond import (
 )
 from tastemap.metrics.bootstrap import bootstrap_interval
 from tastemap.metrics.catalogue import coverage, exposure, gini
-from tastemap.metrics.clicks import click_auc, click_gauc, log_loss
+from tastemap.metrics.clicks import calibration_error, click_auc, click_gauc, log_loss, reliability
 from tastemap.metrics.names import METRICS, Metric, MetricInfo
 from tastemap.metrics.ranking import (
     auc,
@@ -34,6 +34,7 @@ __all__ = [
     "arp",
     "auc",
     "bootstrap_interval",
+    "calibration_error",
     "click_auc",
     "click_gauc",
     "coverage",
@@ -52,6 +53,7 @@ __all__ = [
     "precision",
     "profile_popularity",
     "recall",
+    "reliability",
     "rmse",
     "serendipity",
     "win_rates",

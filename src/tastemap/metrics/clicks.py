@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tastemap.errors import ParameterError
 
-__all__ = ["click_auc", "click_gauc", "log_loss"]
+__all__ = ["calibration_error", "click_auc", "click_gauc", "log_loss", "reliability"]
 
 
 def click_auc(scores: NDArray[Any], labels: NDArray[Any]) -> float:
@@ -63,11 +63,57 @@ def log_loss(probabilities: NDArray[Any], labels: NDArray[Any]) -> float:
     Raises:
         ParameterError: as for `click_auc`, or a probability below 0 or above 1.
     """
-    p, labels = _checked(probabilities, labels)
-    if p.min() < 0 or p.max() > 1:
-        raise ParameterError("log_loss: probabilities must be between 0 and 1")
+    p, labels = _checked_probabilities("log_loss", probabilities, labels)
     p = np.clip(p, 1e-15, 1 - 1e-15)
     return float(-np.mean(np.where(labels == 1, np.log(p), np.log1p(-p))))
+
+
+def calibration_error(
+    probabilities: NDArray[Any], labels: NDArray[Any], *, bins: int = 10
+) -> float:
+    """The expected calibration error: how far the mean probability of a bin is from its share of
+    clicks, on average over rows (Naeini et al. 2015; Guo et al. 2017, "On calibration of modern
+    neural networks", eq. 5, of the probability of a click).
+
+    Args:
+        probabilities: float [n], from 0 to 1.
+        labels: [n], 1 for a click and 0 for none.
+        bins: of equal width, ≥ 1.
+
+    Returns:
+        From 0, where each bin means what it says, to 1.
+
+    Raises:
+        ParameterError: as for `log_loss`, or no bins.
+    """
+    counts, foretold, clicked = reliability(probabilities, labels, bins=bins)
+    some = counts > 0
+    return float(np.average(np.abs(foretold - clicked)[some], weights=counts[some]))
+
+
+def reliability(
+    probabilities: NDArray[Any], labels: NDArray[Any], *, bins: int = 10
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """What a reliability diagram shows of each bin.
+
+    Args:
+        probabilities, labels, bins: as for `calibration_error`.
+
+    Returns:
+        How many rows it has, int64 [bins], their mean probability and their share of clicks,
+        float64 [bins], NaN where there are no rows.
+
+    Raises:
+        ParameterError: as for `calibration_error`.
+    """
+    p, labels = _checked_probabilities("calibration_error", probabilities, labels)
+    if bins < 1:
+        raise ParameterError(f"calibration_error: bins must be at least 1, got {bins}")
+    of = np.minimum((p * bins).astype(np.int64), bins - 1)
+    counts = np.bincount(of, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        foretold = np.bincount(of, p, minlength=bins) / counts
+        return counts, foretold, np.bincount(of, labels, minlength=bins) / counts
 
 
 def _group_aucs(
@@ -88,6 +134,15 @@ def _group_aucs(
     summed = np.bincount(of, (place - before[of]) * labels)
     with np.errstate(invalid="ignore", divide="ignore"):
         return (summed - clicks * (clicks + 1) / 2) / (clicks * others), sizes
+
+
+def _checked_probabilities(
+    metric: str, probabilities: NDArray[Any], labels: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    p, labels = _checked(probabilities, labels)
+    if p.min() < 0 or p.max() > 1:
+        raise ParameterError(f"{metric}: probabilities must be between 0 and 1")
+    return p, labels
 
 
 def _checked(

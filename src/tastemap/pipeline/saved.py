@@ -35,7 +35,7 @@ def save_pipeline(pipeline: Pipeline, path: Path, *, overwrite: bool) -> Path:
     }
     if (stage := pipeline.stage) is not None:
         manifest["ranking"], tables["features"] = _described(stage, pipeline.rows)
-        tensors["ranker"] = stage.ranker.tensors()
+        tensors["ranker"] = stage.ranker.stored()
         tensors["seen"] = {str(place): seen for place, seen in enumerate(stage.seen)}
     write_directory(
         path,

@@ -16,10 +16,14 @@ from tastemap.features.batch import FeatureBatch
 from tastemap.features.frames import FrameEncoder
 from tastemap.features.schema import Schema
 from tastemap.hyperparameters import Hyperparameters, hyperparameter
+from tastemap.ranking.calibration import CALIBRATIONS, Calibration
 from tastemap.ranking.labelled import Labelled, groups_of, labels_of
 from tastemap.training.run import Run
 
 __all__ = ["Ranker"]
+
+# What the names of a calibration's tensors begin with.
+_CALIBRATION = "calibration."
 
 
 class Ranker(Hyperparameters, ABC):
@@ -37,9 +41,14 @@ class Ranker(Hyperparameters, ABC):
         default="pointwise", help="what is learned: how probable a click is, or the order of the "
         "rows of a request, by pairs or by all of them together"
     )  # fmt: skip
+    calibration: Literal["none", "platt", "isotonic"] = hyperparameter(
+        default="none", help="what makes probabilities of scores, learned from the validation "
+        "rows: a line before the logistic function, or rising steps", tuned=False,
+    )  # fmt: skip
 
     _schema: Schema
     _encoder: FrameEncoder | None
+    _calibration: Calibration | None
 
     @property
     def schema(self) -> Schema:
@@ -79,7 +88,7 @@ class Ranker(Hyperparameters, ABC):
             label: the column that is 1 (or true) for a click and 0 for none.
             group: the column that is equal for rows of one request, for objectives that learn
                 their order; it is no feature, unless `kinds` says which.
-            validation: more such rows, whose loss early stopping looks at.
+            validation: more such rows, whose loss early stopping looks at, and a calibration.
             kinds: by column "categorical", "multi_valued", "numeric", "time", "ignored" or, for
                 lists of what the column "item" holds, the oldest first, "sequence of item", where
                 the column's type says another.
@@ -115,7 +124,8 @@ class Ranker(Hyperparameters, ABC):
 
         Raises:
             NotFittedError: before `fit_frame`.
-            ParameterError: the objective gives scores that are no log-odds.
+            ParameterError: the objective gives scores that are no log-odds, and nothing was
+                calibrated.
             DataError: no frame, or a column of the training rows is missing.
         """
         encoder = self.encoder
@@ -124,12 +134,15 @@ class Ranker(Hyperparameters, ABC):
                 f"{type(self).__name__} was fitted by fit_batch, so it does not know columns of "
                 "frames; call score_batch, or fit_frame first"
             )
-        if self.objective != "pointwise":
+        if self._calibration is None and self.objective != "pointwise":
             raise ParameterError(
                 f"{type(self).__name__}: scores of objective={self.objective!r} order the rows of "
-                "a request and are no log-odds; take score_batch(ranker.encoder.encode(frame))"
+                "a request and are no log-odds; fit it with calibration='platt' and validation "
+                "rows, or take score_batch(ranker.encoder.encode(frame))"
             )
         scores = self.score_batch(encoder.encode(test)).astype(np.float64)
+        if self._calibration is not None:
+            return self._calibration.probabilities(scores)
         odds: NDArray[np.float64] = expit(scores)
         return odds
 
@@ -151,12 +164,14 @@ class Ranker(Hyperparameters, ABC):
             labels: [n], 1 for a click and 0 for none, of any dtype.
             groups: [n], equal for rows of one request, of any type that can be sorted; None where
                 the objective looks at each row alone.
-            validation: rows, labels and, where needed, groups whose loss early stopping looks at.
+            validation: rows, labels and, where needed, groups whose loss early stopping looks at,
+                and a calibration.
             run: where and how: device, progress, run folder, time budget.
 
         Raises:
             DataError: no rows, or labels that are not 0 or 1.
-            ParameterError: there are no groups, and the objective needs them.
+            ParameterError: there are no groups or no validation rows, and the objective or the
+                calibration needs them.
             SchemaError: a value outside its feature's vocabulary, or validation rows of other
                 features.
         """
@@ -164,8 +179,16 @@ class Ranker(Hyperparameters, ABC):
         held = None if validation is None else self._labelled(*validation)
         if held is not None and held.features.schema != features.schema:
             raise SchemaError("the validation rows have other features than the training rows")
-        self._schema, self._encoder = features.schema, None
+        if held is None and self.calibration != "none":
+            raise ParameterError(
+                f"{type(self).__name__}: calibration={self.calibration!r} is learned from "
+                "rows that the model is not; give validation="
+            )
+        self._schema, self._encoder, self._calibration = features.schema, None, None
         self._fit(train, held, Run() if run is None else run)
+        if held is not None and self.calibration != "none":
+            scores = self._score(held.features)
+            self._calibration = CALIBRATIONS[self.calibration]().fit(scores, held.labels)
         return self
 
     def score_batch(self, features: FeatureBatch) -> NDArray[np.float32]:
@@ -232,6 +255,11 @@ class Ranker(Hyperparameters, ABC):
     def _restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
         """Takes back what `tensors` gave; `self.schema` stands already."""
 
+    def stored(self) -> dict[str, NDArray[Any]]:
+        """All that is stored as tensors: what was learned, and the calibration."""
+        found = {} if self._calibration is None else self._calibration.tensors()
+        return {**self.tensors(), **{_CALIBRATION + name: each for name, each in found.items()}}
+
     @classmethod
     def restored(
         cls,
@@ -240,10 +268,17 @@ class Ranker(Hyperparameters, ABC):
         hyperparameters: Mapping[str, Any],
         tensors: Mapping[str, NDArray[Any]],
     ) -> Self:
-        """The ranker that all these were taken from."""
+        """The ranker that all these were taken from, `tensors` by `stored`."""
         ranker = cls(**hyperparameters)
-        ranker._schema, ranker._encoder = schema, encoder
-        ranker._restore(tensors)
+        ranker._schema, ranker._encoder, ranker._calibration = schema, encoder, None
+        found = {
+            name.removeprefix(_CALIBRATION): each
+            for name, each in tensors.items()
+            if name.startswith(_CALIBRATION)
+        }
+        if found:
+            ranker._calibration = CALIBRATIONS[ranker.calibration].restored(found)
+        ranker._restore({n: each for n, each in tensors.items() if not n.startswith(_CALIBRATION)})
         return ranker
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:

@@ -26,7 +26,7 @@ def save_ranker(ranker: Ranker, path: Path, *, overwrite: bool) -> Path:
             "features": ranker.schema.described(),
             "columns": None if encoder is None else encoder.described(),
         },
-        tensors={"ranker": ranker.tensors()},
+        tensors={"ranker": ranker.stored()},
         tables={} if encoder is None else encoder.tables(),
         overwrite=overwrite,
     )
