@@ -99,6 +99,21 @@ def test_large_tables_learn_by_sparse_gradients(name: str, monkeypatch: pytest.M
     assert ((ranker.predict_frame(TEST) > 0.5) == (TEST["click"] == 1).to_numpy()).mean() > 0.97
 
 
+@pytest.mark.parametrize(
+    ("name", "tables"),
+    [
+        ("fm", {"tables": "hashed", "table_rows": 16}),
+        ("dcnv2", {"tables": "multiplexed", "table_rows": 500}),
+    ],
+)
+def test_tables_can_be_shared(name: str, tables: dict[str, Any], tmp_path: Path) -> None:
+    ranker = make(name, **tables).fit_frame(TRAIN, kinds=KINDS)
+    predicted = ranker.predict_frame(TEST)
+    assert ((predicted > 0.5) == (TEST["click"] == 1).to_numpy()).mean() > 0.97
+    ranker.save(tmp_path / "ranker")
+    np.testing.assert_array_equal(tm.load(tmp_path / "ranker").predict_frame(TEST), predicted)
+
+
 def test_saved_and_loaded_it_answers_alike(fitted: Ranker, tmp_path: Path) -> None:
     fitted.save(tmp_path / "ranker")
     loaded = tm.load(tmp_path / "ranker")

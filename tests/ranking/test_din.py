@@ -44,7 +44,11 @@ def test_a_sequence_is_the_sum_of_its_events_times_their_weights(
         monkeypatch.setattr("tastemap.ranking.parts.fields._SPARSE_FROM", 1)
     torch.manual_seed(0)
     fields = Fields(
-        SCHEMA, 2, ScaledNumbers(0, 2), 1.0, lambda: ActivationUnit(2, 3, torch.nn.Sigmoid())
+        SCHEMA,
+        2,
+        ScaledNumbers(0, 2),
+        deviation=1.0,
+        attention=lambda: ActivationUnit(2, 3, torch.nn.Sigmoid()),
     )
     found = fields(Inputs(BATCH, "cpu").batch(torch.arange(3)))
     w = fields.table.weight

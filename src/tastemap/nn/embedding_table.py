@@ -47,3 +47,21 @@ class EmbeddingTable(nn.Module):
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """Vectors of rows: int64 [...] gives float32 [..., dim]."""
         return functional.embedding(rows, self.weight, padding_idx=0, sparse=self.sparse)
+
+    def bags(
+        self, offsets: torch.Tensor, rows: torch.Tensor, weights: torch.Tensor
+    ) -> torch.Tensor:
+        """Weighted sums of vectors.
+
+        Args:
+            offsets: int64 [n + 1]; bag i is the slice offsets[i]:offsets[i + 1] of `rows`.
+            rows: int64 [m], above 0.
+            weights: float32 [m].
+
+        Returns:
+            float32 [n, dim].
+        """
+        return functional.embedding_bag(
+            rows, self.weight, offsets,
+            mode="sum", per_sample_weights=weights, include_last_offset=True, sparse=self.sparse,
+        )  # fmt: skip

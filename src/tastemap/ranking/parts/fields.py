@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from tastemap.features.schema import Schema
 from tastemap.nn.candidate_attention import CandidateAttention
 from tastemap.nn.embedding_table import EmbeddingTable
 from tastemap.nn.initializers import normal_
 from tastemap.nn.numbers import NumberVectors
+from tastemap.nn.shared_tables import HashedTables, MultiplexedTable, SharedTable
 from tastemap.ranking.parts.inputs import TableLayout, TensorBatch
 
-__all__ = ["Fields", "field_count"]
+__all__ = ["Fields", "Tables", "field_count"]
 
 # In a smaller table a step over all rows costs less than finding those of a batch.
 _SPARSE_FROM = 100_000
@@ -24,6 +26,45 @@ _SPARSE_FROM = 100_000
 def field_count(schema: Schema) -> int:
     """How many vectors a row has: one a feature."""
     return len(schema.features)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """How the values of all categorical features share the rows of a table.
+
+    Attributes:
+        kind: "separate", a row for each value; "hashed", at most `rows`, feature by feature; or
+            "multiplexed", `rows` that all features share.
+        rows: of the table, each as long as a vector.
+        lookups: multiplexed: parts of a vector, each a row of its own.
+    """
+
+    kind: Literal["separate", "hashed", "multiplexed"] = "separate"
+    rows: int = 1
+    lookups: int = 1
+
+    def made(
+        self, schema: Schema, dim: int, initialize: Callable[[torch.Tensor], object]
+    ) -> EmbeddingTable | SharedTable:
+        """The table of vectors of some length.
+
+        Raises:
+            ParameterError: `rows` are fewer than features, or `dim` is no multiple of `lookups`.
+        """
+        layout = TableLayout.of(schema)
+        sparse = (layout.rows if self.kind == "separate" else self.rows) >= _SPARSE_FROM
+        match self.kind:
+            case "separate":
+                return EmbeddingTable(layout.rows, dim, sparse=sparse, initialize=initialize)
+            case "hashed":
+                sizes = layout.sizes
+                return HashedTables(sizes, self.rows, dim, sparse=sparse, initialize=initialize)
+            case "multiplexed":
+                # A weight alone cannot be cut into parts.
+                lookups = self.lookups if dim > 1 else 1
+                return MultiplexedTable(
+                    self.rows, dim, lookups, sparse=sparse, initialize=initialize
+                )
 
 
 class Fields(nn.Module):
@@ -36,6 +77,7 @@ class Fields(nn.Module):
         schema: the features.
         dim: length of the vectors.
         numbers: makes vectors of the numeric features.
+        tables: how values share rows.
         deviation: of the table's first values.
         attention: makes what weighs the events of a sequence, in place of the mean, for a candidate
             that is the value of the feature that the sequence is of; one for each sequence.
@@ -46,6 +88,7 @@ class Fields(nn.Module):
         schema: Schema,
         dim: int,
         numbers: NumberVectors,
+        tables: Tables | None = None,
         deviation: float = 0.01,
         attention: Callable[[], CandidateAttention] | None = None,
     ) -> None:
@@ -58,11 +101,8 @@ class Fields(nn.Module):
         made = () if attention is None else (attention() for _ in schema.sequences)
         self.attentions = nn.ModuleList(made)
         self._numeric = len(schema.numeric)
-        rows = TableLayout.of(schema).rows
-        self.table = EmbeddingTable(
-            rows, dim, sparse=rows >= _SPARSE_FROM,
-            initialize=lambda table: normal_(table, deviation),
-        )  # fmt: skip
+        chosen = Tables() if tables is None else tables
+        self.table = chosen.made(schema, dim, lambda table: normal_(table, deviation))
 
     def forward(self, batch: TensorBatch) -> torch.Tensor:
         """float32 [B, fields, dim]: the categorical features, the multi-valued ones, the sequences,
@@ -72,11 +112,7 @@ class Fields(nn.Module):
             offsets, rows, weights = batch.bags
             if self.attentions:
                 weights = self._attended(parts[0], offsets, rows, weights)
-            means = functional.embedding_bag(
-                rows, self.table.weight, offsets,
-                mode="sum", per_sample_weights=weights, include_last_offset=True,
-                sparse=self.table.sparse,
-            )  # fmt: skip
+            means = self.table.bags(offsets, rows, weights)
             parts.append(means.view(len(batch), self._several, -1))
         if self._numeric:
             parts.append(self.numbers(batch.numbers))

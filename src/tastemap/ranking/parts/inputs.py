@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from tastemap.features.batch import FeatureBatch, Ragged
-from tastemap.features.schema import Schema
+from tastemap.features.schema import Categorical, MultiValued, Schema
 from tastemap.nn.attribute_bag import SparseRows
 from tastemap.training.module import tensor_of
 
@@ -25,23 +26,27 @@ class TableLayout:
 
     Attributes:
         before: by categorical and multi-valued feature and by sequence, what is added to its rows.
-        rows: of the table.
+        sizes: how many values each such feature has, in order, without the unknown.
     """
 
     before: dict[str, int]
-    rows: int
+    sizes: tuple[int, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows of the table, with that of the unknown."""
+        return sum(self.sizes) + 1
 
     @classmethod
     def of(cls, schema: Schema) -> TableLayout:
-        before, rows = {}, 1
-        for name, size in (
-            *((feature.name, feature.size) for feature in schema.categorical),
-            *((feature.name, feature.size) for feature in schema.multi_valued),
-        ):
-            before[name] = rows - 1
-            rows += size - 1
+        features: tuple[Categorical | MultiValued, ...] = (
+            *schema.categorical, *schema.multi_valued
+        )  # fmt: skip
+        sizes = tuple(feature.size - 1 for feature in features)
+        names = (feature.name for feature in features)
+        before = dict(zip(names, accumulate(sizes, initial=0), strict=False))
         shared = {sequence.name: before[sequence.of] for sequence in schema.sequences}
-        return cls({**before, **shared}, rows)
+        return cls({**before, **shared}, sizes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,7 @@ from tastemap.nn.periodic import Periodic
 from tastemap.nn.piecewise_linear import PiecewiseLinear
 from tastemap.ranking.base import Ranker
 from tastemap.ranking.labelled import Labelled
-from tastemap.ranking.parts.fields import Fields
+from tastemap.ranking.parts.fields import Fields, Tables
 from tastemap.ranking.parts.inputs import Inputs, TensorBatch
 from tastemap.ranking.parts.objectives import Objective, make_objective
 from tastemap.training.loop import Training, train
@@ -75,6 +75,18 @@ class NeuralRanker(Ranker):
         default=32, help="piecewise: bins of each number; periodic: frequencies", ge=1, le=1024,
         log=True,
     )  # fmt: skip
+    tables: Literal["separate", "hashed", "multiplexed"] = hyperparameter(
+        default="separate", help="whose rows vectors of values are: one for each value, hashed "
+        "where a feature has many, or hashed into one table of all features", tuned=False,
+    )  # fmt: skip
+    table_rows: int = hyperparameter(
+        default=1 << 16, help="hashed and multiplexed: vectors that the table has room for", ge=1,
+        log=True, tuned=False,
+    )  # fmt: skip
+    lookups: int = hyperparameter(
+        default=2, help="multiplexed: parts of a vector, each a row of its own", ge=1, le=64,
+        tuned=False,
+    )  # fmt: skip
     dim: int = hyperparameter(default=32, help="length of the vectors", ge=1, le=1024, log=True)
     regularization: float = hyperparameter(
         default=0.05, help="of the squared vectors of each row's features", ge=0, log=True,
@@ -102,7 +114,8 @@ class NeuralRanker(Ranker):
     ) -> Fields:
         """What makes vectors of this length for all features, and means of sequences where there is
         no attention."""
-        return Fields(self.schema, dim, self.make_numbers(dim), attention=attention)
+        tables = Tables(self.tables, self.table_rows, self.lookups)
+        return Fields(self.schema, dim, self.make_numbers(dim), tables, attention=attention)
 
     def make_numbers(self, dim: int) -> NumberVectors:
         """What makes vectors of the numeric features."""
