@@ -204,3 +204,42 @@ def test_a_column_can_be_a_sequence_of_what_another_holds() -> None:
         FrameEncoder.fit(frame, kinds=kinds)
     with pytest.raises(DataError, match=r"'city'.*must hold lists"):
         FrameEncoder.fit(frame, kinds={"city": "sequence of click", "click": "categorical"})
+
+
+def test_values_outside_the_vocabulary_can_share_rows_by_their_hash() -> None:
+    kinds = {"seen": "sequence of city"}
+    frame = ROWS.select("user_id", "city", "genres", seen="genres")
+    encoder = FrameEncoder.fit(frame, kinds=kinds, min_rows=2, hashed=100)
+    assert encoder.schema.features == (
+        Categorical("user_id", 103),
+        Categorical("city", 103),
+        MultiValued("genres", 103),
+        Sequence("seen", "city"),
+    )
+    names = [f"new {place}" for place in range(50)]
+    new = pl.DataFrame(
+        {
+            "user_id": [*range(1000, 1048), None, 7],
+            "city": names,
+            "genres": [[name, "x", None] for name in names],
+            "seen": [[name, "a"] for name in names],
+        }
+    )
+    batch = encoder.encode(new)
+    users, cities = batch.categorical.T
+    assert (users[:-2] >= 3).all() and users[-2] == 0 and 0 < users[-1] < 3
+    # Of 50 draws from 100 rows, 100 (1 - e^-0.5) = 39 are expected to be hit.
+    assert 32 < len(np.unique(cities)) < 47
+    assert cities.min() >= 3 and cities.max() < 103
+    genres = batch.multi_valued[0].rows.reshape(50, 3)
+    np.testing.assert_array_equal(genres[:, 0], cities)
+    assert (genres[:, 1] < 3).all() and not genres[:, 2].any()
+    np.testing.assert_array_equal(batch.sequences[0].rows.reshape(50, 2)[:, 0], cities)
+    text = encoder.encode(new.with_columns(pl.col("user_id").cast(pl.String)))
+    np.testing.assert_array_equal(text.categorical, batch.categorical)
+    again = FrameEncoder.restored(encoder.described(), encoder.tables())
+    same(again.encode(new), batch)
+    # The hash is the same in every process.
+    assert cities[:4].tolist() == [68, 52, 99, 76]
+    with pytest.raises(ParameterError, match="hashed"):
+        FrameEncoder.fit(frame, kinds=kinds, hashed=-1)

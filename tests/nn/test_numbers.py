@@ -6,10 +6,12 @@ import math
 
 import numpy as np
 import torch
+from sklearn.tree import DecisionTreeRegressor
 
 from tastemap.nn.numbers import NumberVectors, ScaledNumbers
 from tastemap.nn.periodic import Periodic
 from tastemap.nn.piecewise_linear import PiecewiseLinear
+from tastemap.nn.target_bins import TargetPiecewiseLinear, tree_edges
 
 NUMBERS = torch.tensor(np.random.default_rng(0).gamma(2.0, 3.0, (400, 2)), dtype=torch.float32)
 
@@ -35,6 +37,36 @@ def test_equal_quantiles_make_one_bin_and_a_constant_none() -> None:
         [[0.25, 0, 0, 0], [0, 0, 0, 0]],
         [[1, 0, 0, 0], [0, 0, 0, 0]],
     ]
+
+
+def test_bins_by_target_are_the_leaves_of_scikit_learns_tree() -> None:
+    rng = np.random.default_rng(1)
+    numbers = np.sort(np.round(rng.gamma(2.0, 3.0, 3000), 2).astype(np.float32))
+    labels = (rng.random(3000) < 0.5 + 0.4 * np.sin(numbers)).astype(np.float32)
+    for leaves in (2, 5, 12):
+        tree = DecisionTreeRegressor(max_leaf_nodes=leaves, min_samples_leaf=40, random_state=0)
+        inner = tree.fit(numbers[:, None], labels).tree_
+        expected = np.sort(inner.threshold[inner.feature == 0])
+        edges = tree_edges(numbers, labels, leaves, 40)
+        assert (edges[0], edges[-1]) == (numbers[0], numbers[-1])
+        np.testing.assert_allclose(edges[1:-1], expected, atol=1e-6)
+    assert tree_edges(numbers, np.ones(3000, np.float32), 8, 40).tolist() == [
+        numbers[0],
+        numbers[-1],
+    ]
+
+
+def test_the_target_encoding_sorts_labels_with_its_numbers() -> None:
+    rng = np.random.default_rng(0)
+    numbers = torch.from_numpy(rng.random((2000, 2)).astype(np.float32))
+    numbers[::7, 0] = math.nan
+    labels = (numbers[:, 1] > 0.3).float()
+    encoding = TargetPiecewiseLinear(2, 3, bins=2)
+    encoding.look_at(numbers, labels)
+    second = encoding.left[1]
+    assert abs(second[1].item() - 0.3) < 0.005
+    known = numbers[:, 0][~numbers[:, 0].isnan()]
+    assert encoding.left[0, 0] == known.min()
 
 
 def test_periods_are_sines_and_cosines_of_the_scaled_number() -> None:

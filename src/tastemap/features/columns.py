@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from hashlib import blake2b
 
 import numpy as np
 import pyarrow as pa
@@ -47,21 +48,24 @@ class Column:
         kind: what becomes of it.
         vocabulary: its values, where it is categorical or multi-valued; empty for other kinds.
         of: the categorical column whose vocabulary a sequence shares; "" for other kinds.
+        hashed: rows after those of the vocabulary, which values outside it share by their hash;
+            with none they are the unknown.
     """
 
     name: str
     kind: Kind
     vocabulary: Vocabulary
     of: str = ""
+    hashed: int = 0
 
     @property
     def features(self) -> tuple[Feature, ...]:
         """A time is the number of days since 1970, its hour and its weekday (UTC)."""
         match self.kind:
             case Kind.CATEGORICAL:
-                return (Categorical(self.name, len(self.vocabulary)),)
+                return (Categorical(self.name, len(self.vocabulary) + self.hashed),)
             case Kind.MULTI_VALUED:
-                return (MultiValued(self.name, len(self.vocabulary)),)
+                return (MultiValued(self.name, len(self.vocabulary) + self.hashed),)
             case Kind.NUMERIC:
                 return (Numeric(self.name),)
             case Kind.TIME:
@@ -109,7 +113,11 @@ class Column:
 
     def _rows(self, values: pa.Array) -> NDArray[np.int64]:
         keys = _keys(values, whole=self.vocabulary.is_integer)
-        return self.vocabulary.rows(keys).astype(np.int64)
+        rows = self.vocabulary.rows(keys).astype(np.int64)
+        if self.hashed:
+            new = (rows == 0) & keys.is_valid().to_numpy(zero_copy_only=False)
+            rows[new] = len(self.vocabulary) + _hashes(keys.filter(pa.array(new)), self.hashed)
+        return rows
 
     def _seconds(self, values: pa.Array) -> NDArray[np.float64]:
         seconds, flaws = parse_times(values, self.name)
@@ -149,17 +157,18 @@ def kind_of(values: pa.Array, name: str) -> Kind:
     )  # fmt: skip
 
 
-def column_of(values: pa.Array, name: str, kind: Kind, min_rows: int) -> Column:
+def column_of(values: pa.Array, name: str, kind: Kind, min_rows: int, hashed: int = 0) -> Column:
     """A column with the vocabulary of its values: those that at least `min_rows` rows have, the
-    most frequent first.
+    most frequent first; others share `hashed` rows.
 
     Raises:
         DataError: the values cannot be of that kind.
     """
     if kind is Kind.CATEGORICAL:
-        return Column(name, kind, _vocabulary(values, min_rows))
+        return Column(name, kind, _vocabulary(values, min_rows), hashed=hashed)
     if kind is Kind.MULTI_VALUED:
-        return Column(name, kind, _vocabulary(pc.list_flatten(_as_lists(values, name)), min_rows))
+        flat = pc.list_flatten(_as_lists(values, name))
+        return Column(name, kind, _vocabulary(flat, min_rows), hashed=hashed)
     column = Column(name, kind, Vocabulary())
     column.numbers(values)  # refuses what is no number
     return column
@@ -177,7 +186,7 @@ def sequence_of(values: pa.Array, name: str, of: Column) -> Column:
             column=name, remedy=f"Say so with kinds={{{of.name!r}: 'categorical'}}",
         )  # fmt: skip
     _as_lists(values, name)
-    return Column(name, Kind.SEQUENCE, of.vocabulary, of.name)
+    return Column(name, Kind.SEQUENCE, of.vocabulary, of.name, of.hashed)
 
 
 def _vocabulary(values: pa.Array, min_rows: int) -> Vocabulary:
@@ -206,6 +215,18 @@ def _keys(values: pa.Array, *, whole: bool) -> pa.Array:
         sound = (np.floor(numbers) == numbers) & (np.abs(numbers) < 2**53)
         return pa.array(np.where(sound, numbers, 0).astype(np.int64), mask=~sound)
     return decoded(values)[0].cast(pa.large_string())
+
+
+def _hashes(keys: pa.Array, n: int) -> NDArray[np.int64]:
+    """A number below n for each key, int64 [m]: the same in every process, and for an integer the
+    same as for its text."""
+    coded = keys.cast(pa.large_string()).dictionary_encode()
+    digests = (
+        blake2b(key.encode(), digest_size=8).digest() for key in coded.dictionary.to_pylist()
+    )
+    distinct = np.array([int.from_bytes(each, "little") % n for each in digests], np.int64)
+    of_keys: NDArray[np.int64] = distinct[coded.indices.to_numpy()]
+    return of_keys
 
 
 def _was_integer(values: pa.Array) -> bool:

@@ -46,6 +46,7 @@ class FrameEncoder:
         exclude: Collection[str] = (),
         kinds: Mapping[str, str] | None = None,
         min_rows: int = 2,
+        hashed: int = 0,
     ) -> Self:
         """Looks at the training rows.
 
@@ -56,14 +57,19 @@ class FrameEncoder:
                 lists of what the column "item" holds, the oldest first, "sequence of item", where
                 the type says another.
             min_rows: how many rows a category needs to be told from the unknown ones.
+            hashed: rows of each column that such categories, and those seen later, share by their
+                hash; with none they are the unknown.
 
         Raises:
             DataError: it is no frame, has no rows or no feature, or a column is of a type that
                 cannot be one.
-            ParameterError: `kinds` names an unknown column or kind, or `min_rows` is below 1.
+            ParameterError: `kinds` names an unknown column or kind, `min_rows` is below 1, or
+                `hashed` below 0.
         """
         if min_rows < 1:
             raise ParameterError(f"min_rows must be at least 1, got {min_rows!r}")
+        if hashed < 0:
+            raise ParameterError(f"hashed must be at least 0, got {hashed!r}")
         arrays = {
             name: values for name, values in frame_arrays(frame).items() if name not in exclude
         }
@@ -74,7 +80,7 @@ class FrameEncoder:
         for name, values in arrays.items():
             kind, of = said.get(name) or (kind_of(values, name), "")
             if not of:
-                alone[name] = column_of(values, name, kind, min_rows)
+                alone[name] = column_of(values, name, kind, min_rows, hashed)
         columns = tuple(
             alone.get(name) or sequence_of(values, name, _column(name, said[name][1], alone))
             for name, values in arrays.items()
@@ -118,10 +124,15 @@ class FrameEncoder:
 
     # -- saving ---------------------------------------------------------------------------------
 
-    def described(self) -> list[dict[str, str]]:
+    def described(self) -> list[dict[str, Any]]:
         """What a manifest keeps of the columns."""
         return [
-            {"name": column.name, "kind": column.kind.value, "of": column.of}
+            {
+                "name": column.name,
+                "kind": column.kind.value,
+                "of": column.of,
+                "hashed": column.hashed,
+            }
             for column in self.columns
         ]
 
@@ -135,16 +146,16 @@ class FrameEncoder:
 
     @classmethod
     def restored(
-        cls, described: Collection[Mapping[str, str]], tables: Mapping[str, pa.Table]
+        cls, described: Collection[Mapping[str, Any]], tables: Mapping[str, pa.Table]
     ) -> Self:
         """The encoder that `described` and `tables` were taken from."""
 
         places = {each["name"]: place for place, each in enumerate(described)}
 
-        def restored(name: str, kind: str, of: str = "") -> Column:
+        def restored(name: str, kind: str, of: str = "", hashed: int = 0) -> Column:
             table = tables.get(_table_name(places[of or name]))
             vocabulary = Vocabulary() if table is None else Vocabulary(table["value"])
-            return Column(name, Kind(kind), vocabulary, of)
+            return Column(name, Kind(kind), vocabulary, of, hashed)
 
         return cls(tuple(restored(**each) for each in described))
 

@@ -34,9 +34,9 @@ class NumberVectors(nn.Module, ABC):
         self.missing = nn.Parameter(torch.zeros(features, dim))
 
     @abstractmethod
-    def look_at(self, numbers: torch.Tensor) -> None:
+    def look_at(self, numbers: torch.Tensor, labels: torch.Tensor | None = None) -> None:
         """Takes what the encoding needs to know from training rows, float32 [rows, n], NaN where
-        missing."""
+        missing, and, where it asks for them, from their labels, float32 [rows]."""
 
     @abstractmethod
     def encoded(self, numbers: torch.Tensor) -> torch.Tensor:
@@ -76,7 +76,7 @@ class ScaledNumbers(NumberVectors):
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("scale", torch.ones(features))
 
-    def look_at(self, numbers: torch.Tensor) -> None:
+    def look_at(self, numbers: torch.Tensor, labels: torch.Tensor | None = None) -> None:
         mean = numbers.double().nanmean(0)
         deviation = (numbers - mean).square().nanmean(0).sqrt()
         known = mean.isfinite() & (deviation > 0)

@@ -37,20 +37,27 @@ class PiecewiseLinear(NumberVectors):
         self.register_buffer("left", torch.full((features, bins), torch.inf))
         self.register_buffer("width", torch.ones(features, bins))
 
-    def look_at(self, numbers: torch.Tensor) -> None:
+    def look_at(self, numbers: torch.Tensor, labels: torch.Tensor | None = None) -> None:
         self.left.fill_(torch.inf)
         self.width.fill_(1.0)
-        shares = torch.linspace(0, 1, self.bins + 1, dtype=torch.float64)
         for place, column in enumerate(numbers.cpu().unbind(1)):
-            known = column[column.isfinite()].sort().values
+            finite = column.isfinite()
+            known, order = column[finite].sort(stable=True)
             if len(known) == 0:
                 continue
-            # By place and not by torch.quantile, which takes at most 16 million values.
-            edges = known[(shares * (len(known) - 1)).round().long()]
-            edges = torch.unique_consecutive(edges)
+            edges = self.edges(known, None if labels is None else labels.cpu()[finite][order])
             n = len(edges) - 1
             self.left[place, :n] = edges[:-1]
             self.width[place, :n] = edges.diff()
+
+    def edges(self, known: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+        """Where bins begin and end, float32 [≤ bins + 1], of a feature's numbers, finite and rising
+        [m], and their labels [m]."""
+        shares = torch.linspace(0, 1, self.bins + 1, dtype=torch.float64)
+        # By place and not by torch.quantile, which takes at most 16 million values.
+        quantiles = known[(shares * (len(known) - 1)).round().long()]
+        edges: torch.Tensor = torch.unique_consecutive(quantiles)
+        return edges
 
     def encoded(self, numbers: torch.Tensor) -> torch.Tensor:
         return ((numbers[..., None] - self.left) / self.width).clamp(0.0, 1.0)

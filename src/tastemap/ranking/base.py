@@ -79,6 +79,7 @@ class Ranker(Hyperparameters, ABC):
         validation: Any = None,
         kinds: Mapping[str, str] | None = None,
         min_rows: int = 2,
+        hashed: int = 0,
         run: Run | None = None,
     ) -> Self:
         """Learns from the rows of a pandas, Polars or Arrow frame.
@@ -93,6 +94,8 @@ class Ranker(Hyperparameters, ABC):
                 lists of what the column "item" holds, the oldest first, "sequence of item", where
                 the column's type says another.
             min_rows: how many training rows a category needs to be told from the unknown ones.
+            hashed: rows of each column that such categories, and those seen later, share by their
+                hash; with none they are the unknown.
             run: where and how: device, progress, run folder, time budget.
 
         Raises:
@@ -103,7 +106,9 @@ class Ranker(Hyperparameters, ABC):
         """
         exclude = [label] if group is None or group in (kinds or ()) else [label, group]
         labels = labels_of(train, label)
-        encoder = FrameEncoder.fit(train, exclude=exclude, kinds=kinds, min_rows=min_rows)
+        encoder = FrameEncoder.fit(
+            train, exclude=exclude, kinds=kinds, min_rows=min_rows, hashed=hashed
+        )
 
         def groups(frame: Any) -> NDArray[np.int64] | None:
             return None if group is None else groups_of(frame, group)

@@ -20,6 +20,7 @@ from tastemap.nn.numbers import NumberVectors, ScaledNumbers
 from tastemap.nn.optimizers import sparse_adam
 from tastemap.nn.periodic import Periodic
 from tastemap.nn.piecewise_linear import PiecewiseLinear
+from tastemap.nn.target_bins import TargetPiecewiseLinear
 from tastemap.ranking.base import Ranker
 from tastemap.ranking.labelled import Labelled
 from tastemap.ranking.parts.fields import Fields, Tables
@@ -67,9 +68,10 @@ class NeuralRanker(Ranker):
     rate_falls: ClassVar[bool] = True
     """Whether the step size falls in a line to 0."""
 
-    numbers: Literal["piecewise", "periodic", "scaled"] = hyperparameter(
+    numbers: Literal["piecewise", "piecewise_target", "periodic", "scaled"] = hyperparameter(
         default="piecewise", help="how numbers are encoded: how far they reach into bins made of "
-        "quantiles, sines and cosines of learned frequencies, or plainly", tuned=False,
+        "quantiles, or of a tree that foretells the label, sines and cosines of learned "
+        "frequencies, or plainly", tuned=False,
     )  # fmt: skip
     bins: int = hyperparameter(
         default=32, help="piecewise: bins of each number; periodic: frequencies", ge=1, le=1024,
@@ -123,6 +125,8 @@ class NeuralRanker(Ranker):
         match self.numbers:
             case "piecewise":
                 return PiecewiseLinear(features, dim, self.bins)
+            case "piecewise_target":
+                return TargetPiecewiseLinear(features, dim, self.bins)
             case "periodic":
                 return Periodic(features, dim, self.bins, deviation=0.1)
             case "scaled":
@@ -137,7 +141,10 @@ class NeuralRanker(Ranker):
         network = seeded(self.seed, self.make_network)
         for module in network.modules():
             if isinstance(module, NumberVectors):
-                module.look_at(torch.from_numpy(train_rows.features.numeric))
+                module.look_at(
+                    torch.from_numpy(train_rows.features.numeric),
+                    torch.from_numpy(train_rows.labels),
+                )
         self.network = network.to(device)
         objective = make_objective(self.objective, train_rows, device)
         trainer = _Trainer(self, Inputs(train_rows.features, device), objective)
