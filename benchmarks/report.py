@@ -487,6 +487,48 @@ def _embedding_tables(found: list[Result]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _encodings(found: list[Result]) -> str:
+    lines = [
+        "## Rankers: encodings of numbers, tables of values",
+        "",
+        "On the rows of the comparison of rankers, with its defaults but for what a row of a table",
+        "says. Mean ± standard deviation over seeds. Parameters are all numbers that were learned,",
+        "and of these those of the vectors of values. A share of memory is that of a whole vector",
+        "for each value: with separate rows vectors get shorter, with the others there are fewer.",
+    ]
+    for result in found:
+        encodings = [[name, *_of_clicks(run)] for name, run in result["encodings"].items()]
+        tables = [
+            [run["table"], f"{run['share']:.1%}", *_of_clicks(run), f"{run['of_table']:,}"]
+            for run in result["tables"]
+        ]
+        metrics = ["AUC", "AUC of users", "log-loss", "parameters"]
+        lines += [
+            "",
+            f"### {result['model']} on {result['dataset']}",
+            "",
+            "Age, year, hour and weekday as numbers:",
+            "",
+            *_table(["encoding", *metrics], encodings),
+            "",
+            f"{result['values']:,} values of user, film, zip code and the like:",
+            "",
+            *_table(["table", "memory", *metrics, "of vectors"], tables),
+            "",
+            f"{_ran(result)}; rows {result['rows']}; torch {result['torch']}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _of_clicks(run: Result) -> list[str]:
+    """The cells of a run over seeds."""
+    cells = []
+    for name in ("auc", "gauc", "log-loss"):
+        spread = f" ± {statistics.stdev(run[name]):.4f}" if len(run[name]) > 1 else ""
+        cells.append(f"{statistics.fmean(run[name]):.4f}{spread}")
+    return [*cells, f"{run['parameters']:,}"]
+
+
 def _ran(result: Result) -> str:
     return (
         f"- `{result['command']}`, {result['date']}, {result['machine']}, "
@@ -726,6 +768,7 @@ _SECTIONS = {
     "sequence-speed": _sequence_speed,
     "sequence-scale": _sequence_scale,
     "embedding-tables": _embedding_tables,
+    "encodings": _encodings,
     "popularity-bias": _popularity_bias,
     "cold-items": _cold_items,
 }
