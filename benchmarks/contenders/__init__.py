@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.contenders.protocol import TOTALS
+from benchmarks.contenders.protocol import LISTS, TOTALS
 
 
 @dataclass(frozen=True)
@@ -246,10 +246,21 @@ _TREES_WITH_HISTORY = (
     "1,000 trees, early stopping; depth and rate chosen on the validation part; the history as "
     "totals and as lists"
 )
+_SEQUENCES = {name: "sequence of item" for name in LISTS}
 RANKING_WITH_HISTORY = (
     *(
         _ours(f"{name}-history", model, "ranking.py", model, without=list(TOTALS))
         for name, model in (("fm", "FM"), ("deep-fm", "DeepFM"), ("dcn-v2", "DCNv2"))
+    ),
+    Contender(
+        "tastemap-din-history", "tastemap DIN", "tastemap", "ranking.py",
+        {"model": "DIN", "without": list(TOTALS), "kinds": _SEQUENCES},
+        "defaults; the lists as sequences of films",
+    ),
+    Contender(
+        "tastemap-dcn-v2-attention-history", "tastemap DCNv2", "tastemap", "ranking.py",
+        {"model": "DCNv2", "history": "dot", "without": list(TOTALS), "kinds": _SEQUENCES},
+        "defaults, history=dot; the lists as sequences of films",
     ),
     Contender(
         "catboost-history", "CatBoost", "tastemap", "ranking.py",

@@ -1,7 +1,8 @@
 """Tastemap's own rankers on labelled rows.
 
 With a `grid` among the parameters its settings are tried one after the other, and that with the
-least log-loss on the validation rows answers. Columns that it is `without` it does not see.
+least log-loss on the validation rows answers. Columns that it is `without` it does not see, and
+`kinds` says what is in some others.
 """
 
 from itertools import product
@@ -27,7 +28,8 @@ def answer(task: Click, clock: Clock) -> np.ndarray:
         (task.test, np.zeros(len(task.test["user"]), np.int8)),
     )
     train, validation, test = (frame(*part).drop(without, strict=False) for part in parts)
-    kinds = {name: kind for name, kind in KINDS.items() if name in train.columns}
+    said = {**KINDS, **parameters.pop("kinds", {})}
+    kinds = {name: kind for name, kind in said.items() if name in train.columns}
     tried: list[tuple[float, Any]] = []
     with clock("fit"):
         for values in product(*grid.values()):
