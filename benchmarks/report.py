@@ -737,6 +737,37 @@ def _ncf_study(found: list[Result]) -> str:
 _OF_RUNS = ("factors", "patience", "seed")
 
 
+def _ann(found: list[Result]) -> str:
+    lines = [
+        "## Nearest neighbours",
+        "",
+        "The 100 greatest inner products of a query with vectors of 64 numbers: how many of the",
+        "true ones are found, and what a query costs on one core. A thousand clusters whose",
+        "numbers fall in size like those that models learn, lengths that differ by a tenth",
+        "(`benchmarks/ann.py` says just how). Each index is saved, and loaded by a fresh process",
+        "that asks one query at a time. Bytes a vector: what the process holds by itself, and what",
+        "it maps from a file, which the system may take back.",
+    ]
+    for result in found:
+        rows = [
+            [
+                name,
+                run["setting"],
+                f"{run['recall']:.3f}",
+                f"{run['milliseconds']:.2f} ms",
+                f"{index['build_cpu_seconds']:.0f} s",
+                f"{index['bytes_each']:.0f}",
+                f"{index['mapped_bytes_each']:.0f}",
+            ]
+            for name, index in result["indices"].items()
+            for run in index["runs"]
+        ]
+        heads = ["index", "setting", "recall@100", "CPU a query", "CPU to build"]
+        heads += ["bytes held", "bytes mapped"]
+        lines += ["", f"### {result['n']:,} vectors", "", *_table(heads, rows), "", _ran(result)]
+    return "\n".join(lines) + "\n"
+
+
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cells) + " |"
@@ -771,4 +802,5 @@ _SECTIONS = {
     "encodings": _encodings,
     "popularity-bias": _popularity_bias,
     "cold-items": _cold_items,
+    "ann": _ann,
 }

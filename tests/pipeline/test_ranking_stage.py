@@ -16,7 +16,8 @@ from tastemap.data.candidates import Candidates
 from tastemap.data.queries import Holdout
 from tastemap.errors import DataError, ParameterError
 from tastemap.features.batch import FeatureBatch
-from tastemap.pipeline.ranking_stage import OutOfTime, RankingStage, candidates_of
+from tastemap.pipeline.candidates import candidates_of
+from tastemap.pipeline.ranking_stage import OutOfTime, RankingStage
 from tastemap.ranking.fm import FM
 from tastemap.retrieval.popularity import Popularity
 

@@ -238,3 +238,24 @@ def test_asking_for_a_name_that_is_not_there_lists_those_that_are(tmp_path):
         stored.tensors("ease")
     with pytest.raises(ReleaseError, match=r"no tables named 'als'"):
         stored.tables("als")
+
+
+def test_an_array_can_be_mapped(tmp_path: Path) -> None:
+    arrays = {
+        "a": np.arange(6, dtype=np.float16).reshape(2, 3),
+        "b": np.arange(4, dtype=np.int64),
+        "empty": np.empty((0, 3), np.float32),
+    }
+    path = tmp_path / "d"
+    write_directory(path, kind="model", manifest={}, tensors={"t": arrays}, tables={})
+    stored = read_directory(path)
+    for name, array in arrays.items():
+        mapped = stored.mapped("t", name)
+        assert mapped.dtype == array.dtype and not (mapped.size and mapped.flags.writeable)
+        np.testing.assert_array_equal(mapped, array)
+    with pytest.raises(ReleaseError, match="cannot be read"):
+        stored.mapped("t", "c")
+    file = path / "t.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(ReleaseError, match="replaced"):
+        stored.mapped("t", "a")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,9 +16,11 @@ from tastemap.data.histories import Histories
 from tastemap.data.queries import Holdout, Queries
 from tastemap.errors import ParameterError
 from tastemap.features.point_in_time import PointInTime
+from tastemap.index import Index, index_for
 from tastemap.kernels.topk import top_k
+from tastemap.pipeline.candidates import candidates_of, indices_of
 from tastemap.pipeline.fallback import Fallback
-from tastemap.pipeline.ranking_stage import OutOfTime, RankingStage, candidates_of
+from tastemap.pipeline.ranking_stage import OutOfTime, RankingStage
 from tastemap.ranking.base import Ranker
 from tastemap.retrieval.base import Retriever, reasons_of
 from tastemap.retrieval.recommender import Recommendations, Recommender
@@ -50,6 +52,10 @@ class Pipeline(Recommender):
         popularity_discount: how much it counts against an item that everybody takes: so many times
             the logarithm of its share of all events is taken from the ranker's log-odds. More of
             it covers more of the catalogue.
+        index: makes an empty index for so many items. Retrievers that score by vectors are asked
+            through it where it is approximate, as `index_for` chooses for large catalogues; an
+            exact one would find what they find themselves.
+        indices: of fitted retrievers by name, where they are made already.
 
     Raises:
         ParameterError: no retriever, two of one name, fitted on different data sets, or an
@@ -65,6 +71,8 @@ class Pipeline(Recommender):
         features: PointInTime | None = None,
         rows: OutOfTime | None = None,
         popularity_discount: float = 0.0,
+        index: Callable[[int], Index] = index_for,
+        indices: Mapping[str, Index] | None = None,
     ) -> None:
         names = [retriever.name for retriever in retrievers]
         if not names or len(set(names)) != len(names):
@@ -81,10 +89,12 @@ class Pipeline(Recommender):
                 f"Pipeline: popularity_discount must be at least 0, got {popularity_discount!r}"
             )
         self.popularity_discount = popularity_discount
+        self.index = index
+        self._indices: Mapping[str, Index] = {}
         self._stage: RankingStage | None = None  # what `fit` makes of the ranker
         fitted = [retriever._data for retriever in retrievers]
         if ranker is None and any(data is not None for data in fitted):
-            self._join(fitted)
+            self._join(indices)
 
     @classmethod
     def with_stage(
@@ -94,6 +104,8 @@ class Pipeline(Recommender):
         *,
         candidates: int,
         rows: OutOfTime,
+        index: Callable[[int], Index] = index_for,
+        indices: Mapping[str, Index] | None = None,
     ) -> Self:
         """A pipeline of parts that are all fitted already."""
         pipeline = cls(
@@ -103,9 +115,10 @@ class Pipeline(Recommender):
             features=stage.features,
             rows=rows,
             popularity_discount=stage.popularity_discount,
+            index=index,
         )
         pipeline._stage = stage
-        pipeline._join([retriever._data for retriever in retrievers])
+        pipeline._join(indices)
         return pipeline
 
     @property
@@ -121,7 +134,13 @@ class Pipeline(Recommender):
         if self._stage is not None:
             self._stage.features.add(items, times, values)
 
-    def _join(self, fitted: Sequence[Dataset | None]) -> None:
+    @property
+    def indices(self) -> Mapping[str, Index]:
+        """By name of a retriever the index that it is asked through; each has its recall."""
+        return self._indices
+
+    def _join(self, indices: Mapping[str, Index] | None = None) -> None:
+        fitted = [retriever._data for retriever in self.retrievers]
         first = fitted[0]
         same = first is not None and all(
             data is not None
@@ -134,6 +153,7 @@ class Pipeline(Recommender):
             raise ParameterError("a pipeline's retrievers must all be fitted on the same data set")
         self._data = first
         self._fallback = Fallback.fit(first)
+        self._indices = indices_of(self.retrievers, self.index) if indices is None else indices
 
     def fit(
         self, dataset: Dataset, *, validation: Holdout | None = None, run: Run | None = None
@@ -160,7 +180,7 @@ class Pipeline(Recommender):
             )
         for retriever in self.retrievers:
             retriever.fit(dataset, validation=validation, run=run)
-        self._join([retriever.data for retriever in self.retrievers])
+        self._join()
         return self
 
     @property
@@ -196,7 +216,9 @@ class Pipeline(Recommender):
         """The best k of all retrievers: items, scores and sources, each [B, k], padded with 0."""
         alone = len(self.retrievers) == 1 and self._stage is None
         depth = k if alone else max(k, self.candidates)
-        proposed = candidates_of(self.retrievers, queries, depth, exclude_seen, among)
+        proposed = candidates_of(
+            self.retrievers, queries, depth, exclude_seen, among, self._indices
+        )
         if self._stage is not None:
             scores = self._stage.score(queries, proposed)
         elif alone:

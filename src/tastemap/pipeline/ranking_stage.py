@@ -17,34 +17,15 @@ from tastemap.errors import DataError
 from tastemap.features.batch import FeatureBatch, Ragged
 from tastemap.features.point_in_time import PointInTime
 from tastemap.hyperparameters import Hyperparameters, hyperparameter
+from tastemap.pipeline.candidates import candidates_of
 from tastemap.ranking.base import Ranker
 from tastemap.retrieval.base import Retriever
 from tastemap.training.run import Run
 
-__all__ = ["OutOfTime", "RankingStage", "Shown", "candidates_of"]
+__all__ = ["OutOfTime", "RankingStage", "Shown"]
 
 # Features of so many candidates are made at a time.
 _TILE = 1 << 16
-
-
-def candidates_of(
-    retrievers: Sequence[Retriever],
-    queries: Queries,
-    depth: int,
-    exclude_seen: bool = True,
-    among: NDArray[np.bool_] | None = None,
-) -> Candidates:
-    """The best `depth` items of each retriever for queries about which it knows something."""
-    parts = []
-    for retriever in retrievers:
-        found = retriever.answer(queries, depth, exclude_seen, among)
-        proposed = Candidates.of_source(retriever.name, found.offsets, found.items, found.scores)
-        # Source 1 of a model is its own popularity; the fallback knows the profile too.
-        kept = found.sources == 0
-        if retriever.zero_is_no_evidence:
-            kept &= found.scores > 0
-        parts.append(proposed.select(kept))
-    return Candidates.join(parts)
 
 
 @dataclass(frozen=True, eq=False)

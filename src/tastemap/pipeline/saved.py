@@ -11,6 +11,8 @@ import pyarrow as pa
 from tastemap.data.dataset import Dataset
 from tastemap.errors import ReleaseError
 from tastemap.features.point_in_time import PointInTime
+from tastemap.index import Index
+from tastemap.index.table import restored_index
 from tastemap.pipeline.pipeline import Pipeline
 from tastemap.pipeline.ranking_stage import OutOfTime, RankingStage
 from tastemap.ranking.table import ranker_class
@@ -33,6 +35,11 @@ def save_pipeline(pipeline: Pipeline, path: Path, *, overwrite: bool) -> Path:
             {"name": retriever.name, **component(retriever)} for retriever in pipeline.retrievers
         ],
     }
+    if pipeline.indices:
+        manifest["indices"] = {}
+    for name, index in pipeline.indices.items():
+        manifest["indices"][name] = index.described()
+        tensors |= index.tensors(f"index.{name}")
     if (stage := pipeline.stage) is not None:
         manifest["ranking"], tables["features"] = _described(stage, pipeline.rows)
         tensors["ranker"] = stage.ranker.stored()
@@ -61,14 +68,26 @@ def load_pipeline(stored: Stored) -> Pipeline:
             restored(stored, data, about, f"model.{about['name']}") for about in components
         ]
         candidates = stored.manifest["candidates"]
+        indices = _restored_indices(stored, data)
         if "ranking" not in stored.manifest:
-            return Pipeline(retrievers, candidates=candidates)
+            return Pipeline(retrievers, candidates=candidates, indices=indices)
         ranking = stored.manifest["ranking"]
         stage = _restored_stage(stored, data, ranking)
         rows = OutOfTime(**ranking["rows"])
-        return Pipeline.with_stage(retrievers, stage, candidates=candidates, rows=rows)
+        return Pipeline.with_stage(
+            retrievers, stage, candidates=candidates, rows=rows, indices=indices
+        )
     except (KeyError, TypeError) as error:
         raise ReleaseError(f"{stored.path}: a part of the pipeline is missing ({error})") from None
+
+
+def _restored_indices(stored: Stored, data: Dataset) -> dict[str, Index]:
+    found = {}
+    for name, about in stored.manifest.get("indices", {}).items():
+        found[name] = index = restored_index(stored, f"index.{name}", about)
+        if index.greatest_row >= len(data.items):
+            raise ReleaseError(f"{stored.path}: the index of {name} does not fit the data set")
+    return found
 
 
 def _described(stage: RankingStage, rows: OutOfTime) -> tuple[dict[str, Any], pa.Table]:

@@ -1,4 +1,4 @@
-"""From a checked directory to the model, ranker or pipeline that was saved in it."""
+"""From a checked directory to the model, ranker, pipeline or index that was saved in it."""
 
 from __future__ import annotations
 
@@ -31,6 +31,10 @@ def restore(stored: Stored) -> Any:
             from tastemap.pipeline.saved import load_pipeline
 
             return load_pipeline(stored)
+        if stored.kind == "index":
+            from tastemap.index import load_index
+
+            return load_index(stored)
     except (ParameterError, DataError) as error:
         raise ReleaseError(
             f"{stored.path} does not fit this version of tastemap ({stored.record.written_by} "
@@ -38,5 +42,5 @@ def restore(stored: Stored) -> Any:
         ) from error
     raise ReleaseError(
         f"{stored.path} holds a {stored.kind!r:.40}, and this version of tastemap loads models, "
-        "rankers and pipelines. Upgrade with `pip install --upgrade tastemap`"
+        "rankers, pipelines and indices. Upgrade with `pip install --upgrade tastemap`"
     )

@@ -7,6 +7,7 @@ checksum before anything of it is used. There is no pickle in it, and nothing in
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,6 +37,9 @@ from tastemap.storage.manifest import (
 )
 
 __all__ = ["Stored", "check_directory", "is_directory", "read_directory", "write_directory"]
+
+# What can be mapped, by the names of the safetensors format.
+_DTYPES = {"F16": "f2", "F32": "f4", "F64": "f8", "U8": "u1", "I32": "i4", "I64": "i8"}
 
 FileIdentity = tuple[int, int, int, int]
 
@@ -86,6 +90,31 @@ class Stored:
             raise ReleaseError(f"{file} cannot be read: {error}. {RESTORE}") from error
         self._refuse_if_changed(file)
         return arrays
+
+    def mapped(self, name: str, tensor: str) -> npt.NDArray[Any]:
+        """One array of a group, mapped into memory for reading: only the pages that are looked at
+        are held. The file may be replaced or removed meanwhile; the array stays.
+
+        Raises:
+            ReleaseError: there is no such array, or its file has changed since it was checked.
+        """
+        file = self._file(name, self.tensor_names, "tensors", ".safetensors")
+        try:
+            with open_inside(self.path, file.name) as opened:
+                if _identity(opened.fileno()) != self._checked[file.name]:
+                    raise ReleaseError(
+                        f"{file} was replaced while it was being read. Load it again"
+                    )
+                # The format: the length of the header, the header, and the arrays' bytes.
+                length = int.from_bytes(opened.read(8), "little")
+                about = json.loads(opened.read(length))[tensor]
+                dtype = np.dtype(_DTYPES[about["dtype"]]).newbyteorder("<")
+                start, shape = 8 + length + about["data_offsets"][0], tuple(about["shape"])
+                if 0 in shape:
+                    return np.empty(shape, dtype)
+                return np.memmap(opened, dtype, "r", start, shape)
+        except (KeyError, ValueError, OSError) as error:
+            raise ReleaseError(f"{file} cannot be read: {error}. {RESTORE}") from error
 
     def tables(self, name: str) -> pa.Table:
         """One Arrow table, with the schema it was written with.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["mixed"]
+__all__ = ["has_bfloat16_units", "mixed"]
 
 
 def mixed(device: str | torch.device) -> torch.autocast:
@@ -14,11 +14,15 @@ def mixed(device: str | torch.device) -> torch.autocast:
     slower than float32.
     """
     kind = torch.device(device).type
+    return torch.autocast(kind, torch.bfloat16, enabled=has_bfloat16_units(device))
+
+
+def has_bfloat16_units(device: str | torch.device) -> bool:
+    """Whether the hardware multiplies bfloat16 matrices faster than float32."""
+    kind = torch.device(device).type
     if kind == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        fast = kind == "cpu" and _cpu_has_matrix_units()
-    return torch.autocast(kind, torch.bfloat16, enabled=fast)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return kind == "cpu" and _cpu_has_matrix_units()
 
 
 def _cpu_has_matrix_units() -> bool:

@@ -1,0 +1,95 @@
+"""Lists of vectors that lie near a centre, of which a few are looked at."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tastemap.errors import ReleaseError
+from tastemap.hyperparameters import hyperparameter
+from tastemap.index.library import FaissIndex, faiss
+from tastemap.storage import Stored
+
+__all__ = ["IVFIndex", "ListsIndex"]
+
+# As many vectors for each list find the centres (more hardly move them), and at least so many.
+_TRAINED_ON, _LEAST = 64, 39
+
+
+class ListsIndex(FaissIndex):
+    """An inverted file (Sivic & Zisserman 2003; Jégou et al. 2011): each vector is in the list of
+    the centre with which it has the greatest inner product, and the lists of a query's nearest
+    centres are looked at."""
+
+    lists: int | None = hyperparameter(
+        default=None, ge=1, help="lists; none: four times the square root of the vectors"
+    )
+    probes: int = hyperparameter(default=64, ge=1, help="lists that a search looks at")
+
+    def _create(self, vectors: NDArray[np.float32]) -> None:
+        n, dim = vectors.shape
+        wanted = int(4 * np.sqrt(n)) if self.lists is None else self.lists
+        self._library_index = self._empty(dim, int(np.clip(wanted, 1, max(1, n // _LEAST))))
+        self._library_index.cp.max_points_per_centroid = _TRAINED_ON
+        # A handful is repeated until it is enough to learn from; of none all directions are alike.
+        shape = (max(n, _LEAST), dim)
+        any_direction = np.random.default_rng(0).standard_normal(shape, np.float32)
+        learned_from = np.resize(vectors, shape) if n else any_direction
+        self._library_index.train(self._for_library(learned_from))
+        self._library_index.add(self._for_library(vectors))
+
+    @abstractmethod
+    def _empty(self, dim: int, lists: int) -> Any:
+        """The library's index, untrained."""
+
+    def _for_library(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Vectors [n, dim] as the library's index takes them."""
+        return vectors
+
+    def _append(self, vectors: NDArray[np.float32]) -> None:
+        self._library_index.add(self._for_library(vectors))
+
+    def _effort(self, k: int) -> int:
+        held = self._held_positions()
+        return int(held * min(1.0, self.probes / self._library_index.nlist))
+
+    def _probed(self, share: float, selector: Any) -> Any:
+        probes = int(min(self.probes / share, self._library_index.nlist))
+        return faiss().SearchParametersIVF(nprobe=max(1, probes), sel=selector)
+
+    def _restore(self, stored: Stored, group: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        super()._restore(stored, group, arrays)
+        expected = self._empty(self.dim, 1)
+        found = self._library_index
+        if type(found) is not type(expected) or found.d != expected.d:
+            raise ReleaseError(f"{stored.path} holds an index of another kind or length")
+
+
+class IVFIndex(ListsIndex):
+    """Lists of whole vectors, by faiss."""
+
+    name = "ivf"
+
+    def _empty(self, dim: int, lists: int) -> Any:
+        library = faiss()
+        made = library.IndexIVFFlat(
+            library.IndexFlatIP(dim), dim, lists, library.METRIC_INNER_PRODUCT
+        )
+        made.make_direct_map(True)  # says in which list a vector stands
+        return made
+
+    def _ask(
+        self, queries: NDArray[np.float32], k: int, room: int, share: float, selector: Any
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        products, found = self._library_index.search(
+            queries, k, params=self._probed(share, selector)
+        )
+        return found, products
+
+    def _vectors(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+        vectors: NDArray[np.float32] = self._library_index.reconstruct_batch(positions)
+        return vectors

@@ -1,0 +1,94 @@
+"""Indices of the library faiss, which is an optional extra."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tastemap.errors import MissingExtraError, ReleaseError
+from tastemap.features.batch import Ragged
+from tastemap.hyperparameters import assigned_by_fit
+from tastemap.index.base import Index
+from tastemap.storage import Stored
+
+__all__ = ["FaissIndex", "faiss"]
+
+
+def faiss() -> Any:
+    """The library (Douze et al. 2024, The Faiss library).
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import faiss as library
+    except ImportError:
+        raise MissingExtraError(
+            "an approximate index needs faiss: pip install 'tastemap[ann]'"
+        ) from None
+    return library
+
+
+class FaissIndex(Index):
+    """An index that faiss holds. A subclass makes it in `_create` and asks it in `_ask`."""
+
+    _library_index: Any = assigned_by_fit()
+
+    @abstractmethod
+    def _ask(
+        self, queries: NDArray[np.float32], k: int, room: int, share: float, selector: Any
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Positions int64 [B, k] (-1: none) and inner products.
+
+        Args:
+            room: how many positions, besides k, may lie nearer and not come out.
+            share: of all positions, those that the selector lets through; a search goes the further
+                the fewer they are.
+            selector: of faiss, None for all.
+        """
+
+    def _nearest(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        usable: NDArray[np.bool_] | None,
+        left_out: Ragged,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        share = 1.0 if usable is None else max(float(usable.mean()), 1e-9)
+        if usable is None and len(left_out.rows) == 0:
+            return self._ask(queries, k, 0, share, None)
+        if usable is None:
+            usable = np.ones(self._held_positions(), np.bool_)
+        bits = np.packbits(usable, bitorder="little")
+        selector = faiss().IDSelectorBitmap(bits)
+        if len(left_out.rows) == 0:
+            return self._ask(queries, k, 0, share, selector)
+        found = np.empty((len(queries), k), np.int64)
+        scores = np.empty((len(queries), k), np.float32)
+        for row in range(len(queries)):
+            # The selector sees the bits of this query: those left out are off until it is answered.
+            out = left_out.rows[left_out.offsets[row] : left_out.offsets[row + 1]]
+            before = bits[out >> 3]
+            np.bitwise_and.at(bits, out >> 3, ~(1 << (out & 7)).astype(np.uint8))
+            found[row], scores[row] = self._ask(
+                queries[row : row + 1], k, len(out), share, selector
+            )
+            bits[out >> 3] = before
+        return found, scores
+
+    def _held_positions(self) -> int:
+        return int(self._library_index.ntotal)
+
+    def _tensors(self) -> dict[str, dict[str, NDArray[Any]]]:
+        return {"": {"faiss": faiss().serialize_index(self._library_index)}}
+
+    def _restore(self, stored: Stored, group: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        library = faiss()
+        try:
+            self._library_index = library.deserialize_index(arrays["faiss"])
+        except RuntimeError as error:
+            raise ReleaseError(f"{stored.path}: faiss cannot read the index: {error}") from error
