@@ -4,8 +4,9 @@
 
 A thousand clusters of 64 numbers, the j-th about j^(-1/2) as large as the first, as in what models
 learn; cluster sizes fall like r^(-1/2); within a cluster vectors vary half as much as centres do.
-Lengths differ by a lognormal factor with sigma 0.1. Queries come from the same clusters. Each index
-is built in a process of its own on one thread, saved, and loaded by another one, which asks one
+Once all vectors have one length, as of models that compare by cosine; once lengths differ by a
+lognormal factor with sigma 0.1 as well as by chance. Queries come from the same clusters. Each
+index is built in a process of its own on one thread, saved, and loaded by another one, which asks one
 query after the other for the nearest 100. Time is that of the process on the processor; memory is
 resident memory that loading and asking have added, of which the mapped part is the system's to take
 back. Needs Linux.
@@ -27,16 +28,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 DIM, K, CLUSTERS = 64, 100, 1000
+LENGTHS = ("equal", "unequal")
 # What is asked of each index: the hyper-parameter that trades recall for time, and its values.
 ASKED = {
     "exact": {},
-    "hnsw": {"ef_search": [200, 400, 800]},
-    "ivf": {"probes": [8, 16, 32, 64]},
-    "ivf_pq": {"probes": [16, 32, 64]},
+    "hnsw": {"ef_search": [100, 200, 400, 800]},
+    "ivf": {"probes": [16, 32, 64, 96, 128]},
+    "ivf_pq": {"probes": [32, 96, 128]},
 }
 
 
-def clustered(n: int, queries: int, seed: int = 0) -> tuple[NDArray[Any], NDArray[Any]]:
+def clustered(
+    lengths: str, n: int, queries: int, seed: int = 0
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Vectors float32 [n, 64] and queries float32 [queries, 64]."""
     rng = np.random.default_rng(seed)
     scale = (1 + np.arange(DIM, dtype=np.float32)) ** -0.5
@@ -51,15 +55,18 @@ def clustered(n: int, queries: int, seed: int = 0) -> tuple[NDArray[Any], NDArra
         return vectors
 
     vectors = drawn(n)
-    vectors *= rng.lognormal(0, 0.1, (n, 1)).astype(np.float32)
+    if lengths == "equal":
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    else:
+        vectors *= rng.lognormal(0, 0.1, (n, 1)).astype(np.float32)
     return vectors, drawn(queries)
 
 
-def build(name: str, n: int, path: Path) -> dict[str, Any]:
+def build(name: str, lengths: str, n: int, path: Path) -> dict[str, Any]:
     """Builds and saves an index, in this process."""
     from tastemap.index.table import index_class
 
-    vectors, _ = clustered(n, 1)
+    vectors, _ = clustered(lengths, n, 1)
     started, used = time.perf_counter(), time.process_time()
     index = index_class(name)().build(np.arange(1, n + 1), vectors)
     seconds = time.perf_counter() - started, time.process_time() - used
@@ -67,7 +74,7 @@ def build(name: str, n: int, path: Path) -> dict[str, Any]:
     return {"build_seconds": seconds[0], "build_cpu_seconds": seconds[1]}
 
 
-def ask(name: str, n: int, queries: int, path: Path) -> dict[str, Any]:
+def ask(name: str, n: int, path: Path) -> dict[str, Any]:
     """Loads an index and asks it, in this process."""
     import tastemap as tm
     from benchmarks.scale import resident
@@ -98,11 +105,11 @@ def ask(name: str, n: int, queries: int, path: Path) -> dict[str, Any]:
     return {"bytes_each": held["RssAnon"], "mapped_bytes_each": held["RssFile"], "runs": runs}
 
 
-def truth(n: int, queries: int, path: Path) -> None:
+def truth(lengths: str, n: int, queries: int, path: Path) -> None:
     """The true nearest of the queries."""
     from tastemap.index.exact import ExactIndex
 
-    vectors, asked = clustered(n, queries)
+    vectors, asked = clustered(lengths, n, queries)
     rows, _ = ExactIndex().build(np.arange(1, n + 1), vectors).search(asked, K)
     np.savez(path.parent / "truth.npz", queries=asked, rows=rows)
 
@@ -112,44 +119,47 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=1_000_000, help="vectors")
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--index", nargs="+", choices=ASKED, default=["hnsw", "ivf", "ivf_pq"])
+    parser.add_argument("--lengths", nargs="+", choices=LENGTHS, default=LENGTHS)
     parser.add_argument("--out", type=Path, help="default: benchmarks/results")
     parser.add_argument("--step", help=argparse.SUPPRESS)
     parser.add_argument("--path", type=Path, help=argparse.SUPPRESS)
     said = parser.parse_args()
     if said.step:
-        name = said.index[0]
+        name, lengths = said.index[0], said.lengths[0]
         if said.step == "truth":
-            truth(said.n, said.queries, said.path)
+            truth(lengths, said.n, said.queries, said.path)
         elif said.step == "build":
-            print(json.dumps(build(name, said.n, said.path)))
+            print(json.dumps(build(name, lengths, said.n, said.path)))
         else:
-            print(json.dumps(ask(name, said.n, said.queries, said.path)))
+            print(json.dumps(ask(name, said.n, said.path)))
         return
 
     from benchmarks import results
 
     one_thread = {name: "1" for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")}
-    found = {}
-    with tempfile.TemporaryDirectory() as folder:
+    found: dict[str, dict[str, Any]] = {}
+    for lengths in said.lengths:
+        with tempfile.TemporaryDirectory() as folder:
 
-        def step(what: str, name: str) -> dict[str, Any]:
-            command = [
-                sys.executable, "-m", "benchmarks.ann", "--step", what, "--index", name,
-                "--n", str(said.n), "--queries", str(said.queries), "--path", f"{folder}/{name}",
-            ]  # fmt: skip
-            done = subprocess.run(
-                command, check=True, stdout=subprocess.PIPE, env={**os.environ, **one_thread}
-            )
-            return json.loads(done.stdout) if done.stdout else {}
+            def step(what: str, name: str, lengths: str = lengths, at: str = folder) -> Any:
+                command = [
+                    sys.executable, "-m", "benchmarks.ann", "--step", what, "--index", name,
+                    "--lengths", lengths, "--n", str(said.n), "--queries", str(said.queries),
+                    "--path", f"{at}/{name}",
+                ]  # fmt: skip
+                done = subprocess.run(
+                    command, check=True, stdout=subprocess.PIPE, env={**os.environ, **one_thread}
+                )
+                return json.loads(done.stdout) if done.stdout else None
 
-        step("truth", "exact")
-        for name in said.index:
-            found[name] = step("build", name) | step("ask", name)
-            print(name, found[name], flush=True)
+            step("truth", "exact")
+            for name in said.index:
+                found.setdefault(lengths, {})[name] = step("build", name) | step("ask", name)
+                print(lengths, name, found[lengths][name], flush=True)
     result = {
         "command": f"python -m benchmarks.ann --n {said.n} --queries {said.queries}",
         "n": said.n,
-        "indices": found,
+        "lengths": found,
     }
     print("wrote", results.write("ann", "generated", result, said.out or results.FOLDER))
 

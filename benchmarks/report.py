@@ -743,14 +743,15 @@ def _ann(found: list[Result]) -> str:
         "",
         "The 100 greatest inner products of a query with vectors of 64 numbers: how many of the",
         "true ones are found, and what a query costs on one core. A thousand clusters whose",
-        "numbers fall in size like those that models learn, lengths that differ by a tenth",
-        "(`benchmarks/ann.py` says just how). Each index is saved, and loaded by a fresh process",
-        "that asks one query at a time. Bytes a vector: what the process holds by itself, and what",
+        "numbers fall in size like those that models learn, once all vectors of one length, once",
+        "of lengths that differ (`benchmarks/ann.py` says just how). Each index is saved, and",
+        "loaded by a fresh process that asks one query at a time. Bytes a vector: what the process holds by itself, and what",
         "it maps from a file, which the system may take back.",
     ]
     for result in found:
         rows = [
             [
+                lengths,
                 name,
                 run["setting"],
                 f"{run['recall']:.3f}",
@@ -759,10 +760,11 @@ def _ann(found: list[Result]) -> str:
                 f"{index['bytes_each']:.0f}",
                 f"{index['mapped_bytes_each']:.0f}",
             ]
-            for name, index in result["indices"].items()
+            for lengths, indices in result["lengths"].items()
+            for name, index in indices.items()
             for run in index["runs"]
         ]
-        heads = ["index", "setting", "recall@100", "CPU a query", "CPU to build"]
+        heads = ["lengths", "index", "setting", "recall@100", "CPU a query", "CPU to build"]
         heads += ["bytes held", "bytes mapped"]
         lines += ["", f"### {result['n']:,} vectors", "", *_table(heads, rows), "", _ran(result)]
     return "\n".join(lines) + "\n"

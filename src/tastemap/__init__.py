@@ -66,6 +66,10 @@ _LAZY: dict[str, str] = {
     "FinalMLP": "tastemap.ranking.final_mlp:FinalMLP",
     "LightGBMRanker": "tastemap.ranking.lightgbm_ranker:LightGBMRanker",
     "WideDeep": "tastemap.ranking.wide_deep:WideDeep",
+    "ExactIndex": "tastemap.index.exact:ExactIndex",
+    "HNSWIndex": "tastemap.index.hnsw:HNSWIndex",
+    "IVFIndex": "tastemap.index.ivf:IVFIndex",
+    "IVFPQIndex": "tastemap.index.ivf_pq:IVFPQIndex",
     "Run": "tastemap.training.run:Run",
     "OutOfTime": "tastemap.pipeline.ranking_stage:OutOfTime",
     "Pipeline": "tastemap.pipeline.pipeline:Pipeline",
@@ -99,6 +103,10 @@ if TYPE_CHECKING:
     from tastemap.evaluation import evaluate_frame as evaluate_frame
     from tastemap.evaluation import reliability_plot as reliability_plot
     from tastemap.features.point_in_time import PointInTime as PointInTime
+    from tastemap.index.exact import ExactIndex as ExactIndex
+    from tastemap.index.hnsw import HNSWIndex as HNSWIndex
+    from tastemap.index.ivf import IVFIndex as IVFIndex
+    from tastemap.index.ivf_pq import IVFPQIndex as IVFPQIndex
     from tastemap.pipeline.pipeline import Pipeline as Pipeline
     from tastemap.pipeline.ranking_stage import OutOfTime as OutOfTime
     from tastemap.ranking.catboost_ranker import CatBoostRanker as CatBoostRanker

@@ -31,7 +31,7 @@ def graph(n: int) -> Index:
 def test_a_small_catalogue_has_no_index(models: list) -> None:
     assert tm.Pipeline(models).indices == {}
     assert index_for(1_700).name == "exact"
-    assert index_for(1_000_000).name == "hnsw"
+    assert index_for(1_000_000).name == "ivf"
     assert index_for(50_000_000).name == "ivf_pq"
 
 

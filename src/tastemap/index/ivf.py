@@ -28,7 +28,7 @@ class ListsIndex(FaissIndex):
     lists: int | None = hyperparameter(
         default=None, ge=1, help="lists; none: four times the square root of the vectors"
     )
-    probes: int = hyperparameter(default=64, ge=1, help="lists that a search looks at")
+    probes: int = hyperparameter(default=96, ge=1, help="lists that a search looks at")
 
     def _create(self, vectors: NDArray[np.float32]) -> None:
         n, dim = vectors.shape

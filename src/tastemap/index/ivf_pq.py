@@ -38,7 +38,7 @@ class IVFPQIndex(ListsIndex):
         default=None, ge=1, help="parts of a vector, with 4 bits each; none: one for two numbers"
     )
     candidates: int = hyperparameter(
-        default=1000, ge=1, help="how many by codes are ordered anew, and 10 times k at least"
+        default=5000, ge=1, help="how many by codes are ordered anew, and 10 times k at least"
     )
 
     _mapped: NDArray[np.float16] = assigned_by_fit()
@@ -60,6 +60,7 @@ class IVFPQIndex(ListsIndex):
             _BITS,
             library.METRIC_INNER_PRODUCT,
         )
+        made.by_residual = True  # codes say how a vector differs from its list's centre
         made.pq.cp.min_points_per_centroid = 1
         return made
 

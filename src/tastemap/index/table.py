@@ -20,9 +20,9 @@ _INDICES: dict[str, str] = {
     "ivf_pq": "tastemap.index.ivf_pq:IVFPQIndex",
 }
 
-# Up to here a look at every vector takes about as long as a search in a graph; up to there the
-# graph, 600 bytes for each vector of 64 numbers, is no burden.
-_EXACT, _GRAPH = 50_000, 5_000_000
+# Up to here a look at every vector takes about as long as one at the lists that a query needs; up
+# to there whole vectors, 270 bytes for each of 64 numbers, are no burden.
+_EXACT, _WHOLE = 50_000, 5_000_000
 
 
 def index_names() -> list[str]:
@@ -31,11 +31,11 @@ def index_names() -> list[str]:
 
 
 def index_for(n: int) -> Index:
-    """An index for n vectors, empty: exact for few, a graph for many, codes for very many; exact
-    for all where faiss is not installed."""
+    """An index for n vectors, empty: exact for few, lists for many, lists of codes for very many;
+    exact for all where faiss is not installed."""
     if n <= _EXACT or find_spec("faiss") is None:
         return index_class("exact")()
-    return index_class("hnsw" if n <= _GRAPH else "ivf_pq")()
+    return index_class("ivf" if n <= _WHOLE else "ivf_pq")()
 
 
 def load_index(stored: Stored) -> Index:
