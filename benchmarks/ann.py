@@ -5,11 +5,12 @@
 A thousand clusters of 64 numbers, the j-th about j^(-1/2) as large as the first, as in what models
 learn; cluster sizes fall like r^(-1/2); within a cluster vectors vary half as much as centres do.
 Once all vectors have one length, as of models that compare by cosine; once lengths differ by a
-lognormal factor with sigma 0.1 as well as by chance. Queries come from the same clusters. Each
-index is built in a process of its own on one thread, saved, and loaded by another one, which asks one
-query after the other for the nearest 100. Time is that of the process on the processor; memory is
-resident memory that loading and asking have added, of which the mapped part is the system's to take
-back. Needs Linux.
+lognormal factor with sigma 0.1 as well as by chance. Queries come from the same clusters.
+
+Each index is built in a process of its own on one thread, saved, and loaded by another one, which
+asks one query after the other for the nearest 100. Time is that of the process on the processor;
+memory is resident memory that loading and asking have added, of which the mapped part is the
+system's to take back. Needs Linux.
 """
 
 from __future__ import annotations

@@ -745,8 +745,8 @@ def _ann(found: list[Result]) -> str:
         "true ones are found, and what a query costs on one core. A thousand clusters whose",
         "numbers fall in size like those that models learn, once all vectors of one length, once",
         "of lengths that differ (`benchmarks/ann.py` says just how). Each index is saved, and",
-        "loaded by a fresh process that asks one query at a time. Bytes a vector: what the process holds by itself, and what",
-        "it maps from a file, which the system may take back.",
+        "loaded by a fresh process that asks one query at a time. Bytes a vector: what the process",
+        "holds by itself, and what it maps from a file, which the system may take back.",
     ]
     for result in found:
         rows = [

@@ -43,7 +43,7 @@ class HNSWIndex(FaissIndex):
     ef_construction: int = hyperparameter(
         default=100, ge=8, help="nearest kept while a vector finds its place"
     )
-    ef_search: int = hyperparameter(default=400, ge=1, help="nearest kept while searching")
+    ef_search: int = hyperparameter(default=200, ge=1, help="nearest kept while searching")
 
     _radius: float = assigned_by_fit()
 
