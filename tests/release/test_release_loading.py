@@ -83,14 +83,22 @@ def test_nothing_and_something_else_are_refused(tmp_path):
 
 
 def test_an_unknown_kind_is_refused(tmp_path):
-    write_directory(tmp_path / "m", kind="index", manifest={}, tensors={}, tables={})
-    with pytest.raises(ReleaseError, match="holds a 'index'"):
+    write_directory(tmp_path / "m", kind="atlas", manifest={}, tensors={}, tables={})
+    with pytest.raises(ReleaseError, match="holds a 'atlas'"):
         tm.load(tmp_path / "m")
 
 
-@pytest.mark.parametrize("kind", ["model", "pipeline"])
+@pytest.mark.parametrize("kind", ["model", "pipeline", "index"])
 @pytest.mark.parametrize(
-    "manifest", [{}, {"model": "als"}, {"components": [{}]}, {"components": 3}]
+    "manifest",
+    [
+        {},
+        {"model": "als"},
+        {"components": [{}]},
+        {"components": 3},
+        {"index": "ivf"},
+        {"index": []},
+    ],
 )
 def test_a_manifest_without_its_parts_is_refused(tmp_path, kind, manifest):
     write_directory(tmp_path / "m", kind=kind, manifest=manifest, tensors={}, tables={})

@@ -51,7 +51,7 @@ def load_index(stored: Stored) -> Index:
 def restored_index(stored: Stored, group: str, about: Mapping[str, Any]) -> Index:
     """The index that the group `group` of arrays holds, and `about` describes; as `load_index`."""
     name = about.get("index")
-    if name not in _INDICES:
+    if not isinstance(name, str) or name not in _INDICES:
         raise ReleaseError(
             f"{stored.path} holds an index {name!r:.60}, and this version of tastemap knows "
             f"{', '.join(_INDICES)}"

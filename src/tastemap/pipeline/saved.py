@@ -77,7 +77,7 @@ def load_pipeline(stored: Stored) -> Pipeline:
         return Pipeline.with_stage(
             retrievers, stage, candidates=candidates, rows=rows, indices=indices
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ReleaseError(f"{stored.path}: a part of the pipeline is missing ({error})") from None
 
 
