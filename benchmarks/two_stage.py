@@ -19,6 +19,7 @@ import tastemap as tm
 from benchmarks import data, results
 from tastemap.data.queries import Holdout
 from tastemap.data.splits import GlobalTime
+from tastemap.pipeline.long_tail import LongTail
 from tastemap.pipeline.ranking_stage import RankingStage
 from tastemap.ranking.table import ranker_class
 from tastemap.retrieval.base import Retriever
@@ -27,8 +28,8 @@ SUITE = "two-stage"
 METRICS = ("ndcg@10", "recall@20", "coverage@10")
 RETRIEVERS = ("EASE", "ItemKNN", "ALS")
 RANKERS = ("lightgbm", "dcnv2")
-# Without one, and one that gives up some NDCG for lists that cover more of the catalogue.
-DISCOUNTS = (0.0, 0.5)
+# The order as learned, and that which gives up some NDCG to cover more of the catalogue.
+TAILS = {"none": LongTail(share=0), "default": LongTail()}
 _RUN = tm.Run(device="cpu", progress=False)
 
 
@@ -65,10 +66,10 @@ def measure(
             pipeline = tm.Pipeline(retrievers(), ranker=ranker_class(name)(seed=seed))
             pipeline.fit(split.train, run=_RUN)
             run = {"seed": seed, "fit_seconds": time.perf_counter() - began}
-            for discount in DISCOUNTS:
-                report = tm.evaluate(_discounted(pipeline, discount), asked, METRICS)
+            for tail, long_tail in TAILS.items():
+                report = tm.evaluate(_with_tail(pipeline, long_tail), asked, METRICS)
                 differences = tm.compare([alone[best], report]).differences(best)
-                found = {**run, "popularity_discount": discount, **report.metrics}
+                found = {**run, "long_tail": tail, **report.metrics}
                 ranked[name].append({**found, "differences": differences.to_dicts()})
                 print(name, found, differences, flush=True)
     return {
@@ -84,11 +85,11 @@ def measure(
     }
 
 
-def _discounted(pipeline: tm.Pipeline, discount: float) -> tm.Pipeline:
-    """The same pipeline, with another discount."""
+def _with_tail(pipeline: tm.Pipeline, long_tail: LongTail) -> tm.Pipeline:
+    """The same pipeline, with other places for what few take."""
     stage = pipeline.stage
     assert stage is not None
-    other = RankingStage(stage.ranker, stage.features, stage.seen, discount)
+    other = RankingStage(stage.ranker, stage.features, stage.seen, long_tail)
     return tm.Pipeline.with_stage(
         pipeline.retrievers, other, candidates=pipeline.candidates, rows=pipeline.rows
     )

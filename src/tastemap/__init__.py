@@ -71,6 +71,7 @@ _LAZY: dict[str, str] = {
     "IVFIndex": "tastemap.index.ivf:IVFIndex",
     "IVFPQIndex": "tastemap.index.ivf_pq:IVFPQIndex",
     "Run": "tastemap.training.run:Run",
+    "LongTail": "tastemap.pipeline.long_tail:LongTail",
     "OutOfTime": "tastemap.pipeline.ranking_stage:OutOfTime",
     "Pipeline": "tastemap.pipeline.pipeline:Pipeline",
     "PointInTime": "tastemap.features.point_in_time:PointInTime",
@@ -107,6 +108,7 @@ if TYPE_CHECKING:
     from tastemap.index.hnsw import HNSWIndex as HNSWIndex
     from tastemap.index.ivf import IVFIndex as IVFIndex
     from tastemap.index.ivf_pq import IVFPQIndex as IVFPQIndex
+    from tastemap.pipeline.long_tail import LongTail as LongTail
     from tastemap.pipeline.pipeline import Pipeline as Pipeline
     from tastemap.pipeline.ranking_stage import OutOfTime as OutOfTime
     from tastemap.ranking.catboost_ranker import CatBoostRanker as CatBoostRanker

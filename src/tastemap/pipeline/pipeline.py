@@ -20,6 +20,7 @@ from tastemap.index import Index, index_for
 from tastemap.kernels.topk import top_k
 from tastemap.pipeline.candidates import candidates_of, indices_of
 from tastemap.pipeline.fallback import Fallback
+from tastemap.pipeline.long_tail import LongTail, best_first
 from tastemap.pipeline.ranking_stage import OutOfTime, RankingStage
 from tastemap.ranking.base import Ranker
 from tastemap.retrieval.base import Retriever, reasons_of
@@ -49,9 +50,7 @@ class Pipeline(Recommender):
             later part.
         features: what the ranker looks at.
         rows: how the ranker's training rows are made.
-        popularity_discount: how much it counts against an item that everybody takes: so many times
-            the logarithm of its share of all events is taken from the ranker's log-odds. More of
-            it covers more of the catalogue.
+        long_tail: which places of the ranker's lists go to what few people take.
         index: makes an empty index for so many items. Retrievers that score by vectors are asked
             through it where it is approximate, as `index_for` chooses for large catalogues; an
             exact one would find what they find themselves.
@@ -70,7 +69,7 @@ class Pipeline(Recommender):
         ranker: Ranker | None = None,
         features: PointInTime | None = None,
         rows: OutOfTime | None = None,
-        popularity_discount: float = 0.0,
+        long_tail: LongTail | None = None,
         index: Callable[[int], Index] = index_for,
         indices: Mapping[str, Index] | None = None,
     ) -> None:
@@ -84,11 +83,7 @@ class Pipeline(Recommender):
         self.ranker = ranker
         self.features = PointInTime() if features is None else features
         self.rows = OutOfTime() if rows is None else rows
-        if not 0 <= popularity_discount < np.inf:
-            raise ParameterError(
-                f"Pipeline: popularity_discount must be at least 0, got {popularity_discount!r}"
-            )
-        self.popularity_discount = popularity_discount
+        self.long_tail = LongTail() if long_tail is None else long_tail
         self.index = index
         self._indices: Mapping[str, Index] = {}
         self._stage: RankingStage | None = None  # what `fit` makes of the ranker
@@ -114,7 +109,7 @@ class Pipeline(Recommender):
             ranker=stage.ranker,
             features=stage.features,
             rows=rows,
-            popularity_discount=stage.popularity_discount,
+            long_tail=stage.long_tail,
             index=index,
         )
         pipeline._stage = stage
@@ -175,7 +170,7 @@ class Pipeline(Recommender):
                 train,
                 held,
                 least=self.rows.least,
-                popularity_discount=self.popularity_discount,
+                long_tail=self.long_tail,
                 run=run,
             )
         for retriever in self.retrievers:
@@ -220,12 +215,12 @@ class Pipeline(Recommender):
             self.retrievers, queries, depth, exclude_seen, among, self._indices
         )
         if self._stage is not None:
-            scores = self._stage.score(queries, proposed)
-        elif alone:
-            scores = proposed.scores[:, 0]
+            return _first(proposed, *self._stage.ranked(queries, proposed), k)
+        if alone:
+            scores: NDArray[Any] = proposed.scores[:, 0]
         else:
             scores = np.nansum(1.0 / (_RRF + proposed.ranks.astype(np.float64)), axis=1)
-        return _best(proposed, scores, k)
+        return _first(proposed, scores, best_first(proposed, scores), k)
 
     def _filled(
         self,
@@ -285,15 +280,14 @@ class Pipeline(Recommender):
         return save_pipeline(self, Path(path), overwrite=overwrite)
 
 
-def _best(
-    proposed: Candidates, scores: NDArray[Any], k: int
+def _first(
+    proposed: Candidates, scores: NDArray[Any], order: NDArray[np.int64], k: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.uint8]]:
-    """The k best of each query with their scores and sources, [B, k]."""
+    """The first k of each query with their scores and sources, [B, k]."""
     rows = proposed.rows_of_queries()
-    best = np.lexsort((proposed.items, -scores, rows))
     place = np.arange(len(rows)) - proposed.offsets[rows]
     shown = place < k
-    best, at = best[shown], (rows[shown], place[shown])
+    best, at = order[shown], (rows[shown], place[shown])
     items = np.zeros((len(proposed), k), np.int32)
     out_scores = np.zeros((len(proposed), k), np.float32)
     sources = np.zeros((len(proposed), k), np.uint8)

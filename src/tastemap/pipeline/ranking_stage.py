@@ -18,6 +18,7 @@ from tastemap.features.batch import FeatureBatch, Ragged
 from tastemap.features.point_in_time import PointInTime
 from tastemap.hyperparameters import Hyperparameters, hyperparameter
 from tastemap.pipeline.candidates import candidates_of
+from tastemap.pipeline.long_tail import LongTail
 from tastemap.ranking.base import Ranker
 from tastemap.retrieval.base import Retriever
 from tastemap.training.run import Run
@@ -166,8 +167,7 @@ class RankingStage:
         features: fitted on the data that is served.
         seen: by categorical feature, in the schema's order, bool [size]: the rows that the ranker
             knows. Others are the unknown to it.
-        popularity_discount: so many times the logarithm of an item's share of all events is taken
-            from its score.
+        long_tail: which places go to what few people take.
     """
 
     def __init__(
@@ -175,12 +175,12 @@ class RankingStage:
         ranker: Ranker,
         features: PointInTime,
         seen: Sequence[NDArray[np.bool_]],
-        popularity_discount: float = 0.0,
+        long_tail: LongTail,
     ) -> None:
         self.ranker = ranker
         self.features = features
         self.seen = tuple(seen)
-        self.popularity_discount = popularity_discount
+        self.long_tail = long_tail
 
     @classmethod
     def fit(
@@ -192,7 +192,7 @@ class RankingStage:
         validation: Shown,
         *,
         least: int = 1,
-        popularity_discount: float = 0.0,
+        long_tail: LongTail | None = None,
         run: Run | None = None,
     ) -> RankingStage:
         """Fits the features on a data set, and the ranker on what would have been shown.
@@ -204,7 +204,7 @@ class RankingStage:
         features.fit(dataset, train.candidates.source_names)
         rows = features.of(train.moments, train.candidates)
         seen = _seen(rows, train.candidates.offsets, least)
-        stage = cls(ranker, features, seen, popularity_discount)
+        stage = cls(ranker, features, seen, LongTail() if long_tail is None else long_tail)
         held = stage._known(features.of(validation.moments, validation.candidates))
         ranker.fit_batch(
             stage._known(rows),
@@ -215,16 +215,19 @@ class RankingStage:
         )
         return stage
 
-    def score(self, queries: Queries, candidates: Candidates) -> NDArray[np.float32]:
-        """The log-odds that each candidate is chosen, less the discount, float32 [m]."""
-        scores = np.empty(len(candidates.items), np.float32)
+    def ranked(
+        self, queries: Queries, candidates: Candidates
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The ranker's score of each candidate, float32 [m], and the candidates of each query in
+        the order in which they are shown, int64 [m]."""
+        scores, popularity = np.empty((2, len(candidates.items)), np.float32)
         share = [feature.name for feature in self.features.schema.numeric].index("item.share")
         for start, stop in candidates.tiles(_TILE):
             some = slice(candidates.offsets[start], candidates.offsets[stop])
             rows = self.features.of(queries.slice(start, stop), candidates.slice(start, stop))
-            odds = self.ranker.score_batch(self._known(rows))
-            scores[some] = odds - self.popularity_discount * rows.numeric[:, share]
-        return scores
+            scores[some] = self.ranker.score_batch(self._known(rows))
+            popularity[some] = rows.numeric[:, share]
+        return scores, self.long_tail.order(candidates, scores, popularity)
 
     def _known(self, rows: FeatureBatch) -> FeatureBatch:
         categorical = rows.categorical.copy()

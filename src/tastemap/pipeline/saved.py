@@ -13,6 +13,7 @@ from tastemap.errors import ReleaseError
 from tastemap.features.point_in_time import PointInTime
 from tastemap.index import Index
 from tastemap.index.table import restored_index
+from tastemap.pipeline.long_tail import LongTail
 from tastemap.pipeline.pipeline import Pipeline
 from tastemap.pipeline.ranking_stage import OutOfTime, RankingStage
 from tastemap.ranking.table import ranker_class
@@ -99,7 +100,7 @@ def _described(stage: RankingStage, rows: OutOfTime) -> tuple[dict[str, Any], pa
         "hyperparameters": stage.ranker.hyperparameter_values(),
         "features": {"hyperparameters": stage.features.hyperparameter_values(), **about},
         "rows": rows.hyperparameter_values(),
-        "popularity_discount": stage.popularity_discount,
+        "long_tail": stage.long_tail.hyperparameter_values(),
     }, columns
 
 
@@ -115,4 +116,4 @@ def _restored_stage(stored: Stored, data: Dataset, about: Mapping[str, Any]) -> 
     sizes = [feature.size for feature in features.schema.categorical]
     if [len(each) for each in fits] != sizes:
         raise ReleaseError(f"{stored.path}: the ranker does not fit the data set")
-    return RankingStage(ranker, features, fits, float(about["popularity_discount"]))
+    return RankingStage(ranker, features, fits, LongTail(**about["long_tail"]))
