@@ -14,7 +14,7 @@ FLOORS = [
     ["errors", "compiled"],
     ["hyperparameters"],
     ["data", "storage", "metrics"],
-    ["kernels", "sampling", "losses", "nn"],
+    ["kernels", "sampling", "losses", "nn", "simulation"],
     ["training"],
     ["features", "content"],
     ["retrieval", "ranking"],

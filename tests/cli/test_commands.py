@@ -191,3 +191,17 @@ def test_wrong_input_gets_one_clear_message(
     assert ran.out == ""
     if code == 1:
         assert sum(line.startswith("error: ") for line in ran.err.splitlines()) == 1
+
+
+def test_a_generated_world_is_trained_on(tastemap: Command, tmp_path: Path) -> None:
+    world = tmp_path / "world"
+    sizes = ["--users", "200", "--items", "50", "--events", "4000"]
+    made = tastemap("data", "generate", *sizes, "--out", world, "--json")
+    assert made.json == {"path": str(world), "users": 200, "items": 50, "events": 4000}
+    trained = tastemap(
+        "train", "--data", world / "events.parquet", "--items", world / "items.parquet",
+        "--users", world / "users.parquet", "--model", "ease", "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert trained.code == 0, trained.err
+    again = tastemap("data", "generate", *sizes, "--out", world)
+    assert again.code != 0 and "exists already" in again.err

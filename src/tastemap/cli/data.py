@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tastemap.cli.options import Json
-from tastemap.cli.output import note, print_json, print_table, results
+from tastemap.cli.output import errors, note, print_json, print_table, results
 from tastemap.cli.reading import Opened, reads_data
 
 __all__ = ["app"]
@@ -67,6 +68,42 @@ def fetch(
         print_json({"name": name, "path": str(place)})
     else:
         print(place)
+
+
+@app.command()
+def generate(
+    out: Annotated[Path, typer.Option(help="A new directory.", show_default=False)],
+    users: Annotated[int, typer.Option(help="How many users.", min=1)] = 1000,
+    items: Annotated[int, typer.Option(help="How many items.", min=1)] = 500,
+    events: Annotated[int, typer.Option(help="How many events.", min=1)] = 50_000,
+    dim: Annotated[int, typer.Option(help="Length of the true vectors.", min=1)] = 16,
+    days: Annotated[int, typer.Option(help="How long it all takes.", min=1)] = 90,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same world.", min=0)] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace DIR.")] = False,
+    json: Json = False,
+) -> None:
+    """Make up a world with known tastes: for load, memory and simulation.
+
+    It has events, tables of items and users, and the true vectors, as Parquet files.
+
+    Example:
+
+    - `tastemap data generate --users 100000 --items 10000 --events 5000000 --out world`
+    - `tastemap train --data world/events.parquet --items world/items.parquet --out demo`
+    """
+    from rich.progress import Progress
+
+    from tastemap.simulation.world import World
+
+    world = World(users, items, events, dim=dim, days=days, seed=seed)
+    with Progress(console=errors(), transient=True, disable=json) as shown:
+        task = shown.add_task("Generating", total=events)
+        world.write(out, overwrite=overwrite, progress=lambda n: shown.advance(task, n))
+    if json:
+        print_json({"path": str(out), "users": users, "items": items, "events": events})
+    else:
+        note(f"{events:,} events of {users:,} users with {items:,} items:")
+        print(out)
 
 
 @app.command()

@@ -1,0 +1,1 @@
+"""People and their tastes made up: for load, memory and simulation."""
