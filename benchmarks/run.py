@@ -211,11 +211,14 @@ def bpr_speed(rounds: Rounds = 5, out: Out = results.FOLDER) -> None:
 def sasrec_speed(
     dataset: Datasets = list(data.NAMES),  # noqa: B006
     rounds: Rounds = 3,
+    passes: Annotated[
+        int | None, typer.Option(help="Of the rival; its usual number takes an hour and more.")
+    ] = None,
     out: Out = results.FOLDER,
 ) -> None:
     """Seconds to the validation NDCG@10 of RecTools' SASRec (movielens-1m) and RecBole's (100k)."""
     for name in dataset:
-        _say(results.write("sasrec-speed", name, speed.sasrec(name, rounds), out))
+        _say(results.write("sasrec-speed", name, speed.sasrec(name, rounds, passes), out))
 
 
 @app.command()
