@@ -713,8 +713,8 @@ def _two_stage(found: list[Result]) -> str:
             *_table(heads, rows),
             "",
             _ran(result),
-            f"- split {result['split']}; {result['queries']:,} queries; defaults; seeds "
-            f"{max(len(runs) for runs in result['ranked'].values())}; interval of the first seed",
+            f"- split {result['split']}; {result['queries']:,} queries; defaults; means of "
+            f"{len({run['seed'] for run in runs})} seeds, intervals of the first",
         ]
     return "\n".join(lines) + "\n"
 
