@@ -8,7 +8,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["take_ragged"]
+__all__ = ["take_ragged", "take_turns"]
 
 
 @nb.njit(cache=True, nogil=True)
@@ -28,3 +28,43 @@ def take_ragged(
     found = np.empty(new_offsets[-1], values.dtype)
     _copy(offsets, values, rows, new_offsets, found)
     return new_offsets, found
+
+
+@nb.njit(cache=True, nogil=True)
+def _take_turns(offsets: Any, first: Any, others: Any, share: float, found: Any) -> None:
+    taken = np.zeros(len(first), np.bool_)
+    for row in range(len(offsets) - 1):
+        start, stop = offsets[row], offsets[row + 1]
+        next_first, next_other = start, start
+        for place in range(start, stop):
+            # Rounding must not move a place: 0.2 times 5 is 1.
+            before = np.floor((place - start) * share + 1e-9)
+            if np.floor((place - start + 1) * share + 1e-9) > before:
+                while taken[others[next_other]]:
+                    next_other += 1
+                chosen = others[next_other]
+            else:
+                while taken[first[next_first]]:
+                    next_first += 1
+                chosen = first[next_first]
+            taken[chosen] = True
+            found[place] = chosen
+
+
+def take_turns(
+    offsets: NDArray[np.int64], first: NDArray[np.int64], others: NDArray[np.int64], share: float
+) -> NDArray[np.int64]:
+    """Two orders of the same lists made into one, in which a share of the places, spread evenly
+    from the beginning on, goes to the next of `others` that is not there yet.
+
+    Args:
+        offsets: int64 [k+1], of the lists.
+        first, others: int64 [m], the positions of each list's values in either order.
+        share: from 0 to 1.
+
+    Returns:
+        int64 [m].
+    """
+    found = np.empty_like(first)
+    _take_turns(offsets, first, others, share, found)
+    return found

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
 from tastemap.data.candidates import Candidates
 from tastemap.hyperparameters import Hyperparameters, hyperparameter
+from tastemap.kernels.ragged import take_turns
 
 __all__ = ["LongTail", "best_first"]
 
@@ -51,32 +51,9 @@ class LongTail(Hyperparameters):
         if self.share == 0:
             return first
         others = best_first(candidates, odds - np.float32(self.discount) * popularity)
-        shown = np.empty_like(first)
-        _take_turns(candidates.offsets, first, others, self.share, shown)
-        return shown
+        return take_turns(candidates.offsets, first, others, self.share)
 
 
 def best_first(candidates: Candidates, scores: NDArray[Any]) -> NDArray[np.int64]:
     """Positions of the candidates of each query, the highest score first, int64 [m]."""
     return np.lexsort((candidates.items, -scores, candidates.rows_of_queries()))
-
-
-@nb.njit(cache=True, nogil=True)
-def _take_turns(offsets: Any, first: Any, others: Any, share: float, shown: Any) -> None:
-    taken = np.zeros(len(first), np.bool_)
-    for query in range(len(offsets) - 1):
-        start, stop = offsets[query], offsets[query + 1]
-        next_first, next_other = start, start
-        for place in range(start, stop):
-            # Rounding must not move a place: 0.2 times 5 is 1.
-            before = np.floor((place - start) * share + 1e-9)
-            if np.floor((place - start + 1) * share + 1e-9) > before:
-                while taken[others[next_other]]:
-                    next_other += 1
-                chosen = others[next_other]
-            else:
-                while taken[first[next_first]]:
-                    next_first += 1
-                chosen = first[next_first]
-            taken[chosen] = True
-            shown[place] = chosen
