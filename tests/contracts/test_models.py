@@ -202,7 +202,7 @@ class TestNeuMF(ModelContract):
 
 class TestSASRec(ModelContract):
     model = "sasrec"
-    settings = {"epochs": 4, "max_length": 50, "dim": 32, "batch_size": 1024}
+    settings = {"epochs": 4, "max_length": 50, "dim": 32, "batch_size": 1024, "min_steps": 1}
     small_settings = {"dim": 16, "epochs": 40, "batch_size": 28, "learning_rate": 0.005}
     # Of one that is asked what comes next, and judged by what was left out at random.
     ndcg_band = (0.13, 0.21)
@@ -224,7 +224,7 @@ class TestMemoryNetworkOfFeatures(ModelContract):
 
 class TestHSTU(ModelContract):
     model = "hstu"
-    settings = {"epochs": 4, "max_length": 50, "dim": 32, "batch_size": 1024}
+    settings = {"epochs": 4, "max_length": 50, "dim": 32, "batch_size": 1024, "min_steps": 1}
     small_settings = {"dim": 16, "epochs": 40, "batch_size": 28, "learning_rate": 0.005}
     ndcg_band = (0.13, 0.21)
 
@@ -239,7 +239,7 @@ class TestGRU4Rec(ModelContract):
 
 class TestBERT4Rec(ModelContract):
     model = "bert4rec"
-    settings = {"epochs": 6, "max_length": 50, "dim": 32, "batch_size": 1024}
+    settings = {"epochs": 6, "max_length": 50, "dim": 32, "batch_size": 1024, "min_steps": 1}
     small_settings = {"dim": 16, "epochs": 80, "batch_size": 28, "learning_rate": 0.005}
     # As of SASRec.
     ndcg_band = (0.13, 0.21)

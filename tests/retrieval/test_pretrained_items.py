@@ -60,7 +60,7 @@ def test_items_begin_where_an_item2vec_ended(
         vectors = model.fit(walks, run=QUIET).input_vectors
         known = vectors.any(1)
         np.testing.assert_allclose(
-            table[known], 0.1 * vectors[known] / vectors[known].std(), rtol=1e-3, atol=1e-6
+            table[known], 0.1 * vectors[known] / vectors[known].std(ddof=1), rtol=1e-3, atol=1e-6
         )
 
 

@@ -39,8 +39,9 @@ _SPARSE_FROM = 100_000
 # Of the first item vectors, as in BERT: by Xavier's rule those of a long table would begin so short
 # that they are lost beside the positions.
 _DEVIATION = 0.02
-# Positions that matrix units take at once.
-_BLOCK = 64
+# Positions that matrix units take at once, and how many blocks of them a step has at least: of fewer
+# events a deep network learns too little in each.
+_BLOCK, _LEAST_BLOCKS = 64, 4
 
 
 class SequenceNetwork(nn.Module):
@@ -215,7 +216,7 @@ class SequenceRetriever(PretrainedItems, NeuralRetriever):
     def _step_size(self, histories: Histories) -> int:
         """Events in a step, in whole blocks of what matrix units work on."""
         blocks = histories.n_events // self.min_steps // _BLOCK
-        return min(self.batch_size, _BLOCK * max(blocks, 1))
+        return min(self.batch_size, _BLOCK * max(blocks, _LEAST_BLOCKS))
 
     def item_tables(self, state: State) -> list[NDArray[np.float32]]:
         tables = self.network.tables()

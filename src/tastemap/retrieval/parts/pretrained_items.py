@@ -68,4 +68,4 @@ class PretrainedItems(TrainedInEpochs):
 def _begin_with(table: NDArray[np.float32], vectors: NDArray[np.float32]) -> None:
     """Puts vectors into a table, brought to one scale; where one is 0 the table keeps its own."""
     known = vectors.any(1)
-    table[known] = vectors[known] * (_DEVIATION / vectors[known].std())
+    table[known] = vectors[known] * (_DEVIATION / vectors[known].std(ddof=1))
