@@ -39,7 +39,7 @@ _SPARSE_FROM = 100_000
 # Of the first item vectors, as in BERT: by Xavier's rule those of a long table would begin so short
 # that they are lost beside the positions.
 _DEVIATION = 0.02
-# Positions that matrix units take at once, and how many blocks of them a step has at least: of fewer
+# Positions that matrix units take at once, and how many such blocks a step has at least: of fewer
 # events a deep network learns too little in each.
 _BLOCK, _LEAST_BLOCKS = 64, 4
 
