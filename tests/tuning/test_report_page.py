@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 import tastemap as tm
 
-_SWITCHES = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking"
 _NAME = "<script>document.title='taken'</script> & <b>log</b>.csv"
 
 
@@ -34,17 +31,6 @@ def study(split: tm.splits.Split) -> tm.Study:
 @pytest.fixture(scope="module")
 def page(study: tm.Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return study.report(tmp_path_factory.mktemp("report") / "new" / "report.html")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no Chromium: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=_SWITCHES.split())
-        yield browser
-        browser.close()
 
 
 class Checked(HTMLParser):
