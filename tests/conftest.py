@@ -41,7 +41,7 @@ def liked_movies(movies: tm.Dataset) -> tm.Dataset:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium; one for all pages, since a process cannot run two of Playwright's loops."""
+    """Debian's Chromium; one for all pages, as a process cannot run two of Playwright's loops."""
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium")
