@@ -100,6 +100,8 @@ TOTALS = (
     "user_count", "user_rate", "item_count", "item_rate", "genre_count", "genre_rate", "genre_best",
 )  # fmt: skip
 LISTS = ("liked_before", "disliked_before")
+# Those that hold several values with "|" between them.
+MULTI_VALUED = ("genres", *LISTS)
 
 
 @dataclass(frozen=True)

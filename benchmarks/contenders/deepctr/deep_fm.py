@@ -12,10 +12,9 @@ import torch
 from deepctr_torch.inputs import DenseFeat, SparseFeat, VarLenSparseFeat
 from deepctr_torch.models import DeepFM
 
-from benchmarks.contenders.protocol import LISTS, THREADS, Click, Clock, main
+from benchmarks.contenders.protocol import MULTI_VALUED, THREADS, Click, Clock, main
 
 NUMBERS = ("age", "year")
-MULTI_VALUED = ("genres", *LISTS)
 PATIENCE = 3
 
 

@@ -12,10 +12,9 @@ import numpy as np
 import polars as pl
 
 import tastemap as tm
-from benchmarks.contenders.protocol import LISTS, Click, Clock, main
+from benchmarks.contenders.protocol import MULTI_VALUED, Click, Clock, main
 
 KINDS = {"hour": "categorical", "weekday": "categorical"}
-MULTI_VALUED = ("genres", *LISTS)
 
 
 def answer(task: Click, clock: Clock) -> np.ndarray:

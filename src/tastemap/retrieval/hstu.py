@@ -8,12 +8,13 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from tastemap.hyperparameters import assigned_by_fit, hyperparameter
+from tastemap.hyperparameters import assigned_by_fit
 from tastemap.nn.dropout import Dropout
 from tastemap.nn.embedding_table import EmbeddingTable
 from tastemap.nn.event_kinds import EventKinds
 from tastemap.nn.pointwise_attention import TransductionUnit
 from tastemap.nn.relative_bias import RelativeBias, time_gaps
+from tastemap.retrieval.parts.attention_layers import AttentionLayers
 from tastemap.retrieval.parts.chosen_objective import ChosenObjective
 from tastemap.retrieval.parts.next_item import SequenceNetwork
 from tastemap.training.sequence_batches import SequenceBatch
@@ -54,7 +55,7 @@ class HSTUNetwork(SequenceNetwork):
         return normed
 
 
-class HSTU(ChosenObjective):
+class HSTU(AttentionLayers, ChosenObjective):
     """What comes next, from what a user did and when.
 
     Zhai et al. (2024), the encoder with which they compare on public data: layers in which a
@@ -83,15 +84,6 @@ class HSTU(ChosenObjective):
         "Zhai et al. 2024, Actions Speak Louder than Words: Trillion-Parameter Sequential "
         "Transducers for Generative Recommendations (ICML)"
     )
-
-    blocks: int = hyperparameter(default=2, help="layers of attention", ge=1, le=64)
-    heads: int = hyperparameter(default=2, help="heads of an attention", ge=1, le=256)
-    dropout: float = hyperparameter(default=0.2, help="share of dimensions dropped", ge=0, lt=1)
-
-    min_steps: int = hyperparameter(
-        default=256, help="steps in a pass: with few events a step takes fewer than `batch_size`",
-        ge=1, log=True, tuned=False,
-    )  # fmt: skip
 
     network: HSTUNetwork = assigned_by_fit()
 

@@ -183,6 +183,7 @@ class World:
     def _users(self, number: int, n: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The age group of each user of a block, int64 [n], and tastes at the beginning and at the
         end, float32 [2, n, dim]."""
+        centres = self._centres()
         liked = self._rng(4).dirichlet(np.full(self.categories, 0.3), len(_AGES))
         rng = self._rng(5, number)
         group = rng.integers(len(_AGES), size=n)
@@ -190,7 +191,7 @@ class World:
         for taste in tastes:
             # Half of what a user likes is what the age group does.
             own = rng.dirichlet(np.full(self.categories, 0.2), n)
-            taste[:] = _unit((liked[group] + own).astype(np.float32) @ self._centres())
+            taste[:] = _unit((liked[group] + own).astype(np.float32) @ centres)
         return group, tastes
 
     def _block(

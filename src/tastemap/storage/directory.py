@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -101,10 +102,7 @@ class Stored:
         file = self._file(name, self.tensor_names, "tensors", ".safetensors")
         try:
             with open_inside(self.path, file.name) as opened:
-                if _identity(opened.fileno()) != self._checked[file.name]:
-                    raise ReleaseError(
-                        f"{file} was replaced while it was being read. Load it again"
-                    )
+                self._refuse_another(opened, file)
                 # The format: the length of the header, the header, and the arrays' bytes.
                 length = int.from_bytes(opened.read(8), "little")
                 about = json.loads(opened.read(length))[tensor]
@@ -141,8 +139,11 @@ class Stored:
     def _refuse_if_changed(self, file: Path) -> None:
         # Another process may have saved over the directory since the files were checked.
         with open_inside(self.path, file.name) as opened:
-            if _identity(opened.fileno()) != self._checked[file.name]:
-                raise ReleaseError(f"{file} was replaced while it was being read. Load it again")
+            self._refuse_another(opened, file)
+
+    def _refuse_another(self, opened: BufferedReader, file: Path) -> None:
+        if _identity(opened.fileno()) != self._checked[file.name]:
+            raise ReleaseError(f"{file} was replaced while it was being read. Load it again")
 
 
 def write_directory(

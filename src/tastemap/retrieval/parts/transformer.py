@@ -14,7 +14,7 @@ from tastemap.nn.attention import SelfAttention
 from tastemap.nn.blocks import Block, GatedBlock, PostNormBlock, PreNormBlock
 from tastemap.nn.feed_forward import FeedForward, GatedFeedForward
 from tastemap.nn.positions import LearnedPositions, RotaryPositions
-from tastemap.retrieval.parts.next_item import SequenceRetriever
+from tastemap.retrieval.parts.attention_layers import AttentionLayers
 
 __all__ = ["Transformer", "xavier_linear_"]
 
@@ -28,15 +28,13 @@ _FEED_FORWARDS: dict[str, Callable[[int, int, float], nn.Module]] = {
 }
 
 
-class Transformer(SequenceRetriever):
+class Transformer(AttentionLayers):
     """A sequence model whose network is made of blocks of attention.
 
     The defaults are a modern body: gated blocks and feed-forward layers (LiGR, Borisyuk et al.
     2025) and rotary positions.
     """
 
-    blocks: int = hyperparameter(default=2, help="blocks of attention", ge=1, le=64)
-    heads: int = hyperparameter(default=2, help="heads of an attention", ge=1, le=256)
     block: Literal["pre_norm", "post_norm", "gated"] = hyperparameter(
         default="gated",
         help="how a layer joins what goes around it: through a gate (LiGR), by pre_norm, as in "
@@ -52,11 +50,6 @@ class Transformer(SequenceRetriever):
     positions: Literal["learned", "rotary"] = hyperparameter(
         default="rotary", help="turned queries and keys, or a vector for each place"
     )
-    dropout: float = hyperparameter(default=0.2, help="share of dimensions dropped", ge=0, lt=1)
-    min_steps: int = hyperparameter(
-        default=256, help="steps in a pass: with few events a step takes fewer than `batch_size`",
-        ge=1, log=True, tuned=False,
-    )  # fmt: skip
 
     def make_positions(self) -> LearnedPositions | None:
         """What is added to embedded items; None where attention tells places apart itself."""
