@@ -25,6 +25,8 @@ class Queries:
         as_of: float64 [B], the moment of asking in Unix seconds; inf means now.
         profile: user attributes, B rows, or None.
         context: the circumstances of the request, B rows, or None.
+        hidden: items that are not wanted and are no part of the history, such as those on the pages
+            before, [B], or None.
     """
 
     users: NDArray[np.int32]
@@ -32,6 +34,7 @@ class Queries:
     as_of: NDArray[np.float64]
     profile: pl.DataFrame | None = None
     context: pl.DataFrame | None = None
+    hidden: Histories | None = None
 
     @classmethod
     def of(
@@ -42,6 +45,7 @@ class Queries:
         as_of: NDArray[np.float64] | None = None,
         profile: pl.DataFrame | None = None,
         context: pl.DataFrame | None = None,
+        hidden: Histories | None = None,
     ) -> Queries:
         """Queries of histories; strangers who ask now, where nothing else is said."""
         n = len(histories)
@@ -51,6 +55,7 @@ class Queries:
             np.full(n, np.inf) if as_of is None else as_of,
             profile,
             context,
+            hidden,
         )
 
     def __len__(self) -> int:
@@ -64,6 +69,7 @@ class Queries:
             self.as_of[rows],
             None if self.profile is None else self.profile[rows],
             None if self.context is None else self.context[rows],
+            None if self.hidden is None else self.hidden.take(rows),
         )
 
     def slice(self, start: int, stop: int) -> Queries:
@@ -74,7 +80,14 @@ class Queries:
             self.as_of[start:stop],
             None if self.profile is None else self.profile[start:stop],
             None if self.context is None else self.context[start:stop],
+            None if self.hidden is None else self.hidden.slice(start, stop),
         )
+
+    def excluded(self, exclude_seen: bool) -> Histories | None:
+        """What may not come out, [B]: what is hidden, and the history where that is wanted."""
+        if not exclude_seen:
+            return self.hidden
+        return self.histories if self.hidden is None else self.histories.append(self.hidden)
 
     def tiles(self, size: int) -> Iterator[tuple[int, Queries]]:
         """The queries in tiles of at most `size`, each with the number of its first row."""

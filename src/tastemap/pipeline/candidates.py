@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tastemap.data.candidates import Candidates
 from tastemap.data.queries import Queries
 from tastemap.index import Index
+from tastemap.pipeline.stages import DIRECT, StageError, Stages
 from tastemap.retrieval.base import Retriever, VectorRetriever
 from tastemap.retrieval.recommender import Recommendations
 
@@ -26,24 +27,45 @@ def candidates_of(
     exclude_seen: bool = True,
     among: NDArray[np.bool_] | None = None,
     indices: Mapping[str, Index] | None = None,
+    stages: Stages = DIRECT,
 ) -> Candidates:
     """The best `depth` items of each retriever for queries about which it knows something; those
-    of a retriever that `indices` names through its index."""
+    of a retriever that `indices` names through its index. Each is a stage of its name, and one
+    that fails proposes nothing."""
     parts = []
     for retriever in retrievers:
         index = None if indices is None else indices.get(retriever.name)
-        if index is None:
-            found = retriever.answer(queries, depth, exclude_seen, among)
-        else:
-            assert isinstance(retriever, VectorRetriever)
-            found = _through(index, retriever, queries, depth, exclude_seen, among)
-        proposed = Candidates.of_source(retriever.name, found.offsets, found.items, found.scores)
-        # Source 1 of a model is its own popularity; the fallback knows the profile too.
-        kept = found.sources == 0
-        if retriever.zero_is_no_evidence:
-            kept &= found.scores > 0
-        parts.append(proposed.select(kept))
+        try:
+            part = stages.run(
+                retriever.name, _proposed, retriever, index, queries, depth, exclude_seen, among
+            )
+        except StageError:
+            nothing = np.zeros(len(queries) + 1, np.int64)
+            none = np.empty(0, np.int32)
+            part = Candidates.of_source(retriever.name, nothing, none, none.astype(np.float32))
+        parts.append(part)
     return Candidates.join(parts)
+
+
+def _proposed(
+    retriever: Retriever,
+    index: Index | None,
+    queries: Queries,
+    depth: int,
+    exclude_seen: bool,
+    among: NDArray[np.bool_] | None,
+) -> Candidates:
+    if index is None:
+        found = retriever.answer(queries, depth, exclude_seen, among)
+    else:
+        assert isinstance(retriever, VectorRetriever)
+        found = _through(index, retriever, queries, depth, exclude_seen, among)
+    proposed = Candidates.of_source(retriever.name, found.offsets, found.items, found.scores)
+    # Source 1 of a model is its own popularity; the fallback knows the profile too.
+    kept = found.sources == 0
+    if retriever.zero_is_no_evidence:
+        kept &= found.scores > 0
+    return proposed.select(kept)
 
 
 def indices_of(retrievers: Sequence[Retriever], make: Callable[[int], Index]) -> dict[str, Index]:
@@ -83,7 +105,7 @@ def _through(
             retriever.encode_queries(asked),
             depth,
             allowed=among,
-            excluded=asked.histories if exclude_seen else None,
+            excluded=asked.excluded(exclude_seen),
         )
     source = np.zeros((len(queries), 1), np.uint8)
     return Recommendations.from_padded(items, scores, source, [retriever.name])

@@ -22,6 +22,7 @@ from tastemap.pipeline.candidates import candidates_of, indices_of
 from tastemap.pipeline.fallback import Fallback
 from tastemap.pipeline.long_tail import LongTail, best_first
 from tastemap.pipeline.ranking_stage import OutOfTime, RankingStage
+from tastemap.pipeline.stages import DIRECT, StageError, Stages
 from tastemap.ranking.base import Ranker
 from tastemap.retrieval.base import Retriever, reasons_of
 from tastemap.retrieval.recommender import Recommendations, Recommender
@@ -190,7 +191,10 @@ class Pipeline(Recommender):
         k: int,
         exclude_seen: bool = True,
         among: NDArray[np.bool_] | None = None,
+        *,
+        stages: Stages = DIRECT,
     ) -> Recommendations:
+        """As every recommender's, with what runs the stages: a retriever each, and "ranker"."""
         data = self.data
         k = min(k, len(data.items))
         source_names = [retriever.name for retriever in self.retrievers] + self._fallback.names
@@ -199,24 +203,33 @@ class Pipeline(Recommender):
         sources = np.zeros((len(queries), k), np.uint8)
         for start, tile in queries.tiles(_TILE):
             rows = slice(start, start + len(tile))
-            found = self._candidates(tile, k, exclude_seen, among)
+            found = self._candidates(tile, k, exclude_seen, among, stages)
             items[rows], scores[rows], sources[rows] = self._filled(
                 tile, *found, exclude_seen, among
             )
         return Recommendations.from_padded(items, scores, sources, source_names)
 
     def _candidates(
-        self, queries: Queries, k: int, exclude_seen: bool, among: NDArray[np.bool_] | None
+        self,
+        queries: Queries,
+        k: int,
+        exclude_seen: bool,
+        among: NDArray[np.bool_] | None,
+        stages: Stages,
     ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.uint8]]:
         """The best k of all retrievers: items, scores and sources, each [B, k], padded with 0."""
         alone = len(self.retrievers) == 1 and self._stage is None
         depth = k if alone else max(k, self.candidates)
         proposed = candidates_of(
-            self.retrievers, queries, depth, exclude_seen, among, self._indices
+            self.retrievers, queries, depth, exclude_seen, among, self._indices, stages
         )
         if self._stage is not None:
-            return _first(proposed, *self._stage.ranked(queries, proposed), k)
-        if alone:
+            try:
+                ranked = stages.run("ranker", self._stage.ranked, queries, proposed)
+                return _first(proposed, *ranked, k)
+            except StageError:
+                pass  # the retrievers' order is an answer too
+        if len(self.retrievers) == 1:
             scores: NDArray[Any] = proposed.scores[:, 0]
         else:
             scores = np.nansum(1.0 / (_RRF + proposed.ranks.astype(np.float64)), axis=1)
@@ -238,7 +251,8 @@ class Pipeline(Recommender):
         asked = queries.take(short)
         group = self._fallback.choose(asked)
         chosen = Histories.from_lists(items[short])
-        left_out = chosen.append(asked.histories) if exclude_seen else chosen
+        excluded = asked.excluded(exclude_seen)
+        left_out = chosen if excluded is None else chosen.append(excluded)
         # Scored a tile at a time, as the shares of a million items for all would not fit.
         for start in range(0, len(short), 256):
             tile = slice(start, min(start + 256, len(short)))

@@ -102,9 +102,9 @@ class Retriever(Hyperparameters, Recommender):
             tile_scores, stranger = self.score_or_popularity(tile)
             stop = start + len(tile)
             sources[start:stop, 0] = stranger
-            seen = tile.histories if exclude_seen else None
+            excluded = tile.excluded(exclude_seen)
             items[start:stop], scores[start:stop] = top_k(
-                tile_scores, k, excluded=seen, allowed=among
+                tile_scores, k, excluded=excluded, allowed=among
             )
         return Recommendations.from_padded(items, scores, sources, [self.name, "popularity"])
 
