@@ -277,3 +277,17 @@ def test_misfits_are_refused() -> None:
         PointInTime(short_window=60.0).fit(data)
     with pytest.raises(ParameterError, match="second"):
         PointInTime().fit(data).of(asked(data, [1], [np.inf]), everything(1))
+
+
+def test_without_a_user_table_there_may_be_more_users_than_moments() -> None:
+    frame = pl.DataFrame(
+        {"user": [f"u{n}" for n in range(50)] * 2, "item": ["a", "b"] * 50, "time": range(100)}
+    )
+    data = tm.Dataset.from_frame(frame)
+    features = PointInTime().fit(data, ())
+    moments = Moments.before_events(data, np.array([97, 99]))
+    none = np.zeros(3, np.int64)
+    rows = features.of(moments, Candidates.without_sources(none, np.zeros(0, np.int32)))
+    assert len(rows) == 0
+    one = Candidates.without_sources(np.array([0, 1, 2]), np.array([1, 2], np.int32))
+    assert len(features.of(moments, one)) == 2

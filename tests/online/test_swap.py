@@ -15,7 +15,7 @@ from served import Served
 import tastemap as tm
 from tastemap.online.engine import Engine
 from tastemap.online.events import Event, EventLog, Recorded
-from tastemap.online.serving import ForUser
+from tastemap.online.questions import Ask, Found
 
 FRAME = pl.DataFrame(
     {
@@ -50,9 +50,9 @@ def event(user: str, item: str, time: float = 100.0) -> Event:
 
 
 def items(engine: Engine, user: str) -> set[str]:
-    (answer,) = engine.answer([ForUser(user, 20)])
-    assert not isinstance(answer, Exception)
-    return {suggestion.card.item for suggestion in answer[0]}
+    (answer,) = engine.answer([Ask(20, user)])
+    assert isinstance(answer, Found)
+    return {suggestion.card.item for suggestion in answer.items}
 
 
 def test_live_events_survive_the_swap_and_new_items_can_be_posted(

@@ -166,21 +166,18 @@ class Dataset:
         Raises:
             DataError: the user table has no such column, or the value is not of its type.
         """
-        table = pl.DataFrame() if self.user_table is None else self.user_table.drop("user").clear()
-        for name, value in attributes.items():
-            if name not in table.columns:
-                known = ", ".join(table.columns) or "none"
-                raise DataError(
-                    f"the user table has no such attribute (it has: {known})", column=name
-                )
-            try:
-                pl.Series([value], dtype=table.schema[name], strict=True)
-            except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
-                raise DataError(
-                    f"must be of type {table.schema[name]}", column=name, value=value
-                ) from None
-        row = {name: [attributes.get(name)] for name in table.columns}
-        return pl.DataFrame(row, schema=table.schema)
+        table = pl.DataFrame() if self.user_table is None else self.user_table.drop("user")
+        return _row_of(attributes, table.schema, "the user table has no such attribute")
+
+    def context_of(self, circumstances: Mapping[str, Any]) -> pl.DataFrame:
+        """The context of one request, a row with the events' further columns; null where nothing
+        is said.
+
+        Raises:
+            DataError: the events have no such column, or the value is not of its type.
+        """
+        context = pl.DataFrame() if self.context is None else self.context
+        return _row_of(circumstances, context.schema, "the events have no such column")
 
     @cached_property
     def liking_value(self) -> float:
@@ -370,6 +367,18 @@ class Dataset:
 def _compact(array: pa.Array) -> pa.Array:
     """A copy whose buffers hold just this array, so that hashing them hashes it alone."""
     return pa.concat_arrays([array, array.slice(0, 0)])
+
+
+def _row_of(given: Mapping[str, Any], schema: pl.Schema, missing: str) -> pl.DataFrame:
+    for name, value in given.items():
+        if name not in schema:
+            known = ", ".join(schema) or "none"
+            raise DataError(f"{missing} (it has: {known})", column=name)
+        try:
+            pl.Series([value], dtype=schema[name], strict=True)
+        except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
+            raise DataError(f"must be of type {schema[name]}", column=name, value=value) from None
+    return pl.DataFrame({name: [given.get(name)] for name in schema}, schema=schema)
 
 
 def _aligned(

@@ -44,7 +44,7 @@ class Histories:
         cls,
         items: Sequence[Sequence[int] | NDArray[Any]] | NDArray[Any],
         *,
-        times: Sequence[Sequence[float]] | None = None,
+        times: Sequence[Sequence[float] | NDArray[Any]] | None = None,
         values: Sequence[Sequence[float]] | float = 1.0,
     ) -> Histories:
         """Histories of item rows, in order of time, with values of their own or one for all.

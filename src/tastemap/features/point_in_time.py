@@ -212,7 +212,10 @@ class PointInTime(Hyperparameters):
         fit: Affinities,
     ) -> list[Block]:
         n, profile = len(moments), moments.profile
-        about = self._user_columns.encode(profile, n if profile is None else profile.height)
+        if profile is None:
+            about = self._user_columns.encode(None, n)
+        else:
+            about = self._user_columns.encode(profile, profile.height).take(moments.profile_rows)
         timed, hands = None, {}
         if self._has_times:
             hour, weekday = clock(now)
@@ -226,7 +229,7 @@ class PointInTime(Hyperparameters):
         return [
             Block.of_rows(n, {"user": (moments.users, self._n_users)}),
             Block.of_numbers(n, user_numbers(fit, overall, timed, self.prior)),
-            about.take(moments.profile_rows),
+            about,
             self._context_columns.encode(moments.context, n),
             Block.of_rows(n, hands),
             Block(_SEQUENCES, n, sequences=sequences),

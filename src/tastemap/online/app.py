@@ -8,33 +8,32 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Depends, FastAPI, Query, Response
-from fastapi import Path as InPath
+from fastapi import APIRouter, Body, Depends, FastAPI, Response
 from prometheus_client import generate_latest
-from starlette.convertors import Convertor, register_url_convertor
 
 import tastemap
-from tastemap.errors import DataError
 from tastemap.online.batching import Batcher
 from tastemap.online.browse import browsing
-from tastemap.online.engine import Answer as Found
-from tastemap.online.engine import Engine
+from tastemap.online.engine import STAGE_SECONDS, Engine
 from tastemap.online.events import Event, EventLog, IdConflictError, Recorded
 from tastemap.online.metrics import Measured, Metrics
 from tastemap.online.page import add_page
-from tastemap.online.refusals import BodyLimit, Refusal, explain_refusals, require_json
+from tastemap.online.questions import Found, Question, UnknownItemError
+from tastemap.online.recommending import recommending
+from tastemap.online.refusals import (
+    BodyLimit,
+    Refusal,
+    explain_refusals,
+    require_json,
+    unknown_item,
+)
 from tastemap.online.schemas import (
-    MAX_ID,
-    MAX_K,
     Accepted,
-    Answer,
     EventBatch,
     Health,
     LikeOut,
-    Recommended,
-    TasteIn,
 )
-from tastemap.online.serving import ForHistory, ForUser, Question, SimilarTo, UnknownItemError
+from tastemap.online.tokens import Tokens
 
 __all__ = ["create_app"]
 
@@ -45,26 +44,13 @@ Ids are text. A refused request names the field: `{"detail": [{"loc": ["body", 3
 "unknown item: '9999'"}]}`."""
 
 
-class _AnyText(Convertor[str]):
-    """Ids in paths may hold anything, slashes and line ends too."""
-
-    regex = "(?s:.+)"
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
-
-
-register_url_convertor("id", _AnyText())
-
-K = Annotated[int, Query(ge=1, le=MAX_K, description="how many items")]
-PathId = Annotated[str, InPath(max_length=MAX_ID)]
-
-
 def create_app(
-    release: Path, state: Path, *, page: Path | None = None, poll_seconds: float = 2.0
+    release: Path,
+    state: Path,
+    *,
+    page: Path | None = None,
+    poll_seconds: float = 2.0,
+    stage_seconds: float = STAGE_SECONDS,
 ) -> FastAPI:
     """The service over one release and one event log.
 
@@ -73,6 +59,8 @@ def create_app(
         state: the folder of the event log, made where it is missing.
         page: a folder with an `index.html` to show at "/"; None for no page.
         poll_seconds: how often to look whether the store serves another release.
+        stage_seconds: how long a stage of an answer (a retriever, the ranker) may take, before it
+            is given without.
 
     Raises:
         ReleaseError: there is no release, or it is damaged.
@@ -80,11 +68,12 @@ def create_app(
     """
     log = EventLog(state)
     try:
-        engine = Engine(release, log)
+        engine = Engine(release, log, stage_seconds=stage_seconds)
     except BaseException:
         log.close()
         raise
     metrics = Metrics(engine)
+    engine.guard.observe = metrics.stage
 
     def answer(questions: list[Question]) -> list[Found | Exception]:
         metrics.batch.observe(len(questions))
@@ -109,8 +98,7 @@ def create_app(
         lifespan=lifespan,
         redoc_url=None,
     )
-    engine.warm_up()
-    app.include_router(_recommending(answers, metrics))
+    app.include_router(recommending(answers, Tokens.of_folder(state), metrics))
     app.include_router(_recording(engine, records, metrics))
     app.include_router(_observing(engine, metrics))
     app.include_router(browsing(engine))
@@ -119,46 +107,6 @@ def create_app(
     app.add_middleware(BodyLimit, limit=_BODY_LIMIT)
     app.add_middleware(Measured, metrics=metrics)
     return app
-
-
-def _recommending(answers: Batcher[Question, Found], metrics: Metrics) -> APIRouter:
-    router = APIRouter(tags=["recommendations"])
-
-    async def ask(question: Question) -> Answer:
-        found, version = await answers.ask(question)
-        for suggestion in found:
-            metrics.recommended.labels(suggestion.source).inc()
-        return Answer(items=[Recommended.of(one) for one in found], release=version)
-
-    @router.get("/users/{user:id}/recommendations", response_model_exclude_none=True)
-    async def recommend_to_user(user: PathId, k: K = 10) -> Answer:
-        """What next for a user. One never seen before gets what is popular."""
-        return await ask(ForUser(user, k))
-
-    @router.post(
-        "/recommendations",
-        response_model_exclude_none=True,
-        dependencies=[Depends(require_json)],
-    )
-    async def recommend_to_taste(taste: TasteIn) -> Answer:
-        """What next for somebody who likes these items."""
-        try:
-            return await ask(ForHistory(tuple(taste.history), taste.k, taste.profile))
-        except UnknownItemError as error:
-            raise _unknown(error, "body", "history", error.index) from None
-        except DataError as error:
-            place = ["body", "profile", error.column or ""]
-            raise Refusal(422, place, error.problem, "bad_attribute") from None
-
-    @router.get("/items/{item:id}/similar", response_model_exclude_none=True)
-    async def similar_items(item: PathId, k: K = 10) -> Answer:
-        """The items most like one."""
-        try:
-            return await ask(SimilarTo(item, k))
-        except UnknownItemError as error:
-            raise _unknown(error, "path", "item") from None
-
-    return router
 
 
 def _recording(
@@ -176,7 +124,7 @@ def _recording(
         try:
             recorded = await records.ask(batch)
         except UnknownItemError as error:
-            raise _unknown(error, "body", error.index, "item") from None
+            raise unknown_item(error, "body", error.index, "item") from None
         except IdConflictError as error:
             raise Refusal(409, ["body", error.index, "id"], str(error), "id_conflict") from None
         metrics.events.labels("accepted").inc(len(recorded.accepted))
@@ -212,7 +160,3 @@ def _observing(engine: Engine, metrics: Metrics) -> APIRouter:
         return Response(generate_latest(metrics.registry), media_type="text/plain; version=0.0.4")
 
     return router
-
-
-def _unknown(error: UnknownItemError, *loc: str | int) -> Refusal:
-    return Refusal(404, loc, str(error), "unknown_item")

@@ -6,10 +6,11 @@ from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from fastapi import Path as InPath
 
 from tastemap.online.engine import Engine
-from tastemap.online.refusals import Refusal
+from tastemap.online.questions import UnknownItemError
+from tastemap.online.refusals import unknown_item
+from tastemap.online.routes import PathId
 from tastemap.online.schemas import (
     MAX_ID,
     HistoryItem,
@@ -19,13 +20,12 @@ from tastemap.online.schemas import (
     UserList,
     UserOut,
 )
-from tastemap.online.serving import Serving, UnknownItemError
+from tastemap.online.serving import Serving
 
 __all__ = ["browsing"]
 
 Limit = Annotated[int, Query(ge=1, le=500)]
 Search = Annotated[str, Query(max_length=MAX_ID)]
-PathId = Annotated[str, InPath(max_length=MAX_ID)]
 
 
 def browsing(engine: Engine) -> APIRouter:
@@ -66,7 +66,7 @@ def browsing(engine: Engine) -> APIRouter:
         try:
             row = int(serving.require_items([item])[0])
         except UnknownItemError as error:
-            raise Refusal(404, ["path", "item"], str(error), "unknown_item") from None
+            raise unknown_item(error, "path", "item") from None
         return Item(**asdict(serving.catalogue.item(row)))
 
     return router

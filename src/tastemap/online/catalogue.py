@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tastemap.data.dataset import Dataset
+from tastemap.online.tokens import item_hash
 
 __all__ = ["Catalogue", "ItemCard"]
 
@@ -81,6 +83,28 @@ class Catalogue:
             self._years[row - 1],
             [str(genre) for genre in genres or [] if genre],
         )
+
+    @cached_property
+    def _hashes(self) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        """The hashes of all items in ascending order, and the item row of each."""
+        hashes = np.fromiter(map(item_hash, self._ids), np.uint32, len(self._ids))
+        order = np.argsort(hashes, kind="stable")
+        return hashes[order], order + 1
+
+    def rows_of_hashes(self, hashes: NDArray[np.uint32]) -> NDArray[np.int32]:
+        """The item rows whose `item_hash` is among some; those the release does not hold are left
+        out."""
+        known, rows = self._hashes
+        wanted = np.unique(hashes)
+        places = [
+            rows[start:stop]
+            for start, stop in zip(
+                np.searchsorted(known, wanted, side="left"),
+                np.searchsorted(known, wanted, side="right"),
+                strict=True,
+            )
+        ]
+        return np.concatenate(places).astype(np.int32) if places else np.empty(0, np.int32)
 
     def find_items(self, query: str, limit: int) -> list[ItemCard]:
         """The most popular items whose title holds every word of the query, or whose id it is."""

@@ -6,29 +6,24 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tastemap.errors import ReleaseError, TastemapError
 from tastemap.online.events import Event, EventLog, Recorded
-from tastemap.online.serving import (
-    ForHistory,
-    ForUser,
-    Question,
-    Serving,
-    SimilarTo,
-    Suggestion,
-)
+from tastemap.online.guard import Guard
+from tastemap.online.questions import Found, Question
+from tastemap.online.serving import Serving
 from tastemap.pipeline.pipeline import Pipeline
 from tastemap.release import Loaded, ReleaseStore, load_release
 from tastemap.retrieval.base import Retriever
 from tastemap.storage import read_manifest
 
-__all__ = ["Answer", "Engine"]
+__all__ = ["Engine"]
 
 log = logging.getLogger("tastemap.online")
 
-Answer = tuple[list[Suggestion], str]
-"""The items, and the version of the release that found them."""
+STAGE_SECONDS = 1.0
 
 
 class Engine:
@@ -41,14 +36,18 @@ class Engine:
     Args:
         release: a release store, a saved pipeline, or a saved model.
         events: the event log, which stays the caller's to close.
+        stage_seconds: how long a stage of an answer may take.
 
     Raises:
         ReleaseError: there is no release, or it is damaged.
     """
 
-    def __init__(self, release: Path, events: EventLog) -> None:
+    def __init__(
+        self, release: Path, events: EventLog, *, stage_seconds: float = STAGE_SECONDS
+    ) -> None:
         self._path = release
         self.events = events
+        self.guard = Guard(stage_seconds)
         self._recording = threading.Lock()
         self._refused: str | None = None
         self._stop = threading.Event()
@@ -66,6 +65,8 @@ class Engine:
                 "served"
             )
         serving = Serving(pipeline, loaded.version)
+        # Before it is asked with a deadline.
+        serving.warm_up()
         # A release made from data that held part of the log already says how far.
         seen = read_manifest(loaded.path).contents.get("event_log_offset", 0)
         return serving, self._replay(serving, seen)
@@ -76,12 +77,24 @@ class Engine:
             offset = last
         return offset
 
-    def answer(self, questions: Sequence[Question]) -> list[Answer | Exception]:
-        """Answers a batch of questions from one release."""
-        serving = self.serving
+    def answer(self, questions: Sequence[Question]) -> list[Found | Exception]:
+        """Answers a batch of questions from one release.
+
+        Stages that fail or are late are left out, and if all fails, what is popular is the answer.
+        """
+        serving, attempt = self.serving, self.guard.attempt()
+        try:
+            answers = serving.answer(questions, attempt)
+        except Exception:
+            log.exception("a batch of %d questions failed", len(questions))
+            attempt.failed.append("answer")
+            answers = [serving.popular(question) for question in questions]
+        if not attempt.failed:
+            return answers
+        degraded = tuple(attempt.failed)
         return [
-            answer if isinstance(answer, Exception) else (answer, serving.version)
-            for answer in serving.answer(questions)
+            replace(answer, degraded=degraded) if isinstance(answer, Found) else answer
+            for answer in answers
         ]
 
     def record(self, batches: Sequence[Sequence[Event]]) -> list[Recorded | Exception]:
@@ -108,11 +121,6 @@ class Engine:
                 if isinstance(result, Recorded):
                     self.serving.add(result.accepted)
         return results
-
-    def warm_up(self) -> None:
-        """Compiles what the first questions need, so that nobody has to wait for it."""
-        item = str(self.serving.pipeline.items.ids([1])[0])
-        self.serving.answer([ForUser("\0", 1), ForHistory((item,), 1), SimilarTo(item, 1)])
 
     def watch(self, seconds: float) -> None:
         """Looks every few seconds, on a thread, whether the store serves another release."""

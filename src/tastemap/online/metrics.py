@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter as Tally
 
 from prometheus_client import (
     CollectorRegistry,
@@ -15,6 +16,7 @@ from prometheus_client import (
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tastemap.online.engine import Engine
+from tastemap.online.questions import Found
 
 __all__ = ["Measured", "Metrics"]
 
@@ -47,6 +49,25 @@ class Metrics:
             ["source"],
             registry=self.registry,
         )
+        self.answers = Counter(
+            "tastemap_answers",
+            "Answers, by what they went by, and whether a stage had failed.",
+            ["link", "degraded"],
+            registry=self.registry,
+        )
+        self.stages = Histogram(
+            "tastemap_stage_seconds",
+            "How long each stage of a batch of answers took.",
+            ["stage"],
+            buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+            registry=self.registry,
+        )
+        self.stage_failures = Counter(
+            "tastemap_stage_failures",
+            "Stages that answers were given without: error, late, or open (not asked).",
+            ["stage", "outcome"],
+            registry=self.registry,
+        )
         self.events = Counter(
             "tastemap_events",
             "Events acknowledged: accepted, or duplicate.",
@@ -68,6 +89,19 @@ class Metrics:
         self._gauge(
             "tastemap_release_problem", "1 where the newest release was refused."
         ).set_function(lambda: engine.problem is not None)
+
+    def stage(self, stage: str, seconds: float, outcome: str) -> None:
+        """Counts a stage that was run; see `Guard.observe`."""
+        if outcome != "ok":
+            self.stage_failures.labels(stage, outcome).inc()
+        if outcome != "open":
+            self.stages.labels(stage).observe(seconds)
+
+    def answered(self, found: Found) -> None:
+        """Counts an answer and its items."""
+        self.answers.labels(found.link, str(bool(found.degraded)).lower()).inc()
+        for source, n in Tally(one.source for one in found.items).items():
+            self.recommended.labels(source).inc(n)
 
     def _gauge(self, name: str, about: str) -> Gauge:
         return Gauge(name, about, registry=self.registry)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["because_of", "popular_with", "similar_to"]
+from collections.abc import Mapping
+
+__all__ = ["because_of", "chosen", "of_friends", "popular_with", "similar_to"]
 
 _GENDERS = {
     "f": "women",
@@ -16,6 +18,19 @@ _GENDERS = {
 def because_of(title: str, *, liked: bool) -> str:
     """The reason of an item that a model found through one of the history."""
     return f"Because you liked “{title}”" if liked else f"Because you know “{title}”"
+
+
+def chosen(tastes: Mapping[str, tuple[str, ...]]) -> str:
+    """The reason of an item for somebody who chose values of the item table."""
+    values = [value for column in tastes.values() for value in column]
+    return (
+        "Because you chose " + (", ".join(values[:-1]) + " and " if values[1:] else "") + values[-1]
+    )
+
+
+def of_friends(title: str) -> str:
+    """The reason of an item that a model found through one that a friend knows."""
+    return f"Your friends know “{title}”"
 
 
 def similar_to(title: str) -> str:

@@ -11,9 +11,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tastemap.online.events import StateError
+from tastemap.online.questions import UnknownItemError
 from tastemap.online.schemas import errors_as_json
 
-__all__ = ["BodyLimit", "Refusal", "explain_refusals", "require_json"]
+__all__ = ["BodyLimit", "Refusal", "explain_refusals", "require_json", "unknown_item"]
 
 
 class Refusal(Exception):
@@ -29,6 +30,11 @@ class Refusal(Exception):
     def __init__(self, status: int, loc: Sequence[str | int], msg: str, type_: str) -> None:
         self.status, self.loc, self.msg, self.type = status, loc, msg, type_
         super().__init__(msg)
+
+
+def unknown_item(error: UnknownItemError, *loc: str | int) -> Refusal:
+    """404 for an item that the release does not hold."""
+    return Refusal(404, loc, str(error), "unknown_item")
 
 
 def require_json(request: Request) -> None:

@@ -10,15 +10,19 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from tastemap.online.events import Event
-from tastemap.online.serving import Suggestion
+from tastemap.online.questions import Ask, Suggestion
+from tastemap.online.tokens import MAX_TOKEN, Shown
 
 __all__ = [
     "MAX_K",
     "Accepted",
     "Answer",
+    "AnswerList",
+    "AskBatch",
+    "AskIn",
     "EventBatch",
     "EventIn",
     "ExternalId",
@@ -29,7 +33,7 @@ __all__ = [
     "ItemList",
     "LikeOut",
     "Recommended",
-    "TasteIn",
+    "Token",
     "UserList",
     "UserOut",
 ]
@@ -37,6 +41,7 @@ __all__ = [
 MAX_K = 1000
 MAX_ID = 256
 MAX_BATCH = 10_000
+MAX_ASKS = 1_000
 # Clocks of senders run fast; but not by more than a day.
 _FUTURE = 86_400.0
 
@@ -45,9 +50,18 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _as_unicode(value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be Unicode text, without lone surrogates") from None
+    return value
+
+
 ExternalId = Annotated[
     str,
     BeforeValidator(_as_text),
+    AfterValidator(_as_unicode),
     Field(min_length=1, max_length=MAX_ID),
     WithJsonSchema(
         {
@@ -145,20 +159,72 @@ EventBatch = Annotated[
 Attribute = Annotated[str, Field(max_length=256)]
 
 
-class TasteIn(BaseModel):
-    """What somebody likes, who they are, and how many recommendations are wanted."""
+Value = Attribute | int | float | bool | None
+Token = Annotated[str, Field(min_length=1, max_length=MAX_TOKEN)]
+
+
+class AskIn(BaseModel):
+    """Who asks, as far as it is known, and how many recommendations are wanted."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"history": ["50", "181"], "k": 10}]}
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"history": ["50", "181"], "k": 10},
+                {"user": "196", "context": {}, "k": 10},
+                {"tastes": {"genres": ["Comedy", "Romance"]}},
+            ]
+        },
     )
 
-    history: list[ExternalId] = Field(max_length=MAX_BATCH, description="item ids, oldest first")
-    profile: dict[Attribute, Attribute | int | float | bool | None] = Field(
+    user: ExternalId | None = Field(
+        None, description="whose recorded history counts too, and who is answered by a profile"
+    )
+    history: list[ExternalId] = Field(
+        [], max_length=MAX_BATCH, description="ids of items that are liked, oldest first"
+    )
+    profile: dict[Attribute, Value] = Field(
         {},
         max_length=100,
-        description="attributes as the user table has them; they count where the history is empty",
+        description="attributes as the user table has them",
+    )
+    context: dict[Attribute, Value] = Field(
+        {}, max_length=100, description="circumstances, as the further columns of the events"
+    )
+    tastes: dict[Attribute, list[Attribute]] = Field(
+        {},
+        max_length=20,
+        description="values chosen from the item table's columns; they count where there is no "
+        'history, such as {"genres": ["Comedy"]}',
+    )
+    friends: list[ExternalId] = Field(
+        [], max_length=1000, description="users whose histories count where nothing else is known"
     )
     k: int = Field(10, ge=1, le=MAX_K, strict=True)
+    after: Token | None = Field(
+        None, description="the token of the page before; what it has shown does not come again"
+    )
+
+    def ask(self, shown: Shown | None) -> Ask:
+        """The question; `shown` is what the token `after` says."""
+        return Ask(
+            self.k,
+            self.user,
+            tuple(self.history),
+            self.profile,
+            self.context,
+            {column: tuple(values) for column, values in self.tastes.items()},
+            tuple(self.friends),
+            None if shown is None else shown.items,
+        )
+
+
+class AskBatch(BaseModel):
+    """Many who ask."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    requests: list[AskIn] = Field(min_length=1, max_length=MAX_ASKS)
 
 
 class Item(BaseModel):
@@ -195,7 +261,25 @@ class Answer(BaseModel):
     """Recommendations, best first."""
 
     items: list[Recommended]
+    link: str = Field(
+        description="what the answer goes by: history, profile, context, friends, popularity, or "
+        "item"
+    )
     release: str = Field(description="the version of the release that found them")
+    token: str | None = Field(
+        None,
+        description="names this answer in the events that come of it, and asks for the next page "
+        "as `after`",
+    )
+    degraded: list[str] | None = Field(
+        None, description="stages that failed, without which the answer was made"
+    )
+
+
+class AnswerList(BaseModel):
+    """Answers, in the order of the requests."""
+
+    answers: list[Answer]
 
 
 class Accepted(BaseModel):

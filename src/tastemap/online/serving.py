@@ -2,85 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
-from tastemap.errors import DataError, UnknownIdError
-from tastemap.online.catalogue import Catalogue, ItemCard
+from tastemap.online.catalogue import Catalogue
+from tastemap.online.cold_start import Knowledge
 from tastemap.online.events import Event
 from tastemap.online.live import LiveState
-from tastemap.online.reasons import because_of, popular_with, similar_to
+from tastemap.online.questions import (
+    Ask,
+    Found,
+    Question,
+    SimilarTo,
+    Suggestion,
+    UnknownItemError,
+)
+from tastemap.online.reasons import because_of, chosen, of_friends, popular_with, similar_to
+from tastemap.online.tokens import MAX_SHOWN, item_hash
 from tastemap.pipeline.pipeline import Pipeline
+from tastemap.pipeline.stages import DIRECT, StageError, Stages
 from tastemap.retrieval.recommender import Recommendations
 
-__all__ = [
-    "ForHistory",
-    "ForUser",
-    "Like",
-    "Question",
-    "Serving",
-    "SimilarTo",
-    "Suggestion",
-    "UnknownItemError",
-]
-
-
-class UnknownItemError(UnknownIdError):
-    """An item that the release does not hold.
-
-    Attributes:
-        index: its position in the list it came in.
-    """
-
-    def __init__(self, item: str, index: int) -> None:
-        self.index = index
-        super().__init__(f"unknown item: {item[:80]!r}")
-
-
-@dataclass(frozen=True, slots=True)
-class ForUser:
-    """What next for a user, by external id, known or not?"""
-
-    user: str
-    k: int
-
-
-@dataclass(frozen=True, slots=True)
-class ForHistory:
-    """What next for somebody who likes these items, and of whom this much is known?"""
-
-    history: tuple[str, ...]
-    k: int
-    profile: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class SimilarTo:
-    """What is like this item?"""
-
-    item: str
-    k: int
-
-
-Question = ForUser | ForHistory | SimilarTo
-
-
-@dataclass(frozen=True, slots=True)
-class Suggestion:
-    """An item of an answer."""
-
-    card: ItemCard
-    score: float
-    source: str
-    reason: str
+__all__ = ["Like", "Serving"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +58,7 @@ class Serving:
         self.version = version
         self.live = LiveState(pipeline.data)
         self.catalogue = Catalogue(pipeline.data)
+        self._knowledge = Knowledge(pipeline, self.live, self.catalogue)
 
     def add(self, events: Sequence[Event]) -> None:
         """Lays events over the release."""
@@ -152,106 +102,136 @@ class Serving:
         """Raises UnknownItemError where an event is of an item that the release does not hold."""
         self.require_items([event.item for event in batch])
 
-    def answer(self, questions: Sequence[Question]) -> list[list[Suggestion] | Exception]:
-        """Answers questions of all sorts, each sort as one batch."""
-        users = [question for question in questions if isinstance(question, ForUser)]
-        tastes = [question for question in questions if isinstance(question, ForHistory)]
+    def answer(
+        self, questions: Sequence[Question], stages: Stages = DIRECT
+    ) -> list[Found | Exception]:
+        """Answers questions of all sorts, each sort as one batch. A question that cannot be
+        answered as it stands has an UnknownItemError or a BadAskError for an answer."""
+        asks = [question for question in questions if isinstance(question, Ask)]
         items = [question for question in questions if isinstance(question, SimilarTo)]
-        replies: dict[type, Iterator[list[Suggestion] | Exception]] = {
-            ForUser: iter(self._for_users(users) if users else []),
-            ForHistory: iter(self._for_histories(tastes) if tastes else []),
-            SimilarTo: iter(self._similar(items) if items else []),
+        replies: dict[type, Iterator[Found | Exception]] = {
+            Ask: iter(self._asked(asks, stages) if asks else []),
+            SimilarTo: iter(self._similar(items, stages) if items else []),
         }
         return [next(replies[type(question)]) for question in questions]
 
-    def _for_users(self, asked: Sequence[ForUser]) -> list[list[Suggestion]]:
-        rows, histories = self.live.histories([question.user for question in asked])
-        profiles = self.catalogue.user_profiles
-        profile = None if profiles is None else profiles[rows]
-        queries = Queries.of(histories, users=rows, profile=profile)
-        liked = histories.values >= self.like.least
-        return self._recommended(queries, liked, [question.k for question in asked])
-
-    def _for_histories(self, asked: Sequence[ForHistory]) -> list[list[Suggestion] | Exception]:
-        answers: list[list[Suggestion] | Exception] = []
-        histories: list[NDArray[np.int32]] = []
-        profiles: list[pl.DataFrame] = []
-        for question in asked:
-            try:
-                profile = self.pipeline.data.profile_of(question.profile)
-                histories.append(self.require_items(question.history))
-                profiles.append(profile)
-                answers.append([])
-            except (UnknownItemError, DataError) as error:
-                answers.append(error)
-        known = [place for place, answer in enumerate(answers) if not isinstance(answer, Exception)]
-        if known:
-            given = pl.concat(profiles)
-            queries = Queries.of(
-                Histories.from_lists(histories, values=self.like.value),
-                profile=given if given.width else None,
-            )
-            liked = np.ones(queries.histories.n_events, np.bool_)
-            replies = self._recommended(queries, liked, [asked[place].k for place in known])
-            for place, reply in zip(known, replies, strict=True):
-                answers[place] = reply
-        return answers
+    def _asked(self, asked: Sequence[Ask], stages: Stages) -> list[Found | Exception]:
+        answers: list[Found | Exception | None] = [self._knowledge.check(ask) for ask in asked]
+        good = np.array([place for place, wrong in enumerate(answers) if wrong is None], np.int64)
+        if len(good):
+            known = self._knowledge.of([asked[place] for place in good.tolist()])
+            for stand_in in (False, True):
+                rows = np.flatnonzero(known.stand_in == stand_in)
+                if len(rows):
+                    some = [asked[place] for place in good[rows].tolist()]
+                    links = [known.links[row] for row in rows.tolist()]
+                    queries = known.queries.take(rows)
+                    found = self._recommended(some, links, queries, stand_in, stages)
+                    for place, answer in zip(good[rows].tolist(), found, strict=True):
+                        answers[place] = answer
+        return [answer for answer in answers if answer is not None]
 
     def _recommended(
-        self, queries: Queries, liked: NDArray[np.bool_], ks: Sequence[int]
-    ) -> list[list[Suggestion]]:
-        found = self.pipeline.answer(queries, max(ks))
-        because = self.pipeline.because(queries, found)
+        self,
+        asked: Sequence[Ask],
+        links: Sequence[str],
+        queries: Queries,
+        stand_in: bool,
+        stages: Stages,
+    ) -> list[Found]:
+        k = max(ask.k for ask in asked)
+        found = self.pipeline.answer(queries, k, exclude_seen=not stand_in, stages=stages)
+        try:
+            because = stages.run("reasons", self.pipeline.because, queries, found)
+        except StageError:
+            because = np.zeros(len(found.items), np.int32)
+        liked = queries.histories.values >= self.like.least
         answers = []
-        for row, k in enumerate(ks):
+        for row, (ask, link) in enumerate(zip(asked, links, strict=True)):
             events = slice(queries.histories.offsets[row], queries.histories.offsets[row + 1])
             likes = set(queries.histories.items[events][liked[events]].tolist())
-            best = _first(found, row, k)
-            answers.append(
-                [
-                    Suggestion(
-                        self.catalogue.item(item),
-                        score,
-                        found.source_names[source],
-                        self._reason(found.source_names[source], reason, reason in likes),
-                    )
-                    for item, score, source, reason in zip(
-                        found.items[best].tolist(),
-                        found.scores[best].tolist(),
-                        found.sources[best].tolist(),
-                        because[best].tolist(),
-                        strict=True,
-                    )
-                ]
-            )
+            best = _first(found, row, ask.k)
+            items = [
+                Suggestion(
+                    self.catalogue.item(item),
+                    score,
+                    source := found.source_names[source_code],
+                    self._reason(ask, link, source, reason, reason in likes),
+                )
+                for item, score, source_code, reason in zip(
+                    found.items[best].tolist(),
+                    found.scores[best].tolist(),
+                    found.sources[best].tolist(),
+                    because[best].tolist(),
+                    strict=True,
+                )
+            ]
+            answers.append(Found(items, link, self.version))
         return answers
 
-    def _reason(self, source: str, because: int, liked: bool) -> str:
-        if because:
-            return because_of(self.catalogue.item(because).label, liked=liked)
+    def _reason(self, ask: Ask, link: str, source: str, because: int, liked: bool) -> str:
         if source.partition(":")[0] == "popularity":
             return popular_with(source)
+        if link == "profile" and ask.tastes:
+            return chosen(ask.tastes)
+        if because:
+            label = self.catalogue.item(because).label
+            return of_friends(label) if link == "friends" else because_of(label, liked=liked)
         return "Fits what you liked so far"
 
-    def _similar(self, asked: Sequence[SimilarTo]) -> list[list[Suggestion] | Exception]:
+    def _similar(self, asked: Sequence[SimilarTo], stages: Stages) -> list[Found | Exception]:
         rows = self.pipeline.items.rows([question.item for question in asked])
-        found = self.pipeline.similar_rows(rows, max(question.k for question in asked))
-        answers: list[list[Suggestion] | Exception] = []
+        try:
+            found = stages.run(
+                "similar",
+                self.pipeline.similar_rows,
+                rows,
+                max(question.k for question in asked),
+            )
+        except StageError:
+            found = None
+        answers: list[Found | Exception] = []
         for place, (question, row) in enumerate(zip(asked, rows.tolist(), strict=True)):
             if row == 0:
                 answers.append(UnknownItemError(question.item, 0))
                 continue
+            if found is None:
+                answers.append(self.popular(question))
+                continue
             best = _first(found, place, question.k)
             reason = similar_to(self.catalogue.item(row).label)
-            answers.append(
-                [
-                    Suggestion(self.catalogue.item(item), score, "similar", reason)
-                    for item, score in zip(
-                        found.items[best].tolist(), found.scores[best].tolist(), strict=True
-                    )
-                ]
-            )
+            items = [
+                Suggestion(self.catalogue.item(item), score, "similar", reason)
+                for item, score in zip(
+                    found.items[best].tolist(), found.scores[best].tolist(), strict=True
+                )
+            ]
+            answers.append(Found(items, "item", self.version))
         return answers
+
+    @cached_property
+    def _popular(self) -> list[Suggestion]:
+        stranger = Queries.of(Histories.empty(1))
+        found = self.pipeline.answer(stranger, MAX_SHOWN)
+        return [
+            Suggestion(self.catalogue.item(item), score, "popularity", popular_with("popularity"))
+            for item, score in zip(found.items.tolist(), found.scores.tolist(), strict=True)
+        ]
+
+    def popular(self, question: Question) -> Found:
+        """The answer where no other can be given: what is popular, found beforehand."""
+        hidden: set[int] = set()
+        if isinstance(question, Ask) and question.shown is not None:
+            hidden = set(question.shown.tolist())
+        items = [one for one in self._popular if item_hash(one.card.item) not in hidden]
+        return Found(items[: question.k], "popularity", self.version)
+
+    def warm_up(self) -> None:
+        """Compiles and finds beforehand what the first questions need, so that nobody waits."""
+        item = str(self.pipeline.items.ids([1])[0])
+        asks = [Ask(1, user="\0"), Ask(1, history=(item,))]
+        self.answer([*asks, SimilarTo(item, 1)])
+        self.popular(asks[0])
 
 
 def _first(found: Recommendations, row: int, k: int) -> slice:

@@ -274,6 +274,16 @@ class Pipeline(Recommender):
             sources[rows] = np.where(empty, of_group, sources[rows]).astype(np.uint8)
         return items, scores, sources
 
+    def links(self, queries: Queries) -> list[str]:
+        """What the answer to each query without a history goes by: "profile", where a retriever
+        reads profiles or the fallback has a group of it, "context", or "popularity"."""
+        groups = self._fallback.choose(queries)
+        links = [self._fallback.links[group] for group in groups]
+        for retriever in self.retrievers:
+            for row in np.flatnonzero(retriever.knows(queries)):
+                links[row] = "profile"
+        return links
+
     def similarity(self, items: NDArray[np.int32]) -> NDArray[np.float32]:
         return self.retrievers[0].similarity(items)
 

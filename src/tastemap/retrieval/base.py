@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -58,7 +57,7 @@ class Retriever(Hyperparameters, Recommender):
         """
         if dataset.n_events == 0:
             raise DataError(f"{type(self).__name__} cannot be fitted on no events")
-        self._data = replace(dataset, context=None)
+        self._data = dataset
         self._fit(dataset, validation, Run() if run is None else run)
         return self
 

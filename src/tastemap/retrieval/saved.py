@@ -19,6 +19,7 @@ from tastemap.storage import Stored, write_directory
 
 __all__ = ["component", "dataset_parts", "load_dataset", "load_model", "restored", "save_model"]
 
+_TABLES = ("item_table", "user_table", "context")
 _HISTORY_ARRAYS = ("offsets", "items", "times", "values", "kinds")
 
 
@@ -43,8 +44,8 @@ def dataset_parts(
         "users": pa.table({"user": dataset.users.ids_array}),
         "items": pa.table({"item": dataset.items.ids_array}),
     }
-    for name, table in (("item_table", dataset.item_table), ("user_table", dataset.user_table)):
-        if table is not None:
+    for name in _TABLES:
+        if (table := getattr(dataset, name)) is not None:
             tables[name] = table.to_arrow(compat_level=pl.CompatLevel.oldest())
     return manifest, tensors, tables
 
@@ -79,6 +80,8 @@ def load_dataset(stored: Stored) -> Dataset:
         and (histories.n_events == 0 or histories.items.min() >= 0)
         and (histories.n_events == 0 or histories.items.max() < len(items))
     )
+    context = optional_table("context")
+    fits = fits and (context is None or context.height == histories.n_events)
     if not fits:
         raise ReleaseError(f"{stored.path}: histories and vocabularies do not fit each other")
     return Dataset(
@@ -87,7 +90,7 @@ def load_dataset(stored: Stored) -> Dataset:
         histories,
         kind_names,
         has_times,
-        None,
+        context,
         optional_table("item_table"),
         optional_table("user_table"),
         weighted=weighted,
