@@ -371,6 +371,35 @@ def _cold_items(found: list[Result]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _cold_start(found: list[Result]) -> str:
+    lines = [
+        "## Strangers",
+        "",
+        "A tenth of the users is unknown to the model. What the service answers (NDCG@10, by all that",
+        "they did from the eleventh event on) when this much is known of them. The genres are those",
+        "that stand out in the first ten events, as if they had been chosen from a list; the friends",
+        "are the five users whose items are most like the first ten, since the data has none. None of",
+        "the first ten events' items may come. Mean ± standard deviation over the draws of strangers.",
+    ]
+    for result in found:
+        runs = [run["ndcg@10"] for run in result["runs"]]
+        rows = []
+        for known in runs[0]:
+            values = [run[known] for run in runs]
+            spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+            rows.append([known, f"{statistics.fmean(values):.4f}{spread}"])
+        lines += [
+            "",
+            f"### {result['dataset']}, {result['model']}",
+            "",
+            *_table(["what is known", "NDCG@10"], rows),
+            "",
+            _ran(result),
+            f"- {result['strangers']:,} strangers; split {_splits(result)}; hyper-parameters: defaults",
+        ]
+    return "\n".join(lines) + "\n"
+
+
 def _scale(found: list[Result]) -> str:
     lines = [
         "## Scale: ten million users",
@@ -846,5 +875,6 @@ _SECTIONS = {
     "encodings": _encodings,
     "popularity-bias": _popularity_bias,
     "cold-items": _cold_items,
+    "cold-start": _cold_start,
     "ann": _ann,
 }
