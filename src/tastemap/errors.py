@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,19 @@ __all__ = [
     "NotFittedError",
     "ParameterError",
     "ReleaseError",
+    "RuleError",
     "SchemaError",
     "TastemapError",
     "UnknownIdError",
+    "did_you_mean",
 ]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name, "; did you mean 'factors'?"; "" where no known
+    name is like it."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 class TastemapError(Exception):
@@ -23,6 +34,30 @@ class TastemapError(Exception):
 
 class ParameterError(TastemapError, ValueError):
     """An argument or hyper-parameter is out of its type or range; the message names it."""
+
+
+class RuleError(ParameterError):
+    """A business rule that cannot be understood, or does not fit the data.
+
+    Attributes:
+        problem: what is wrong.
+        rule: the rule's name, "" where it is not known yet.
+        key: its key that is wrong, "" for the rule as a whole.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, problem: str, *, remedy: str, key: str = "", rule: str = "") -> None:
+        self.problem = problem
+        self.remedy = remedy
+        self.key = key
+        self.rule = rule
+        place = ".".join(part for part in ("rules", rule, key) if part)
+        end = "" if problem.endswith("?") else "."
+        super().__init__(f"{place}: {problem}{end} {remedy}")
+
+    def of(self, rule: str) -> RuleError:
+        """The same error, of a rule of this name."""
+        return RuleError(self.problem, remedy=self.remedy, key=self.key, rule=rule)
 
 
 class NotFittedError(TastemapError, RuntimeError):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import types
 import typing
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self, dataclass_transform
 
-from tastemap.errors import ParameterError
+from tastemap.errors import ParameterError, did_you_mean
 
 __all__ = ["Hyperparameter", "Hyperparameters", "assigned_by_fit", "hyperparameter"]
 
@@ -203,11 +202,9 @@ class Hyperparameters:
             ParameterError: there is none of that name.
         """
         if name not in cls._hyperparameters:
-            known = list(cls._hyperparameters)
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
+            known = cls._hyperparameters
             raise ParameterError(
-                f"{cls.__name__} has no hyper-parameter {name!r}{hint} "
+                f"{cls.__name__} has no hyper-parameter {name!r}{did_you_mean(name, known)} "
                 f"(it has: {', '.join(known) or 'none'})"
             )
         return cls._hyperparameters[name]

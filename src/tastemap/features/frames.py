@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from tastemap.data.chunks import frame_arrays
 from tastemap.data.vocabulary import Vocabulary
-from tastemap.errors import DataError, ParameterError
+from tastemap.errors import DataError, ParameterError, did_you_mean
 from tastemap.features.batch import FeatureBatch
 from tastemap.features.columns import Column, Kind, column_of, kind_of, sequence_of
 from tastemap.features.schema import Schema
@@ -167,7 +167,7 @@ def _table_name(place: int) -> str:
 def _kind(name: str, kind: str, arrays: Mapping[str, pa.Array]) -> tuple[Kind, str]:
     """What is said of a column: its kind, and for a sequence the column that it is of."""
     if name not in arrays:
-        raise ParameterError(f"kinds: there is no column {name!r}{_hint(name, arrays)}")
+        raise ParameterError(f"kinds: there is no column {name!r}{did_you_mean(name, arrays)}")
     word, space, of = kind.partition(" of ")
     if word not in _KINDS or (word == Kind.SEQUENCE.value) != bool(space):
         known = ", ".join(repr(each.value) for each in Kind if each is not Kind.SEQUENCE)
@@ -182,11 +182,6 @@ def _column(name: str, of: str, columns: Mapping[str, Column]) -> Column:
     if of not in columns:
         raise ParameterError(
             f"kinds: column {name!r} is said to be a sequence of {of!r}, and there is no such "
-            f"column{_hint(of, columns)}"
+            f"column{did_you_mean(of, columns)}"
         )
     return columns[of]
-
-
-def _hint(name: str, known: Collection[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib import import_module
 
-from tastemap.errors import ParameterError
+from tastemap.errors import ParameterError, did_you_mean
 from tastemap.ranking.base import Ranker
 
 __all__ = ["ranker_class", "ranker_names"]
@@ -35,8 +34,7 @@ def ranker_class(name: str) -> type[Ranker]:
         ParameterError: there is none of that name.
     """
     if name not in _RANKERS:
-        close = difflib.get_close_matches(name, _RANKERS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(name, _RANKERS)
         raise ParameterError(
             f"there is no ranker {name!r}{hint} (there are: {', '.join(_RANKERS)})"
         )

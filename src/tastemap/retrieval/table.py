@@ -5,12 +5,11 @@ A third party adds a model by an entry point of the group `tastemap.models` that
 
 from __future__ import annotations
 
-import difflib
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 
-from tastemap.errors import ParameterError
+from tastemap.errors import ParameterError, did_you_mean
 from tastemap.retrieval.base import Retriever
 
 __all__ = ["model_class", "model_names"]
@@ -75,8 +74,7 @@ def model_class(name: str) -> type[Retriever]:
     """
     place = _table().get(name.lower())
     if place is None:
-        close = difflib.get_close_matches(name.lower(), _table(), n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(name.lower(), _table())
         raise ParameterError(f"no model {name!r}{hint} (there are: {', '.join(_table())})")
     module, _, attribute = place.partition(":")
     found: type[Retriever] = getattr(import_module(module), attribute)

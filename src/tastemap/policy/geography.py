@@ -1,0 +1,125 @@
+"""Only what is near who asks."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from tastemap.data.dataset import Dataset
+from tastemap.data.queries import Queries
+from tastemap.errors import MissingExtraError, RuleError
+from tastemap.policy.asking import Place
+from tastemap.policy.columns import item_numbers
+from tastemap.policy.rule import Filter, FilterRule
+
+__all__ = ["Geography", "Nearby"]
+
+# The mean radius of the earth (IUGG). A great circle on such a sphere is within 0.5 % of the
+# shortest way on the ellipsoid.
+_EARTH_KM = 6371.0088
+
+
+class Geography(FilterRule):
+    """Only items come out that lie within a radius of the user, by the great circle.
+
+    It fails open: an item without a place, and a user without one (or with coordinates that
+    cannot be) are not held back.
+    """
+
+    kind: ClassVar[str] = "geography"
+
+    radius_km: float = Field(gt=0, le=20_038, description="the radius in kilometres, up to 20,038")
+    latitude: str = Field("latitude", description="the item table's column of degrees north")
+    longitude: str = Field("longitude", description="the item table's column of degrees east")
+    user_latitude: str = Field("context.latitude", description="where the user's latitude stands")
+    user_longitude: str = Field(
+        "context.longitude", description="where the user's longitude stands"
+    )
+
+    def on(self, data: Dataset) -> Nearby:
+        """The rule at work on a data set.
+
+        Raises:
+            RuleError: there is no such column or place, or coordinates cannot be.
+            MissingExtraError: scikit-learn is not installed.
+        """
+        degrees = np.stack(
+            [
+                item_numbers(data, self.latitude, "latitude"),
+                item_numbers(data, self.longitude, "longitude"),
+            ],
+            axis=1,
+        )
+        for axis, (key, column, limit) in enumerate(
+            (("latitude", self.latitude, 90), ("longitude", self.longitude, 180))
+        ):
+            beyond = np.flatnonzero(np.abs(degrees[:, axis]) > limit)
+            if len(beyond):
+                raise RuleError(
+                    f"the column {column!r} holds {degrees[beyond[0], axis]:g} for item "
+                    f"{data.items.ids([int(beyond[0])])[0]!r}",
+                    key=key,
+                    remedy=f"Degrees go from -{limit} to {limit}; are the two columns swapped?",
+                )
+        places = (
+            Place.of(self.user_latitude, data, "user_latitude"),
+            Place.of(self.user_longitude, data, "user_longitude"),
+        )
+        return Nearby(degrees, places, self.radius_km)
+
+
+class Nearby(Filter):
+    """A radius at work.
+
+    Args:
+        degrees: float64 [item rows, 2], latitude and longitude; NaN where an item has no place.
+        places: where a query says its latitude and its longitude.
+        radius_km: how far an item may lie.
+    """
+
+    def __init__(
+        self, degrees: NDArray[np.float64], places: tuple[Place, Place], radius_km: float
+    ) -> None:
+        self._placeless = np.isnan(degrees[:, 0]) | np.isnan(degrees[:, 1])
+        self._rows = np.flatnonzero(~self._placeless)
+        self._tree = _ball_tree(np.radians(degrees[self._rows])) if len(self._rows) else None
+        self._places = places
+        self._radius = radius_km / _EARTH_KM
+
+    def _points(self, queries: Queries) -> NDArray[np.float64]:
+        """float64 [B, 2], degrees; NaN, NaN where a query says no place on the earth."""
+        points = np.stack([place.numbers(queries) for place in self._places], axis=1)
+        points[~(np.abs(points) <= (90.0, 180.0)).all(axis=1)] = np.nan
+        return points
+
+    def groups(self, queries: Queries) -> NDArray[np.int64]:
+        points = np.nan_to_num(self._points(queries), nan=999.0)
+        return np.unique(points, axis=0, return_inverse=True)[1].ravel().astype(np.int64)
+
+    def mask(self, query: Queries) -> NDArray[np.bool_]:
+        point = self._points(query)
+        if self._tree is None or np.isnan(point).any():
+            return np.ones(len(self._placeless), np.bool_)
+        allowed = self._placeless.copy()
+        near = self._tree.query_radius(np.radians(point), self._radius)[0]
+        allowed[self._rows[near]] = True
+        return allowed
+
+
+def _ball_tree(radians: NDArray[np.float64]) -> Any:
+    """A tree of points by the distance on the sphere (Omohundro 1989, Five Balltree Construction
+    Algorithms).
+
+    Raises:
+        MissingExtraError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.neighbors import BallTree
+    except ImportError:
+        raise MissingExtraError(
+            "a rule of kind 'geography' needs scikit-learn: pip install 'tastemap[geo]'"
+        ) from None
+    return BallTree(radians, metric="haversine")
