@@ -76,6 +76,7 @@ _LAZY: dict[str, str] = {
     "Pipeline": "tastemap.pipeline.pipeline:Pipeline",
     "PointInTime": "tastemap.features.point_in_time:PointInTime",
     "Report": "tastemap.evaluation:Report",
+    "Rules": "tastemap.policy.rules:Rules",
     "compare": "tastemap.evaluation:compare",
     "evaluate": "tastemap.evaluation:evaluate",
     "evaluate_frame": "tastemap.evaluation:evaluate_frame",
@@ -111,6 +112,7 @@ if TYPE_CHECKING:
     from tastemap.pipeline.long_tail import LongTail as LongTail
     from tastemap.pipeline.pipeline import Pipeline as Pipeline
     from tastemap.pipeline.ranking_stage import OutOfTime as OutOfTime
+    from tastemap.policy.rules import Rules as Rules
     from tastemap.ranking.catboost_ranker import CatBoostRanker as CatBoostRanker
     from tastemap.ranking.dcn_v2 import DCNv2 as DCNv2
     from tastemap.ranking.deep_fm import DeepFM as DeepFM

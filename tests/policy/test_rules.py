@@ -253,7 +253,7 @@ def test_effects_are_counted(data: tm.Dataset) -> None:
         items = np.tile(candidates, (len(group.rows), 1))
         answer = policy.arrange(items, 4, group.queries, mask=group.mask)
         assert data.items.ids(answer.items[0]) == ["i12", "i9", "i4", None]
-        policy.record(group, answer)
+        policy.record(group, answer.moved)
     counted = [(each.rule, each.kind, each.questions, each.items) for each in policy.effects()]
     assert counted == [
         ("r0", "deny", 3, 6),

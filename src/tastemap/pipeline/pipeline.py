@@ -18,11 +18,14 @@ from tastemap.errors import ParameterError
 from tastemap.features.point_in_time import PointInTime
 from tastemap.index import Index, index_for
 from tastemap.kernels.topk import top_k
+from tastemap.pipeline.arranging import Answers, arranged, groups_of
 from tastemap.pipeline.candidates import candidates_of, indices_of
 from tastemap.pipeline.fallback import Fallback
 from tastemap.pipeline.long_tail import LongTail, best_first
 from tastemap.pipeline.ranking_stage import OutOfTime, RankingStage
 from tastemap.pipeline.stages import DIRECT, StageError, Stages
+from tastemap.policy.policy import Allowed, Policy
+from tastemap.policy.rules import Rules
 from tastemap.ranking.base import Ranker
 from tastemap.retrieval.base import Retriever, reasons_of
 from tastemap.retrieval.recommender import Recommendations, Recommender
@@ -56,10 +59,12 @@ class Pipeline(Recommender):
             through it where it is approximate, as `index_for` chooses for large catalogues; an
             exact one would find what they find themselves.
         indices: of fitted retrievers by name, where they are made already.
+        rules: what may be recommended to whom, and how an answer is arranged. A filter holds inside
+            the search, and for what is popular too, so that no answer is short because of it.
 
     Raises:
-        ParameterError: no retriever, two of one name, fitted on different data sets, or an
-            argument out of its range.
+        ParameterError: no retriever, two of one name, fitted on different data sets, an argument
+            out of its range, or (`RuleError`) a rule that does not fit the data.
     """
 
     def __init__(
@@ -73,6 +78,7 @@ class Pipeline(Recommender):
         long_tail: LongTail | None = None,
         index: Callable[[int], Index] = index_for,
         indices: Mapping[str, Index] | None = None,
+        rules: Rules | None = None,
     ) -> None:
         names = [retriever.name for retriever in retrievers]
         if not names or len(set(names)) != len(names):
@@ -86,6 +92,8 @@ class Pipeline(Recommender):
         self.rows = OutOfTime() if rows is None else rows
         self.long_tail = LongTail() if long_tail is None else long_tail
         self.index = index
+        self.rules = Rules() if rules is None else rules
+        self._policy: Policy | None = None  # the rules on the data
         self._indices: Mapping[str, Index] = {}
         self._stage: RankingStage | None = None  # what `fit` makes of the ranker
         fitted = [retriever._data for retriever in retrievers]
@@ -102,6 +110,7 @@ class Pipeline(Recommender):
         rows: OutOfTime,
         index: Callable[[int], Index] = index_for,
         indices: Mapping[str, Index] | None = None,
+        rules: Rules | None = None,
     ) -> Self:
         """A pipeline of parts that are all fitted already."""
         pipeline = cls(
@@ -112,6 +121,7 @@ class Pipeline(Recommender):
             rows=rows,
             long_tail=stage.long_tail,
             index=index,
+            rules=rules,
         )
         pipeline._stage = stage
         pipeline._join(indices)
@@ -121,6 +131,20 @@ class Pipeline(Recommender):
     def stage(self) -> RankingStage | None:
         """The fitted ranker with its features, or None where there is none."""
         return self._stage
+
+    @property
+    def policy(self) -> Policy | None:
+        """The rules at work; it counts what they do. None where there are none."""
+        return self._policy
+
+    def obey(self, rules: Rules) -> None:
+        """Takes these rules in place of its own.
+
+        Raises:
+            RuleError: a rule does not fit the data; the rules stay what they were.
+        """
+        self._policy = rules.on(self.data) if rules else None
+        self.rules = rules
 
     def add(
         self, items: NDArray[np.int32], times: NDArray[np.float64], values: NDArray[np.float32]
@@ -148,6 +172,7 @@ class Pipeline(Recommender):
         if not same or first is None:
             raise ParameterError("a pipeline's retrievers must all be fitted on the same data set")
         self._data = first
+        self.obey(self.rules)
         self._fallback = Fallback.fit(first)
         self._indices = indices_of(self.retrievers, self.index) if indices is None else indices
 
@@ -197,17 +222,32 @@ class Pipeline(Recommender):
         """As every recommender's, with what runs the stages: a retriever each, and "ranker"."""
         data = self.data
         k = min(k, len(data.items))
-        source_names = [retriever.name for retriever in self.retrievers] + self._fallback.names
-        items = np.zeros((len(queries), k), np.int32)
-        scores = np.zeros((len(queries), k), np.float32)
-        sources = np.zeros((len(queries), k), np.uint8)
+        answers = Answers.empty(len(queries), k)
         for start, tile in queries.tiles(_TILE):
-            rows = slice(start, start + len(tile))
-            found = self._candidates(tile, k, exclude_seen, among, stages)
-            items[rows], scores[rows], sources[rows] = self._filled(
-                tile, *found, exclude_seen, among
-            )
-        return Recommendations.from_padded(items, scores, sources, source_names)
+            for allowed in groups_of(self._policy, tile, among):
+                answers.put(start + allowed.rows, self._answered(allowed, k, exclude_seen, stages))
+        names = [*self._sources, "pinned"] if self._policy is not None else self._sources
+        return Recommendations.from_padded(answers.items, answers.scores, answers.sources, names)
+
+    @property
+    def _sources(self) -> list[str]:
+        return [retriever.name for retriever in self.retrievers] + self._fallback.names
+
+    def _answered(self, allowed: Allowed, k: int, exclude_seen: bool, stages: Stages) -> Answers:
+        """The first k places of queries that may be shown the same items."""
+        policy, queries, mask = self._policy, allowed.queries, allowed.mask
+
+        def fill(queries: Queries, answers: Answers, mask: NDArray[np.bool_] | None) -> Answers:
+            return self._filled(queries, answers, exclude_seen, mask)
+
+        if policy is None or not policy.arranges:
+            if policy is not None:
+                policy.record(allowed)
+            found = self._candidates(queries, k, exclude_seen, mask, stages)
+            return fill(queries, found, mask)
+        deep = max(k, self.candidates)
+        found = self._candidates(queries, deep, exclude_seen, mask, stages)
+        return arranged(policy, allowed, found, k, exclude_seen, fill, len(self._sources))
 
     def _candidates(
         self,
@@ -216,8 +256,8 @@ class Pipeline(Recommender):
         exclude_seen: bool,
         among: NDArray[np.bool_] | None,
         stages: Stages,
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.uint8]]:
-        """The best k of all retrievers: items, scores and sources, each [B, k], padded with 0."""
+    ) -> Answers:
+        """The best k of all retrievers."""
         alone = len(self.retrievers) == 1 and self._stage is None
         depth = k if alone else max(k, self.candidates)
         proposed = candidates_of(
@@ -238,15 +278,15 @@ class Pipeline(Recommender):
     def _filled(
         self,
         queries: Queries,
-        items: NDArray[np.int32],
-        scores: NDArray[np.float32],
-        sources: NDArray[np.uint8],
+        answers: Answers,
         exclude_seen: bool,
         among: NDArray[np.bool_] | None,
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.uint8]]:
+    ) -> Answers:
+        """Fills empty places with what is popular."""
+        items, scores, sources = answers.items, answers.scores, answers.sources
         short = np.flatnonzero(items[:, -1] == 0)
         if len(short) == 0:
-            return items, scores, sources
+            return answers
         k = items.shape[1]
         asked = queries.take(short)
         group = self._fallback.choose(asked)
@@ -272,7 +312,16 @@ class Pipeline(Recommender):
             scores[rows] = np.where(empty, taken_scores, scores[rows])
             of_group = (len(self.retrievers) + group[tile])[:, None]
             sources[rows] = np.where(empty, of_group, sources[rows]).astype(np.uint8)
-        return items, scores, sources
+        return answers
+
+    def similar_rows(
+        self, items: NDArray[np.int32], k: int, among: NDArray[np.bool_] | None = None
+    ) -> Recommendations:
+        """As every recommender's; what the rules would not show to a stranger is left out."""
+        if self._policy is not None:
+            stranger = Queries.of(Histories.empty(1))
+            among = next(iter(self._policy.allowed(stranger, among))).mask
+        return super().similar_rows(items, k, among)
 
     def links(self, queries: Queries) -> list[str]:
         """What the answer to each query without a history goes by: "profile", where a retriever
@@ -304,19 +353,15 @@ class Pipeline(Recommender):
         return save_pipeline(self, Path(path), overwrite=overwrite)
 
 
-def _first(
-    proposed: Candidates, scores: NDArray[Any], order: NDArray[np.int64], k: int
-) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.uint8]]:
-    """The first k of each query with their scores and sources, [B, k]."""
+def _first(proposed: Candidates, scores: NDArray[Any], order: NDArray[np.int64], k: int) -> Answers:
+    """The first k of each query with their scores and sources."""
     rows = proposed.rows_of_queries()
     place = np.arange(len(rows)) - proposed.offsets[rows]
     shown = place < k
     best, at = order[shown], (rows[shown], place[shown])
-    items = np.zeros((len(proposed), k), np.int32)
-    out_scores = np.zeros((len(proposed), k), np.float32)
-    sources = np.zeros((len(proposed), k), np.uint8)
-    items[at], out_scores[at] = proposed.items[best], scores[best]
+    answers = Answers.empty(len(proposed), k)
+    answers.items[at], answers.scores[at] = proposed.items[best], scores[best]
     # Each candidate has a source, which is the one that ranked it highest.
     ranks = np.nan_to_num(proposed.ranks[best], nan=np.inf)
-    sources[at] = ranks.argmin(axis=1) if len(best) else 0
-    return items, out_scores, sources
+    answers.sources[at] = ranks.argmin(axis=1) if len(best) else 0
+    return answers

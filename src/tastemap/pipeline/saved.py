@@ -16,6 +16,7 @@ from tastemap.index.table import restored_index
 from tastemap.pipeline.long_tail import LongTail
 from tastemap.pipeline.pipeline import Pipeline
 from tastemap.pipeline.ranking_stage import OutOfTime, RankingStage
+from tastemap.policy.rules import Rules
 from tastemap.ranking.table import ranker_class
 from tastemap.retrieval.saved import component, dataset_parts, load_dataset, restored
 from tastemap.storage import Stored, write_directory
@@ -36,6 +37,8 @@ def save_pipeline(pipeline: Pipeline, path: Path, *, overwrite: bool) -> Path:
             {"name": retriever.name, **component(retriever)} for retriever in pipeline.retrievers
         ],
     }
+    if pipeline.rules:
+        manifest["rules"] = pipeline.rules.to_tables()
     if pipeline.indices:
         manifest["indices"] = {}
     for name, index in pipeline.indices.items():
@@ -70,13 +73,14 @@ def load_pipeline(stored: Stored) -> Pipeline:
         ]
         candidates = stored.manifest["candidates"]
         indices = _restored_indices(stored, data)
+        rules = Rules.from_tables(stored.manifest.get("rules", {}))
         if "ranking" not in stored.manifest:
-            return Pipeline(retrievers, candidates=candidates, indices=indices)
+            return Pipeline(retrievers, candidates=candidates, indices=indices, rules=rules)
         ranking = stored.manifest["ranking"]
         stage = _restored_stage(stored, data, ranking)
         rows = OutOfTime(**ranking["rows"])
         return Pipeline.with_stage(
-            retrievers, stage, candidates=candidates, rows=rows, indices=indices
+            retrievers, stage, candidates=candidates, rows=rows, indices=indices, rules=rules
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ReleaseError(f"{stored.path}: a part of the pipeline is missing ({error})") from None

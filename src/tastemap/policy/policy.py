@@ -153,6 +153,10 @@ class Policy:
         self._varying = [each for each, same in zip(self._filters, alike, strict=True) if not same]
         self._settle()
 
+    def __len__(self) -> int:
+        """How many rules there are."""
+        return len(self._names)
+
     # -- before the search ----------------------------------------------------------------------
 
     def _settle(self) -> None:
@@ -297,14 +301,14 @@ class Policy:
 
     # -- what they did --------------------------------------------------------------------------
 
-    def record(self, allowed: Allowed, arranged: Arranged | None = None) -> None:
-        """Counts what the rules did in some answers."""
+    def record(self, allowed: Allowed, moved: NDArray[np.int64] | None = None) -> None:
+        """Counts what the rules did in some answers; `moved` is that of `Arranged`."""
         n = len(allowed.rows)
         self._items += allowed.barred * n
         self._questions += (allowed.barred > 0) * n
-        if arranged is not None:
-            self._items += arranged.moved.sum(axis=0)
-            self._questions += (arranged.moved > 0).sum(axis=0)
+        if moved is not None:
+            self._items += moved.sum(axis=0)
+            self._questions += (moved > 0).sum(axis=0)
 
     def effects(self) -> tuple[Effect, ...]:
         """What each rule did so far, in the order of the rules; the numbers only grow."""

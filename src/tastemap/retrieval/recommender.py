@@ -239,12 +239,16 @@ class Recommender(ABC):
         frame = answers.to_frame(pl.Series(asked, strict=False), self.items)
         return frame.rename({"item": "similar", "user": "item"})
 
-    def similar_rows(self, items: NDArray[np.int32], k: int) -> Recommendations:
-        """As `similar`, for item rows [h]."""
+    def similar_rows(
+        self, items: NDArray[np.int32], k: int, among: NDArray[np.bool_] | None = None
+    ) -> Recommendations:
+        """As `similar`, for item rows [h]; `among` is that of `answer`."""
         if not 1 <= k <= MAX_K:
             raise ParameterError(f"similar: k must be from 1 to {MAX_K:,}, got {k!r}")
         itself = Histories.from_lists(items[:, None])
-        best, scores = top_k(self.similarity(items), min(k, len(self.items)), excluded=itself)
+        best, scores = top_k(
+            self.similarity(items), min(k, len(self.items)), excluded=itself, allowed=among
+        )
         none = np.zeros((len(items), 1), np.uint8)
         return Recommendations.from_padded(best, scores, none, ["similar"])
 
