@@ -16,11 +16,13 @@ RECIPES = sorted((ROOT / "recipes").rglob("*.toml"))
 def test_what_is_written_comes_back(tmp_path: Path) -> None:
     values = tm.ALS(factors=16, use_values=None).hyperparameter_values()
     found = {"data": 'a "log"', "value": 0.25, "trials": 3}
-    written = tm.Recipe("als", values, found, "how it was\nfound")
+    rules = {"stock": {"kind": "availability", "column": "in_stock"}}
+    written = tm.Recipe("als", values, found, "how it was\nfound", rules)
     path = written.write(tmp_path / "new" / "als.toml")
     read = tm.Recipe.read(path)
     assert read.comment == "how it was found"
     assert read.found == found
+    assert read.rules == rules
     model = read.make()
     assert isinstance(model, tm.ALS)
     assert model.hyperparameter_values() == values
@@ -39,6 +41,7 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
         ('model = "als"\n[hyperparameters]\nfactors = "none"', "factors must be a whole number"),
         ('model = "als"\nfactors = 3', "a recipe has no 'factors'"),
         ('model = "als"\nhyperparameters = 3', "hyperparameters must be a table"),
+        ('model = "als"\nrules = 3', "rules must be a table"),
         ("\xff", "this is not TOML"),
     ],
 )

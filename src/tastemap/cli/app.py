@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tastemap import __version__
-from tastemap.cli import data, models, quickstart, recommend, releases, serve, train, tune
+from tastemap.cli import data, models, quickstart, recommend, releases, rules, serve, train, tune
 from tastemap.cli.output import fail, warn
 from tastemap.errors import TastemapError
 
@@ -54,6 +54,7 @@ app.command()(recommend.recommend)
 app.command()(recommend.similar)
 app.command()(serve.serve)
 app.add_typer(releases.app, name="releases")
+app.add_typer(rules.app, name="rules")
 
 
 def main(arguments: list[str] | None = None) -> None:

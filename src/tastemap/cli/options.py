@@ -12,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from tastemap.data.dataset import Dataset
     from tastemap.data.splits import Split
+    from tastemap.policy.rules import Rules
     from tastemap.retrieval.base import Retriever
     from tastemap.training.run import Run
 
@@ -24,12 +25,14 @@ __all__ = [
     "ModelNames",
     "Recipes",
     "ReleaseDir",
+    "RuleFiles",
     "Settings",
     "SplitName",
     "Splitter",
     "metrics_of",
     "models_of",
     "pairs",
+    "rules_of",
     "run_on",
     "splitter",
 ]
@@ -70,6 +73,14 @@ Recipes = Annotated[
         "--recipe",
         metavar="FILE",
         help="A model with the hyper-parameters of a file of `tastemap tune`; may be repeated.",
+    ),
+]
+RuleFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--rules",
+        metavar="FILE",
+        help="Business rules (docs/rules.md), besides those of recipes; may be repeated.",
     ),
 ]
 Settings = Annotated[
@@ -140,6 +151,24 @@ def models_of(
             raise ParameterError(f"--set {name}={value}: say of which model, such as {choices}")
         of_model[model.lower()][field] = value
     return [given[name].make(**texts) for name, texts in of_model.items()]
+
+
+def rules_of(recipes: Sequence[Path] | None, files: Sequence[Path] | None) -> Rules:
+    """The business rules of recipes, then those of files.
+
+    Raises:
+        DataError: a file cannot be read.
+        RuleError: a rule cannot be understood, or two have one name.
+    """
+    from tastemap.policy.rules import Rules
+    from tastemap.retrieval.recipe import Recipe
+
+    found = Rules()
+    for recipe in recipes or []:
+        found = found.joined(Rules.from_tables(Recipe.read(recipe).rules))
+    for file in files or []:
+        found = found.joined(Rules.read(file))
+    return found
 
 
 def run_on(device: str, progress: bool | None = None) -> Run:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tastemap.data.dataset import Dataset
     from tastemap.release import Loaded
 
-__all__ = ["recommend", "similar"]
+__all__ = ["loaded_recommender", "recommend", "similar"]
 
 _TITLE_COLUMNS = ("title", "name")
 
@@ -62,7 +62,7 @@ def recommend(
     if out is not None and out.suffix not in SUFFIXES:
         raise typer.BadParameter(f"{out.name} should end in {' or '.join(SUFFIXES)}")
 
-    loaded = _loaded(release)
+    loaded = loaded_recommender(release)
     data = loaded.object.data
     if out is not None:
         rows = write_answers(loaded.object, out, k=k, exclude_seen=not include_seen)
@@ -100,7 +100,7 @@ def similar(
 
     - `tastemap similar --release demo --item 50`
     """
-    loaded = _loaded(release)
+    loaded = loaded_recommender(release)
     asked = list(dict.fromkeys(item))
     frame = loaded.object.similar(asked, k).rename({"item": "like", "similar": "item"})
     frame = _with_titles(frame, loaded.object.data, "item")
@@ -111,7 +111,7 @@ def similar(
         _show(frame)
 
 
-def _loaded(release: Path) -> Loaded:
+def loaded_recommender(release: Path) -> Loaded:
     """What recommends.
 
     Raises:

@@ -14,10 +14,12 @@ from tastemap.cli.options import (
     Metrics,
     ModelNames,
     Recipes,
+    RuleFiles,
     Settings,
     SplitName,
     metrics_of,
     models_of,
+    rules_of,
     run_on,
     splitter,
 )
@@ -39,6 +41,7 @@ def train(
     model: ModelNames = None,
     recipe: Recipes = None,
     settings: Settings = None,
+    rules: RuleFiles = None,
     split: Annotated[
         SplitName, typer.Option(help="How events are held out for the evaluation.")
     ] = SplitName.global_time,
@@ -53,7 +56,8 @@ def train(
 
     Models learn from one part of the events and are judged by the rest. Then they learn from all
     events and are published, several of them as one pipeline. Without --model and --recipe it is
-    als.
+    als. Business rules are checked against the data before anything is trained, and go with the
+    release; the evaluation is without them.
 
     Examples:
 
@@ -62,6 +66,7 @@ def train(
     --model als --model itemknn --set als.factors=64 --items products.csv --out demo`
     - `tastemap train --data movielens-1m --min-value 4 --recipe recipes/movielens-1m/als.toml
     --out demo`
+    - `tastemap train --data movielens-1m --model als --rules rules.toml --out demo`
 
     Then: `tastemap serve --release demo`
     """
@@ -71,8 +76,10 @@ def train(
     names, run = metrics_of(metrics), run_on(device)
     models = models_of(model if model or recipe else ["als"], settings, recipe)
     how = None if no_evaluate else splitter(split)
+    declared = rules_of(recipe, rules)
     dataset = opened()
     note(str(dataset))
+    declared.on(dataset)
     make_place(out)
     reports: list[Report] = []
     if how is not None:
@@ -81,7 +88,7 @@ def train(
         reports = compare(models, parts, names, run)
         if not json:
             show(reports, names)
-    release = publish(models, dataset, out, reports[-1] if reports else None, run)
+    release = publish(models, dataset, out, reports[-1] if reports else None, run, declared)
     if json:
         print_json(
             {

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tastemap.data.dataset import Dataset
     from tastemap.data.splits import Split
     from tastemap.evaluation import Report
+    from tastemap.policy.rules import Rules
     from tastemap.release import Release
     from tastemap.retrieval.base import Retriever
     from tastemap.training.run import Run
@@ -76,7 +77,12 @@ def make_place(out: Path) -> None:
 
 
 def publish(
-    models: Sequence[Retriever], data: Dataset, out: Path, report: Report | None, run: Run
+    models: Sequence[Retriever],
+    data: Dataset,
+    out: Path,
+    report: Report | None,
+    run: Run,
+    rules: Rules | None = None,
 ) -> Release:
     """Fits a pipeline of the models on all data and makes it the release that is served."""
     from tastemap.pipeline.pipeline import Pipeline
@@ -88,7 +94,9 @@ def publish(
     metrics = {name: value for name, value in measured.items() if not math.isnan(value)}
     notes = "" if report is None else f"measured on {report.part} of split {report.fingerprint}"
     with step(f"Publishing to {out}"):
-        return ReleaseStore(out).publish(Pipeline(models), metrics=metrics, notes=notes)
+        return ReleaseStore(out).publish(
+            Pipeline(models, rules=rules), metrics=metrics, notes=notes
+        )
 
 
 def show(reports: Sequence[Report], metrics: Sequence[str]) -> None:

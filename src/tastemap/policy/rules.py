@@ -19,12 +19,12 @@ from tastemap.policy.pins import Pin
 from tastemap.policy.policy import Policy
 from tastemap.policy.rule import Rule
 
-__all__ = ["Rules"]
+__all__ = ["KINDS", "Rules"]
 
 _CLASSES: tuple[type[Rule], ...] = (
     Allow, Deny, Availability, AgeRating, Geography, Cap, Pin, Freshness,
 )  # fmt: skip
-_KINDS = {cls.kind: cls for cls in _CLASSES}
+KINDS = {cls.kind: cls for cls in _CLASSES}
 _LONGEST = 64
 
 
@@ -141,18 +141,18 @@ def _rule(name: str, table: Any) -> Rule:
         raise RuleError(
             "must be a table", rule=name, remedy=f'Write [rules.{name}] and kind = "deny" below'
         )
-    kinds = ", ".join(_KINDS)
+    kinds = ", ".join(KINDS)
     if "kind" not in table:
         raise RuleError("the kind is missing", rule=name, remedy=f"The kinds are {kinds}")
     kind = table["kind"]
-    if not isinstance(kind, str) or kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise RuleError(
-            f"there is no kind {kind!r:.80}{did_you_mean(str(kind), _KINDS)}",
+            f"there is no kind {kind!r:.80}{did_you_mean(str(kind), KINDS)}",
             rule=name,
             key="kind",
             remedy=f"The kinds are {kinds}",
         )
     try:
-        return _KINDS[kind](**{key: value for key, value in table.items() if key != "kind"})
+        return KINDS[kind](**{key: value for key, value in table.items() if key != "kind"})
     except RuleError as error:
         raise error.of(name) from None

@@ -16,7 +16,7 @@ from tastemap.retrieval.table import model_class
 
 __all__ = ["Recipe"]
 
-_TABLES = {"model", "hyperparameters", "found"}
+_TABLES = {"model", "hyperparameters", "found", "rules"}
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,15 @@ class Recipe:
         hyperparameters: values by name; those left out have the class's defaults.
         found: how they were found, for people: data, split, metric, value, trials.
         comment: the file's first line, for people.
+        rules: business rules for the pipeline that the model becomes part of, tables by name as
+            `Rules.from_tables` reads them.
     """
 
     model: str
     hyperparameters: Mapping[str, Any]
     found: Mapping[str, Any] = field(default_factory=dict)
     comment: str = ""
+    rules: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -59,19 +62,21 @@ class Recipe:
             raise DataError(
                 f"a recipe has no {unknown[0]!r}",
                 source=path,
-                remedy='It has a line model = "als", and the tables [hyperparameters] and [found]',
+                remedy='It has a line model = "als", and the tables [hyperparameters], '
+                "[found] and [rules.NAME]",
             )
         model, values = tables.get("model"), tables.get("hyperparameters", {})
-        found = tables.get("found", {})
+        found, rules = tables.get("found", {}), tables.get("rules", {})
         if not isinstance(model, str):
             raise DataError(
                 "a recipe says of which model it is", source=path, remedy='Write model = "als"'
             )
-        for name, table in (("hyperparameters", values), ("found", found)):
+        for name, table in (("hyperparameters", values), ("found", found), ("rules", rules)):
             if not isinstance(table, dict):
                 raise DataError(f"{name} must be a table", source=path, remedy=f"Write [{name}]")
         first = text.partition("\n")[0]
-        recipe = cls(model, values, found, first[1:].strip() if first.startswith("#") else "")
+        comment = first[1:].strip() if first.startswith("#") else ""
+        recipe = cls(model, values, found, comment, rules)
         try:
             recipe.make()
         except ParameterError as error:
@@ -97,6 +102,8 @@ class Recipe:
     def to_toml(self) -> str:
         values = {n: "none" if v is None else v for n, v in self.hyperparameters.items()}
         tables = {"model": self.model, "hyperparameters": values, "found": dict(self.found)}
+        if self.rules:
+            tables["rules"] = dict(self.rules)
         comment = " ".join(self.comment.split())
         return (f"# {comment}\n" if comment else "") + tomli_w.dumps(tables)
 
