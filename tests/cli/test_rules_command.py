@@ -33,9 +33,8 @@ def rules(tmp_path: Path) -> Path:
 def test_check_says_what_each_rule_would_change(
     tastemap: Command, store: Path, rules: Path
 ) -> None:
-    ran = tastemap(
-        "rules", "check", rules, "--release", store, "--context", "page=coffee", "--json"
-    )
+    asked = ["rules", "check", rules, "--release", store]
+    ran = tastemap(*asked, "--context", "page=coffee", "--json")
     assert ran.code == 0, ran.err
     assert ran.json["users"] == 61
     denied, pinned, together = ran.json["rules"]

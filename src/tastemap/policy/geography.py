@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from scipy.spatial import cKDTree
 
 from tastemap.data.dataset import Dataset
 from tastemap.data.queries import Queries
-from tastemap.errors import MissingExtraError, RuleError
+from tastemap.errors import RuleError
 from tastemap.policy.asking import Place
 from tastemap.policy.columns import item_numbers
 from tastemap.policy.rule import Filter, FilterRule
@@ -44,7 +45,6 @@ class Geography(FilterRule):
 
         Raises:
             RuleError: there is no such column or place, or coordinates cannot be.
-            MissingExtraError: scikit-learn is not installed.
         """
         degrees = np.stack(
             [
@@ -85,9 +85,11 @@ class Nearby(Filter):
     ) -> None:
         self._placeless = np.isnan(degrees[:, 0]) | np.isnan(degrees[:, 1])
         self._rows = np.flatnonzero(~self._placeless)
-        self._tree = _ball_tree(np.radians(degrees[self._rows])) if len(self._rows) else None
+        # On a sphere a chord is the longer the longer the great circle is, so that a tree of points
+        # in space finds what lies within a radius, at the poles and the date line as well.
+        self._tree = cKDTree(_on_sphere(degrees[self._rows]))
         self._places = places
-        self._radius = radius_km / _EARTH_KM
+        self._chord = 2 * np.sin(min(radius_km / _EARTH_KM, np.pi) / 2)
 
     def _points(self, queries: Queries) -> NDArray[np.float64]:
         """float64 [B, 2], degrees; NaN, NaN where a query says no place on the earth."""
@@ -101,25 +103,15 @@ class Nearby(Filter):
 
     def mask(self, query: Queries) -> NDArray[np.bool_]:
         point = self._points(query)
-        if self._tree is None or np.isnan(point).any():
+        if np.isnan(point).any():
             return np.ones(len(self._placeless), np.bool_)
         allowed = self._placeless.copy()
-        near = self._tree.query_radius(np.radians(point), self._radius)[0]
+        near = self._tree.query_ball_point(_on_sphere(point)[0], self._chord)
         allowed[self._rows[near]] = True
         return allowed
 
 
-def _ball_tree(radians: NDArray[np.float64]) -> Any:
-    """A tree of points by the distance on the sphere (Omohundro 1989, Five Balltree Construction
-    Algorithms).
-
-    Raises:
-        MissingExtraError: scikit-learn is not installed.
-    """
-    try:
-        from sklearn.neighbors import BallTree
-    except ImportError:
-        raise MissingExtraError(
-            "a rule of kind 'geography' needs scikit-learn: pip install 'tastemap[geo]'"
-        ) from None
-    return BallTree(radians, metric="haversine")
+def _on_sphere(degrees: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Latitudes and longitudes [n, 2] as points of the unit sphere, float64 [n, 3]."""
+    north, east = np.radians(degrees).T
+    return np.stack([np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north)], 1)

@@ -119,7 +119,6 @@ class Rules(Mapping[str, Rule]):
 
         Raises:
             RuleError: a rule does not fit the data; the message names rule and key.
-            MissingExtraError: a rule needs a library that is not installed.
         """
         return Policy(self, data)
 
