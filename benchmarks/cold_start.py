@@ -23,6 +23,7 @@ from tastemap.metrics import judge, ndcg
 from tastemap.online.questions import Ask, Found
 from tastemap.online.serving import Serving
 from tastemap.online.tokens import item_hash
+from tastemap.pipeline.short_histories import ShortHistories
 
 SUITE = "cold-start"
 _K = 10
@@ -38,20 +39,23 @@ _BATCH = 256
 class Task:
     """A tenth of the users are strangers: no model has seen anything of them.
 
-    What is to be found are all their events from the eleventh on, whatever is known.
+    What is to be found are all their events but ten, whatever is known. The ten are drawn: the
+    first ones of all are what MovieLens shows to whoever signs up.
 
     Attributes:
         train: the others' events, with the hour and the weekday as circumstances.
         strangers: the ids of those with more than ten events, [B].
-        first: their first ten events, [B].
-        truth: the later ones, [B].
-        digest: of who is a stranger.
+        first: ten of their events in an order drawn at random, [B].
+        truth: all others, [B].
+        moments: Unix seconds of the first event of each, when they came, [B].
+        digest: of who is a stranger, and of which events are known.
     """
 
     train: Dataset
     strangers: list[str]
     first: Histories
     truth: Histories
+    moments: np.ndarray
     digest: str
 
 
@@ -64,19 +68,26 @@ def make_task(dataset: Dataset, seed: int) -> Task:
     hour, weekday = clock(h.times)
     context = pl.DataFrame({"hour": hour, "weekday": weekday}).cast(pl.Int64)
     kept = ~np.isin(h.rows_of_events(), strangers)
-    eleventh = h.offsets[strangers] + _FIRST
+    drawn = np.zeros(h.n_events, np.bool_)
+    order = []
+    for start, stop in zip(h.offsets[strangers], h.offsets[strangers + 1], strict=True):
+        ten = start + rng.permutation(stop - start)[:_FIRST]
+        order.append(h.items[ten])
+        drawn[ten] = True
+    digest = hashlib.sha256(dataset.fingerprint.encode() + kept.tobytes() + drawn.tobytes())
     return Task(
         replace(dataset, context=context).with_events(kept),
         dataset.users.ids(strangers),
-        h.parts(h.offsets[strangers], eleventh),
-        h.parts(eleventh, h.offsets[strangers + 1]),
-        hashlib.sha256(dataset.fingerprint.encode() + kept.tobytes()).hexdigest()[:16],
+        Histories.from_lists(order),
+        h.select(~drawn).take(strangers),
+        h.times[h.offsets[strangers]],
+        digest.hexdigest()[:16],
     )
 
 
 def asks(task: Task) -> Iterator[tuple[str, list[Ask]]]:
-    """By what is known: the question of each stranger. None of the first ten may come, so that all
-    links have the same items to choose from."""
+    """By what is known: the question of each stranger. None of the ten may come, so that all links
+    have the same items to choose from."""
     ids = [
         task.train.items.ids(row) for row in np.split(task.first.items, task.first.offsets[1:-1])
     ]
@@ -90,8 +101,7 @@ def asks(task: Task) -> Iterator[tuple[str, list[Ask]]]:
         ]
 
     yield "nothing", each()
-    moments = task.first.times[task.first.offsets[:-1]]
-    hour, weekday = clock(moments)
+    hour, weekday = clock(task.moments)
     now = [{"hour": h, "weekday": d} for h, d in zip(hour.tolist(), weekday.tolist(), strict=True)]
     yield "hour and weekday", each(context=now)
     profiles = task.train.profiles(task.train.users.rows(task.strangers))
@@ -105,7 +115,7 @@ def asks(task: Task) -> Iterator[tuple[str, list[Ask]]]:
 
 
 def _genres(task: Task) -> list[dict[str, tuple[str, ...]]]:
-    """What each stranger would choose when asked: the genres that stand out in the first ten."""
+    """What each stranger would choose when asked: the genres that stand out in the ten."""
     table = task.train.item_attributes()
     assert table is not None
     listed = [set(genres or ()) for genres in table["genres"].to_list()]
@@ -121,7 +131,7 @@ def _genres(task: Task) -> list[dict[str, tuple[str, ...]]]:
 
 
 def _friends(task: Task) -> list[tuple[str, ...]]:
-    """The training users whose items are most like each stranger's first ten (Jaccard), since the
+    """The training users whose items are most like each stranger's ten (Jaccard), since the
     data has no friends."""
     theirs = task.train.histories.to_csr(len(task.train.items))
     common = (task.first.to_csr(len(task.train.items)) @ theirs.T).toarray()
@@ -150,8 +160,14 @@ def measure(dataset: str, model: str, seeds: int) -> dict[str, Any]:
         task = make_task(whole, seed)
         hashes[seed] = task.digest
         run = tm.Run(device="cpu", progress=False)
-        serving = Serving(tm.Pipeline([getattr(tm, model)()]).fit(task.train, run=run), "trial")
-        values = {known: judged(serving, questions, task) for known, questions in asks(task)}
+        fitted = getattr(tm, model)().fit(task.train, run=run)
+        serving = Serving(tm.Pipeline([fitted]), "trial")
+        alone = Serving(tm.Pipeline([fitted], short_histories=ShortHistories(prior=0)), "alone")
+        values = {}
+        for known, questions in asks(task):
+            values[known] = judged(serving, questions, task)
+            if known.endswith(("event", "events")):
+                values[f"{known}, model alone"] = judged(alone, questions, task)
         runs.append({"seed": seed, f"ndcg@{_K}": values})
         print(f"seed {seed}: {values}", flush=True)
     command = f"python -m benchmarks.cold_start --dataset {dataset} --model {model} --seeds {seeds}"

@@ -16,6 +16,7 @@ _LAZY: dict[str, str] = {
     "Histories": "tastemap.data.histories:Histories",
     "Holdout": "tastemap.data.queries:Holdout",
     "Queries": "tastemap.data.queries:Queries",
+    "ShortHistories": "tastemap.pipeline.short_histories:ShortHistories",
     "Vocabulary": "tastemap.data.vocabulary:Vocabulary",
     "datasets": "tastemap.data.datasets",
     "splits": "tastemap.data.splits",
@@ -112,6 +113,7 @@ if TYPE_CHECKING:
     from tastemap.pipeline.long_tail import LongTail as LongTail
     from tastemap.pipeline.pipeline import Pipeline as Pipeline
     from tastemap.pipeline.ranking_stage import OutOfTime as OutOfTime
+    from tastemap.pipeline.short_histories import ShortHistories as ShortHistories
     from tastemap.policy.rules import Rules as Rules
     from tastemap.ranking.catboost_ranker import CatBoostRanker as CatBoostRanker
     from tastemap.ranking.dcn_v2 import DCNv2 as DCNv2

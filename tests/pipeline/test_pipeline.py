@@ -66,7 +66,8 @@ def test_a_profile_narrows_what_is_popular(joined: tm.Pipeline, liked_movies: tm
 def test_places_left_empty_are_filled(joined: tm.Pipeline, liked_movies: tm.Dataset) -> None:
     # A history of one rarely chosen film has few neighbours; the answer is full all the same.
     rare = liked_movies.items.ids([int(np.argmin(liked_movies.item_counts[1:])) + 1])
-    pipeline = tm.Pipeline([tm.ItemKNN(neighbors=2)]).fit(liked_movies)
+    alone = tm.ShortHistories(prior=0)
+    pipeline = tm.Pipeline([tm.ItemKNN(neighbors=2)], short_histories=alone).fit(liked_movies)
     row = liked_movies.items.rows(rare)
     answers = pipeline.answer(Queries.of(tm.Histories.from_lists([row])), 100)
     assert answers.counts.tolist() == [100]

@@ -48,6 +48,10 @@ class Answers:
         self.items[rows], self.scores[rows] = answers.items, answers.scores
         self.sources[rows] = answers.sources
 
+    def first(self, k: int) -> Answers:
+        """The first k places."""
+        return Answers(self.items[:, :k], self.scores[:, :k], self.sources[:, :k])
+
     def widened(self, places: int) -> Answers:
         """With more, empty, places at the end."""
         n, k = self.items.shape

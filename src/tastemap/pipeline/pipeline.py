@@ -23,6 +23,7 @@ from tastemap.pipeline.candidates import candidates_of, indices_of
 from tastemap.pipeline.fallback import Fallback
 from tastemap.pipeline.long_tail import LongTail, best_first
 from tastemap.pipeline.ranking_stage import OutOfTime, RankingStage
+from tastemap.pipeline.short_histories import RRF, ShortHistories
 from tastemap.pipeline.stages import DIRECT, StageError, Stages
 from tastemap.policy.policy import Allowed, Policy
 from tastemap.policy.rules import Rules
@@ -33,19 +34,18 @@ from tastemap.training.run import Run
 
 __all__ = ["Pipeline"]
 
-# Cormack et al. 2009, Reciprocal Rank Fusion (SIGIR): the constant of the paper.
-_RRF = 60.0
 _TILE = 4096
+_NONE = np.empty(0, np.int64)
 
 
 class Pipeline(Recommender):
     """Candidates of one or more retrievers → filters → ranker → fallback → the top k.
 
     A ranker orders the candidates by all that is known at the moment of asking. Without one, one
-    retriever's order and scores stay as they are, and several are joined by reciprocal rank fusion,
-    the sum of 1 / (60 + rank). An item's source is the retriever that ranked it highest. Places
-    that no retriever fills, all of them for a stranger without a history, go to what is popular
-    among users of the same profile, or overall.
+    retriever's order and scores stay as they are, several are joined by reciprocal rank fusion,
+    the sum of 1 / (60 + rank), and what is popular joins in where a history is short. An item's
+    source is the retriever that ranked it highest. Places that no retriever fills, all of them for
+    a stranger without a history, go to what is popular among users of the same profile, or overall.
 
     Args:
         retrievers: fitted, all on the same data set, or to be fitted by `fit`.
@@ -55,6 +55,8 @@ class Pipeline(Recommender):
         features: what the ranker looks at.
         rows: how the ranker's training rows are made.
         long_tail: which places of the ranker's lists go to what few people take.
+        short_histories: how a short history is joined with what is popular, where there is no
+            ranker.
         index: makes an empty index for so many items. Retrievers that score by vectors are asked
             through it where it is approximate, as `index_for` chooses for large catalogues; an
             exact one would find what they find themselves.
@@ -76,6 +78,7 @@ class Pipeline(Recommender):
         features: PointInTime | None = None,
         rows: OutOfTime | None = None,
         long_tail: LongTail | None = None,
+        short_histories: ShortHistories | None = None,
         index: Callable[[int], Index] = index_for,
         indices: Mapping[str, Index] | None = None,
         rules: Rules | None = None,
@@ -91,6 +94,7 @@ class Pipeline(Recommender):
         self.features = PointInTime() if features is None else features
         self.rows = OutOfTime() if rows is None else rows
         self.long_tail = LongTail() if long_tail is None else long_tail
+        self.short_histories = ShortHistories() if short_histories is None else short_histories
         self.index = index
         self.rules = Rules() if rules is None else rules
         self._policy: Policy | None = None  # the rules on the data
@@ -257,6 +261,30 @@ class Pipeline(Recommender):
         among: NDArray[np.bool_] | None,
         stages: Stages,
     ) -> Answers:
+        """The best k of all retrievers, and for short histories of what is popular."""
+        short = self.short_histories.of(queries) if self._stage is None else _NONE
+        if len(short) == 0:
+            return self._retrieved(queries, k, exclude_seen, among, stages)
+        answers = Answers.empty(len(queries), k)
+        long = np.setdiff1d(np.arange(len(queries)), short)
+        if len(long):
+            some = queries.take(long)
+            answers.put(long, self._retrieved(some, k, exclude_seen, among, stages))
+        some, depth = queries.take(short), min(max(k, self.candidates), len(self.items))
+        personal = self._retrieved(some, depth, exclude_seen, among, stages)
+        popular = self._filled(some, Answers.empty(len(short), depth), exclude_seen, among)
+        joined = self.short_histories.joined(personal, popular, some.histories.counts)
+        answers.put(short, joined.first(k))
+        return answers
+
+    def _retrieved(
+        self,
+        queries: Queries,
+        k: int,
+        exclude_seen: bool,
+        among: NDArray[np.bool_] | None,
+        stages: Stages,
+    ) -> Answers:
         """The best k of all retrievers."""
         alone = len(self.retrievers) == 1 and self._stage is None
         depth = k if alone else max(k, self.candidates)
@@ -272,7 +300,7 @@ class Pipeline(Recommender):
         if len(self.retrievers) == 1:
             scores: NDArray[Any] = proposed.scores[:, 0]
         else:
-            scores = np.nansum(1.0 / (_RRF + proposed.ranks.astype(np.float64)), axis=1)
+            scores = np.nansum(1.0 / (RRF + proposed.ranks.astype(np.float64)), axis=1)
         return _first(proposed, scores, best_first(proposed, scores), k)
 
     def _filled(

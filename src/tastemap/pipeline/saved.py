@@ -16,6 +16,7 @@ from tastemap.index.table import restored_index
 from tastemap.pipeline.long_tail import LongTail
 from tastemap.pipeline.pipeline import Pipeline
 from tastemap.pipeline.ranking_stage import OutOfTime, RankingStage
+from tastemap.pipeline.short_histories import ShortHistories
 from tastemap.policy.rules import Rules
 from tastemap.ranking.table import ranker_class
 from tastemap.retrieval.saved import component, dataset_parts, load_dataset, restored
@@ -33,6 +34,7 @@ def save_pipeline(pipeline: Pipeline, path: Path, *, overwrite: bool) -> Path:
     manifest: dict[str, Any] = {
         "data": about,
         "candidates": pipeline.candidates,
+        "short_histories": pipeline.short_histories.hyperparameter_values(),
         "components": [
             {"name": retriever.name, **component(retriever)} for retriever in pipeline.retrievers
         ],
@@ -75,7 +77,14 @@ def load_pipeline(stored: Stored) -> Pipeline:
         indices = _restored_indices(stored, data)
         rules = Rules.from_tables(stored.manifest.get("rules", {}))
         if "ranking" not in stored.manifest:
-            return Pipeline(retrievers, candidates=candidates, indices=indices, rules=rules)
+            short = ShortHistories(**stored.manifest.get("short_histories", {}))
+            return Pipeline(
+                retrievers,
+                candidates=candidates,
+                short_histories=short,
+                indices=indices,
+                rules=rules,
+            )
         ranking = stored.manifest["ranking"]
         stage = _restored_stage(stored, data, ranking)
         rows = OutOfTime(**ranking["rows"])

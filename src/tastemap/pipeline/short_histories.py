@@ -1,0 +1,74 @@
+"""Those of whom little is known: their few events and what is popular speak together."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tastemap.data.queries import Queries
+from tastemap.hyperparameters import Hyperparameters, hyperparameter
+from tastemap.pipeline.arranging import Answers
+
+__all__ = ["RRF", "ShortHistories"]
+
+# Cormack et al. 2009, Reciprocal Rank Fusion (SIGIR): the constant of the paper.
+RRF = 60.0
+
+
+class ShortHistories(Hyperparameters):
+    """Joins the answer to a short history with what is popular among people of the same profile.
+
+    The two lists are joined by reciprocal rank fusion, in which a history of n events weighs
+    n / (n + prior). A model alone answers one or two events worse than popularity does: see the
+    section on strangers in docs/benchmarks.md. Where a ranker orders the candidates, it does not
+    apply: the ranker knows how popular they are.
+    """
+
+    prior: float = hyperparameter(
+        default=2.0, ge=0, help="events of a history that popularity weighs as much as; 0: no join"
+    )
+    events: int = hyperparameter(
+        default=20, ge=0, help="a history of so many events speaks for itself", tuned=False
+    )
+
+    def of(self, queries: Queries) -> NDArray[np.int64]:
+        """Which of some queries have a history, and a short one."""
+        counts = queries.histories.counts
+        return np.flatnonzero((counts > 0) & (counts < self.events) & (self.prior > 0))
+
+    def joined(self, personal: Answers, popular: Answers, n_events: NDArray[np.int64]) -> Answers:
+        """Both lists of each query as one, best first.
+
+        Args:
+            personal: what the retrievers say, [Y, d], padded with 0.
+            popular: what is popular, [Y, e], padded with 0.
+            n_events: of each history, int64 [Y].
+
+        Returns:
+            Answers [Y, d + e], padded with 0. An item in both lists has the retriever for its
+            source, since it is there for a reason that is the asker's own.
+        """
+        weight = (n_events / (n_events + self.prior))[:, None]
+        items = np.concatenate([personal.items, popular.items], axis=1)
+        sources = np.concatenate([personal.sources, popular.sources], axis=1)
+        gains = np.concatenate(
+            [
+                weight / (RRF + np.arange(1, personal.items.shape[1] + 1)),
+                (1 - weight) / (RRF + np.arange(1, popular.items.shape[1] + 1)),
+            ],
+            axis=1,
+        )
+        # Stable, so that of the two places of an item the retriever's is the first.
+        order = np.argsort(items, axis=1, kind="stable")
+        items, sources, gains = (
+            np.take_along_axis(part, order, axis=1) for part in (items, sources, gains)
+        )
+        second = np.zeros(items.shape, np.bool_)
+        second[:, 1:] = items[:, 1:] == items[:, :-1]
+        gains[:, :-1] += np.where(second[:, 1:], gains[:, 1:], 0.0)
+        gains[second | (items == 0)] = 0.0
+        order = np.argsort(-gains, axis=1, kind="stable")
+        items, sources, gains = (
+            np.take_along_axis(part, order, axis=1) for part in (items, sources, gains)
+        )
+        return Answers(np.where(gains > 0, items, 0), gains.astype(np.float32), sources)
