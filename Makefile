@@ -18,7 +18,7 @@ BROWSER := chromium chromium-browser google-chrome google-chrome-stable
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install dev test lint format check-readme bench browser clean
+.PHONY: help demo install dev test lint format check-readme bench browser services clean
 
 help:  ## list what can be made
 	@echo "make TARGET [NAME=value …]"; echo
@@ -34,7 +34,7 @@ install: $(VENV)/.installed  ## the package in .venv, with what it needs to run
 
 dev: $(VENV)/.installed-dev  ## the package in .venv, with what tests and linters need
 
-test: dev browser  ## run the whole test suite (ARGS="tests/cli -x" for a part)
+test: dev browser services  ## run the whole test suite (ARGS="tests/cli -x" for a part)
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: dev  ## check format, style and types
@@ -64,6 +64,25 @@ browser:
 	echo "Installing Debian's chromium for the tests of the page …"; \
 	{ $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends chromium; } >/dev/null \
 	|| echo "Chromium could not be installed: the tests of the page are skipped."
+
+# Debian 13 and newer have pgvector; elsewhere on Linux a wheel brings PostgreSQL with it.
+services:
+	@missing=; \
+	command -v redis-server >/dev/null || missing="redis-server"; \
+	if command -v apt-cache >/dev/null && ! ls /usr/share/postgresql/*/extension/vector.control >/dev/null 2>&1; then \
+		missing="$$missing $$(apt-cache pkgnames postgresql- | grep -E '^postgresql-[0-9]+-pgvector$$' | sort -V | tail -1)"; \
+	fi; \
+	[ -n "$$(echo $$missing)" ] || exit 0; \
+	if ! command -v apt-get >/dev/null; then \
+		echo "Not here: $$missing. Their tests are skipped. Install them to run these."; exit 0; \
+	fi; \
+	if [ "$$(id -u)" = 0 ]; then sudo=; \
+	elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then sudo="sudo -n"; \
+	else echo "Not here: $$missing. Their tests are skipped. To run them: sudo apt-get install $$missing"; exit 0; \
+	fi; \
+	echo "Installing Debian's $$missing for the tests of state and indices …"; \
+	{ $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing; } >/dev/null \
+	|| echo "$$missing could not be installed: their tests are skipped."
 
 clean:  ## remove the environment, the demo and what tools left behind
 	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info

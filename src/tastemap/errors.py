@@ -16,6 +16,7 @@ __all__ = [
     "RuleError",
     "SchemaError",
     "TastemapError",
+    "UnavailableError",
     "UnknownIdError",
     "did_you_mean",
 ]
@@ -78,6 +79,11 @@ class ReleaseError(TastemapError):
 
 class MissingExtraError(TastemapError, ImportError):
     """An optional dependency is needed; the message names the extra to install."""
+
+
+class UnavailableError(TastemapError):
+    """A database or cache outside this process cannot be reached, fails, or takes too long; the
+    message names it. It may be back a moment later."""
 
 
 class DataError(TastemapError, ValueError):
