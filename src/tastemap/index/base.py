@@ -20,7 +20,7 @@ from tastemap.index.scanning import nearest_by_scan
 from tastemap.index.sharing import SharedLock
 from tastemap.storage import Stored, write_directory
 
-__all__ = ["Index", "Recall"]
+__all__ = ["Index", "Recall", "checked_rows"]
 
 _RECALL_K = 100
 _RECALL_QUERIES = 200
@@ -45,8 +45,9 @@ class Index(Hyperparameters):
     then on (a tombstone), until the index is built anew. Any number of threads may search while
     another one adds or removes.
 
-    A subclass knows positions only: `_create` and `_append` take vectors, `_nearest` searches, and
-    `_effort` says what that costs, so that a search among few is made by looking at each.
+    A subclass mostly knows positions only: `_create` and `_append` take vectors, `_nearest`
+    searches, and `_effort` says what that costs, so that a search among few is made by looking at
+    each.
     """
 
     name: ClassVar[str]
@@ -78,19 +79,19 @@ class Index(Hyperparameters):
             DataError: vectors that are not finite, or do not fit the rows.
             MissingExtraError: the library that it needs is not installed.
         """
-        places, points = _checked_rows(rows), _checked_vectors(vectors, "vectors")
+        places, points = checked_rows(rows), _checked_vectors(vectors, "vectors")
         if len(places) != len(points) or points.shape[1] == 0:
             raise DataError(
                 f"an index needs a row for each vector, of 1 number or more; got {len(places)} "
                 f"rows and vectors {list(points.shape)}"
             )
+        if len(np.unique(places)) < len(places):
+            raise DataError("an index needs rows that occur once each; some occur twice")
         asked = points if queries is None else _checked_vectors(queries, "queries", points.shape[1])
         self._lock = SharedLock()
         self.dim = points.shape[1]
-        self._create(points)
+        self._create(points, places)
         self._take(places, np.ones(len(places), np.bool_))
-        if len(self) < len(places):
-            raise DataError("an index needs rows that occur once each; some occur twice")
         self.recall = self._measured(points, asked)
         return self
 
@@ -217,13 +218,7 @@ class Index(Hyperparameters):
         Raises:
             DataError: vectors that are not finite, of another length, or do not fit the rows.
         """
-        held = self._held
-        places = _checked_rows(rows)
-        points = _checked_vectors(vectors, "vectors", self.dim)
-        if len(places) != len(points) or len(np.unique(places)) < len(places):
-            raise DataError(
-                f"add: {len(places)} rows for {len(points)} vectors; give a row for each, once"
-            )
+        held, places, points = self._addition(rows, vectors)
         for start in range(0, len(places), _ADDED_AT_ONCE):
             some = slice(start, start + _ADDED_AT_ONCE)
             with self._lock.alone():
@@ -235,9 +230,22 @@ class Index(Hyperparameters):
                 self._place[places[some]] = np.arange(first, len(held))
                 self._count += len(places[some])
 
+    def _addition(
+        self, rows: ArrayLike, vectors: ArrayLike
+    ) -> tuple[Growing[np.int32], NDArray[np.int32], NDArray[np.float32]]:
+        """The rows held, and those that come with their vectors, checked."""
+        held = self._held
+        places = checked_rows(rows)
+        points = _checked_vectors(vectors, "vectors", self.dim)
+        if len(places) != len(points) or len(np.unique(places)) < len(places):
+            raise DataError(
+                f"add: {len(places)} rows for {len(points)} vectors; give a row for each, once"
+            )
+        return held, places, points
+
     def remove(self, rows: ArrayLike) -> None:
         """Rows [n] that are found no more; those that are not there are passed over."""
-        places = _checked_rows(rows)
+        places = checked_rows(rows)
         with self._lock.alone():
             self._bury(places)
 
@@ -318,8 +326,9 @@ class Index(Hyperparameters):
     # -- what a subclass writes -----------------------------------------------------------------
 
     @abstractmethod
-    def _create(self, vectors: NDArray[np.float32]) -> None:
-        """Takes vectors [n, dim] for the positions from 0 on, in place of all others."""
+    def _create(self, vectors: NDArray[np.float32], rows: NDArray[np.int32]) -> None:
+        """Takes vectors [n, dim] of rows [n] for the positions from 0 on, in place of all others;
+        most need not know the rows."""
 
     @abstractmethod
     def _append(self, vectors: NDArray[np.float32]) -> None:
@@ -378,7 +387,12 @@ class Index(Hyperparameters):
         return self._rows
 
 
-def _checked_rows(rows: ArrayLike) -> NDArray[np.int32]:
+def checked_rows(rows: ArrayLike) -> NDArray[np.int32]:
+    """Row numbers as int32 [n].
+
+    Raises:
+        DataError: they are not whole numbers from 1.
+    """
     found = np.asarray(rows)
     if found.ndim != 1 or (len(found) and found.dtype.kind not in "iu"):
         raise DataError(f"row numbers must be a list of integers, got {found.dtype} {found.shape}")

@@ -39,7 +39,7 @@ class ExactIndex(Index):
     _first_pass: bool = assigned_by_fit()
     _longest: float = assigned_by_fit()
 
-    def _create(self, vectors: NDArray[np.float32]) -> None:
+    def _create(self, vectors: NDArray[np.float32], rows: NDArray[np.int32]) -> None:
         self._hold(vectors)
 
     def _hold(self, vectors: NDArray[np.float32]) -> None:

@@ -47,7 +47,7 @@ class HNSWIndex(FaissIndex):
 
     _radius: float = assigned_by_fit()
 
-    def _create(self, vectors: NDArray[np.float32]) -> None:
+    def _create(self, vectors: NDArray[np.float32], rows: NDArray[np.int32]) -> None:
         library = faiss()
         self._radius = 0.0
         self._library_index = library.IndexHNSWFlat(

@@ -14,10 +14,16 @@ from tastemap.hyperparameters import hyperparameter
 from tastemap.index.library import FaissIndex, faiss
 from tastemap.storage import Stored
 
-__all__ = ["IVFIndex", "ListsIndex"]
+__all__ = ["IVFIndex", "ListsIndex", "list_count"]
 
 # As many vectors for each list find the centres (more hardly move them), and at least so many.
 _TRAINED_ON, _LEAST = 64, 39
+
+
+def list_count(lists: int | None, n: int) -> int:
+    """How many lists for n vectors: as many as are wanted, where they do not stay near empty."""
+    wanted = int(4 * np.sqrt(n)) if lists is None else lists
+    return int(np.clip(wanted, 1, max(1, n // _LEAST)))
 
 
 class ListsIndex(FaissIndex):
@@ -30,10 +36,9 @@ class ListsIndex(FaissIndex):
     )
     probes: int = hyperparameter(default=96, ge=1, help="lists that a search looks at")
 
-    def _create(self, vectors: NDArray[np.float32]) -> None:
+    def _create(self, vectors: NDArray[np.float32], rows: NDArray[np.int32]) -> None:
         n, dim = vectors.shape
-        wanted = int(4 * np.sqrt(n)) if self.lists is None else self.lists
-        self._library_index = self._empty(dim, int(np.clip(wanted, 1, max(1, n // _LEAST))))
+        self._library_index = self._empty(dim, list_count(self.lists, n))
         self._library_index.cp.max_points_per_centroid = _TRAINED_ON
         # A handful is repeated until it is enough to learn from; of none all directions are alike.
         shape = (max(n, _LEAST), dim)

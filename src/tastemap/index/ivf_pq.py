@@ -45,10 +45,10 @@ class IVFPQIndex(ListsIndex):
     _mapped: NDArray[np.float16] = assigned_by_fit()
     _added: Growing[np.float16] = assigned_by_fit()
 
-    def _create(self, vectors: NDArray[np.float32]) -> None:
+    def _create(self, vectors: NDArray[np.float32], rows: NDArray[np.int32]) -> None:
         self._mapped = _in_file(vectors)
         self._added = Growing(np.empty((0, vectors.shape[1]), np.float16))
-        super()._create(vectors)
+        super()._create(vectors, rows)
 
     def _empty(self, dim: int, lists: int) -> Any:
         library = faiss()

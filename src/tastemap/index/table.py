@@ -18,6 +18,8 @@ _INDICES: dict[str, str] = {
     "hnsw": "tastemap.index.hnsw:HNSWIndex",
     "ivf": "tastemap.index.ivf:IVFIndex",
     "ivf_pq": "tastemap.index.ivf_pq:IVFPQIndex",
+    "milvus": "tastemap.index.milvus:MilvusIndex",
+    "pgvector": "tastemap.index.pgvector:PgVectorIndex",
 }
 
 # Up to here a look at every vector takes about as long as one at the lists that a query needs; up
