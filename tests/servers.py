@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -120,9 +121,7 @@ class PostgresServer:
     def start(self) -> None:
         options = f"-p {self.port} -h 127.0.0.1 -k {self._data} -F -c shared_buffers=16MB"
         command = [*self._as, self._programs / "postgres", "-D", self._data, *options.split()]
-        self._process = subprocess.Popen(
-            command, env=self._environment, stderr=subprocess.DEVNULL, start_new_session=True
-        )
+        self._process = subprocess.Popen(command, env=self._environment, stderr=subprocess.DEVNULL)
         wait_until(self._answers)
 
     def _answers(self) -> bool:
@@ -135,9 +134,13 @@ class PostgresServer:
             return False
 
     def signal(self, number: int) -> None:
-        """To the server and all its processes."""
+        """To the server and all its processes, which are in groups of their own."""
         assert self._process is not None
-        os.killpg(self._process.pid, number)
+        pid = self._process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for each in (pid, *map(int, children)):
+            with suppress(ProcessLookupError):
+                os.kill(each, number)
 
     def kill(self) -> None:
         """As `kill -9`."""
