@@ -71,6 +71,8 @@ _LAZY: dict[str, str] = {
     "HNSWIndex": "tastemap.index.hnsw:HNSWIndex",
     "IVFIndex": "tastemap.index.ivf:IVFIndex",
     "IVFPQIndex": "tastemap.index.ivf_pq:IVFPQIndex",
+    "MilvusIndex": "tastemap.index.milvus:MilvusIndex",
+    "PgVectorIndex": "tastemap.index.pgvector:PgVectorIndex",
     "Run": "tastemap.training.run:Run",
     "LongTail": "tastemap.pipeline.long_tail:LongTail",
     "OutOfTime": "tastemap.pipeline.ranking_stage:OutOfTime",
@@ -110,6 +112,8 @@ if TYPE_CHECKING:
     from tastemap.index.hnsw import HNSWIndex as HNSWIndex
     from tastemap.index.ivf import IVFIndex as IVFIndex
     from tastemap.index.ivf_pq import IVFPQIndex as IVFPQIndex
+    from tastemap.index.milvus import MilvusIndex as MilvusIndex
+    from tastemap.index.pgvector import PgVectorIndex as PgVectorIndex
     from tastemap.pipeline.long_tail import LongTail as LongTail
     from tastemap.pipeline.pipeline import Pipeline as Pipeline
     from tastemap.pipeline.ranking_stage import OutOfTime as OutOfTime
