@@ -572,6 +572,7 @@ def test_what_makes_no_sense_is_refused(make: Make, wrong: dict[str, float]) -> 
 def test_wrong_addresses_and_a_missing_client(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ParameterError, match="64 bytes"):
         RedisState(secret=bytes(65))
+    RedisState("redis://localhost").close()
     with pytest.raises(ParameterError, match="address of Redis"):
         RedisState("http://127.0.0.1")
     with pytest.raises(UnavailableError, match="nothing-here"):

@@ -7,7 +7,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tastemap.errors import MissingExtraError, ParameterError, UnavailableError
@@ -15,7 +15,6 @@ from tastemap.online.state import Asked, Found
 
 if TYPE_CHECKING:
     from redis import Redis
-    from redis.client import Pipeline
 
 __all__ = ["PASSWORD", "RedisState"]
 
@@ -23,31 +22,58 @@ PASSWORD = "TASTEMAP_REDIS_PASSWORD"
 """The environment variable that holds the password."""
 
 _TOKEN = 8
-# A user's answers: by digest, and their token in the field that no digest has.
-_FIELD = b""
+# Each works on a batch of keys. A user's answers: by digest, and their token in the field "".
+_ANSWERS = """
+local found = {}
+for i, key in ipairs(KEYS) do
+  redis.call('HSETNX', key, '', ARGV[2 * i])
+  redis.call('PEXPIRE', key, ARGV[1], 'NX')
+  local got = redis.call('HMGET', key, '', ARGV[2 * i + 1])
+  found[2 * i - 1], found[2 * i] = got[1], got[2]
+end
+return found
+"""
 _KEEP = """
-if redis.call('HGET', KEYS[1], '') == ARGV[1] then
-  redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
+for i, key in ipairs(KEYS) do
+  if redis.call('HGET', key, '') == ARGV[3 * i - 2] then
+    redis.call('HSET', key, ARGV[3 * i - 1], ARGV[3 * i])
+  end
 end
 """
-# A history: the token, whether it was begun, and what it holds.
-_ASKED, _BEGUN = b"?", b"!"
+_COUNT = """
+for i, key in ipairs(KEYS) do
+  redis.call('INCRBY', key, ARGV[i])
+end
+"""
+# A history: the token, then "?" or, once it was begun, "!" and what it holds.
+_HISTORIES = """
+local found = {}
+for i, key in ipairs(KEYS) do
+  redis.call('SET', key, ARGV[i + 1] .. '?', 'NX', 'PX', ARGV[1])
+  found[i] = redis.call('GET', key)
+end
+return found
+"""
 _BEGIN = """
-if redis.call('GETRANGE', KEYS[1], 0, 8) == ARGV[1] .. '?' then
-  redis.call('SET', KEYS[1], ARGV[1] .. '!' .. ARGV[2], 'PX', ARGV[3])
+for i, key in ipairs(KEYS) do
+  if redis.call('GETRANGE', key, 0, 8) == ARGV[2 * i] .. '?' then
+    redis.call('SET', key, ARGV[2 * i] .. '!' .. ARGV[2 * i + 1], 'PX', ARGV[1])
+  end
 end
 """
 _APPEND = """
-local state = redis.call('GETRANGE', KEYS[1], 8, 8)
-if state == '!' then
-  redis.call('APPEND', KEYS[1], ARGV[1])
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])
-elseif state ~= '' then
-  redis.call('UNLINK', KEYS[1])
+for i, key in ipairs(KEYS) do
+  local state = redis.call('GETRANGE', key, 8, 8)
+  if state == '!' then
+    redis.call('APPEND', key, ARGV[i + 1])
+    redis.call('PEXPIRE', key, ARGV[1])
+  elseif state ~= '' then
+    redis.call('UNLINK', key)
+  end
 end
 """
 
-# So many forgotten keys are sent along with a call that is about others.
+# So many keys that are owed are sent along with a call that is about others.
 _SENT_ALONG = 1000
 
 
@@ -101,7 +127,8 @@ class RedisState:
         self._lifetime, self._history_lifetime = lifetime, history_lifetime
         self._redis = _client(url, timeout)
         about = self._redis.connection_pool.connection_kwargs
-        self._where = about.get("path") or f"{about['host']}:{about['port']}"
+        host, port = about.get("host", "localhost"), about.get("port", 6379)
+        self._where = about.get("path") or f"{host}:{port}"
         # Keys that must go before anything is looked up, with the time when they expire anyway.
         self._owed: dict[bytes, float] = {}
         self._owed_limit = _SENT_ALONG
@@ -109,23 +136,18 @@ class RedisState:
 
     def answers(self, asked: Sequence[Asked]) -> list[Found]:
         keys = [self._key("a", question.user) for question in asked]
-
-        def commands(pipe: Pipeline) -> None:
-            for key, question in zip(keys, asked, strict=True):
-                pipe.hsetnx(key, _FIELD, secrets.token_bytes(_TOKEN))
-                pipe.pexpire(key, _milliseconds(self._lifetime), nx=True)
-                pipe.hmget(key, [_FIELD, question.digest])
-
-        found = self._run(commands, keys)[2::3]
-        return [Found(value, token or b"") for token, value in found]
+        values: list[bytes | int] = [_milliseconds(self._lifetime)]
+        for question in asked:
+            values += [secrets.token_bytes(_TOKEN), question.digest]
+        found = self._script(_ANSWERS, keys, values)
+        return [Found(value, token) for token, value in zip(found[::2], found[1::2], strict=True)]
 
     def keep(self, answers: Sequence[tuple[Asked, bytes, bytes]]) -> None:
-        def commands(pipe: Pipeline) -> None:
-            for question, token, value in answers:
-                key = self._key("a", question.user)
-                pipe.eval(_KEEP, 1, key, token, question.digest, value)
-
-        self._run(commands)
+        keys = [self._key("a", question.user) for question, _, _ in answers]
+        values: list[bytes | int] = []
+        for question, token, value in answers:
+            values += [token, question.digest, value]
+        self._script(_KEEP, keys, values)
 
     def invalidate(self, users: Iterable[str]) -> None:
         self._remove([self._key("a", user) for user in users], self._lifetime)
@@ -134,56 +156,38 @@ class RedisState:
         self._owe([self._key("a", user) for user in users], self._lifetime)
 
     def count(self, increments: Mapping[str, int]) -> None:
-        def commands(pipe: Pipeline) -> None:
-            for name, increment in increments.items():
-                pipe.incrby(self._key("c", name), increment)
-
-        self._run(commands)
+        keys = [self._key("c", name) for name in increments]
+        self._script(_COUNT, keys, list(increments.values()))
 
     def counts(self, names: Sequence[str]) -> list[int]:
         if not names:
             return []
-
-        def commands(pipe: Pipeline) -> None:
-            pipe.mget([self._key("c", name) for name in names])
-
-        return [int(value or 0) for value in self._run(commands)[0]]
+        found = self._run((), "MGET", *(self._key("c", name) for name in names))
+        return [int(value or 0) for value in found]
 
     def histories(self, users: Sequence[str]) -> list[Found]:
         keys = [self._key("h", user) for user in users]
-
-        def commands(pipe: Pipeline) -> None:
-            for key in keys:
-                empty = secrets.token_bytes(_TOKEN) + _ASKED
-                pipe.set(key, empty, nx=True, px=_milliseconds(self._history_lifetime))
-                pipe.get(key)
-
+        tokens = [secrets.token_bytes(_TOKEN) for _ in users]
+        values: list[bytes | int] = [_milliseconds(self._history_lifetime), *tokens]
         found = []
-        for value in self._run(commands, keys)[1::2]:
-            value = value or b""
-            begun = value[_TOKEN : _TOKEN + 1] == _BEGUN
+        for value in self._script(_HISTORIES, keys, values):
+            begun = value[_TOKEN : _TOKEN + 1] == b"!"
             found.append(Found(value[_TOKEN + 1 :] if begun else None, value[:_TOKEN]))
         return found
 
     def begin(self, histories: Sequence[tuple[str, bytes, bytes]]) -> None:
-        lifetime = _milliseconds(self._history_lifetime)
-
-        def commands(pipe: Pipeline) -> None:
-            for user, token, history in histories:
-                pipe.eval(_BEGIN, 1, self._key("h", user), token, history, lifetime)
-
-        self._run(commands)
+        keys = [self._key("h", user) for user, _, _ in histories]
+        values: list[bytes | int] = [_milliseconds(self._history_lifetime)]
+        for _, token, history in histories:
+            values += [token, history]
+        self._script(_BEGIN, keys, values)
 
     def append(self, parts: Sequence[tuple[str, bytes]]) -> None:
-        lifetime = _milliseconds(self._history_lifetime)
         keys = [self._key("h", user) for user, _ in parts]
-
-        def commands(pipe: Pipeline) -> None:
-            for key, (_, part) in zip(keys, parts, strict=True):
-                pipe.eval(_APPEND, 1, key, part, lifetime)
-
+        values: list[bytes | int] = [_milliseconds(self._history_lifetime)]
+        values += [part for _, part in parts]
         try:
-            self._run(commands, keys)
+            self._script(_APPEND, keys, values)
         except UnavailableError:
             self._owe(keys, self._history_lifetime)
             raise
@@ -205,7 +209,7 @@ class RedisState:
 
     def _remove(self, keys: list[bytes], lifetime: float) -> None:
         self._owe(keys, lifetime)
-        self._run(lambda pipe: None, keys)
+        self._run(keys)
 
     def _owe(self, keys: Iterable[bytes], lifetime: float) -> None:
         now = time.monotonic()
@@ -215,9 +219,15 @@ class RedisState:
                 self._owed = {key: until for key, until in self._owed.items() if until > now}
                 self._owed_limit = 2 * len(self._owed) + _SENT_ALONG
 
-    def _run(self, commands: Callable[[Pipeline], None], keys: Sequence[bytes] = ()) -> list[Any]:
-        """The results of commands, in one round trip; before them goes what is owed of the keys
-        that they look at, and some more."""
+    def _script(self, script: str, keys: list[bytes], values: Sequence[bytes | int]) -> list[Any]:
+        if not keys:
+            return []
+        found: list[Any] = self._run(keys, "EVAL", script, len(keys), *keys, *values)
+        return found
+
+    def _run(self, keys: Sequence[bytes], *command: Any) -> Any:
+        """What a command gives, in one round trip; before it goes what is owed of the keys that it
+        looks at, and some more."""
         from redis.exceptions import RedisError
 
         with self._lock:
@@ -229,7 +239,8 @@ class RedisState:
         pipe = self._redis.pipeline(transaction=False)
         if owed:
             pipe.unlink(*owed)
-        commands(pipe)
+        if command:
+            pipe.execute_command(*command)  # type: ignore[no-untyped-call]
         try:
             results = pipe.execute()
         except (RedisError, OSError) as error:
@@ -239,7 +250,7 @@ class RedisState:
                 for key, until in owed.items():
                     if self._owed.get(key) == until:
                         del self._owed[key]
-        return results[1:] if owed else results
+        return results[-1] if command else None
 
 
 def _milliseconds(seconds: float) -> int:
