@@ -11,22 +11,17 @@ from numpy.typing import NDArray
 
 from tastemap.errors import ReleaseError
 from tastemap.hyperparameters import hyperparameter
+from tastemap.index.base import Index
 from tastemap.index.library import FaissIndex, faiss
 from tastemap.storage import Stored
 
-__all__ = ["IVFIndex", "ListsIndex", "list_count"]
+__all__ = ["IVFIndex", "Lists", "ListsIndex"]
 
 # As many vectors for each list find the centres (more hardly move them), and at least so many.
 _TRAINED_ON, _LEAST = 64, 39
 
 
-def list_count(lists: int | None, n: int) -> int:
-    """How many lists for n vectors: as many as are wanted, where they do not stay near empty."""
-    wanted = int(4 * np.sqrt(n)) if lists is None else lists
-    return int(np.clip(wanted, 1, max(1, n // _LEAST)))
-
-
-class ListsIndex(FaissIndex):
+class Lists(Index):
     """An inverted file (Sivic & Zisserman 2003; Jégou et al. 2011): each vector is in the list of
     the centre with which it has the greatest inner product, and the lists of a query's nearest
     centres are looked at."""
@@ -36,9 +31,18 @@ class ListsIndex(FaissIndex):
     )
     probes: int = hyperparameter(default=96, ge=1, help="lists that a search looks at")
 
+    def _lists_for(self, n: int) -> int:
+        """How many for n vectors: as many as are wanted, where they do not stay near empty."""
+        wanted = int(4 * np.sqrt(n)) if self.lists is None else self.lists
+        return int(np.clip(wanted, 1, max(1, n // _LEAST)))
+
+
+class ListsIndex(Lists, FaissIndex):
+    """An inverted file that faiss holds."""
+
     def _create(self, vectors: NDArray[np.float32], rows: NDArray[np.int32]) -> None:
         n, dim = vectors.shape
-        self._library_index = self._empty(dim, list_count(self.lists, n))
+        self._library_index = self._empty(dim, self._lists_for(n))
         self._library_index.cp.max_points_per_centroid = _TRAINED_ON
         # A handful is repeated until it is enough to learn from; of none all directions are alike.
         shape = (max(n, _LEAST), dim)

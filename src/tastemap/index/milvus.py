@@ -61,7 +61,7 @@ class MilvusIndex(RemoteIndex):
 
     def drop(self) -> None:
         with self._client() as client:
-            client.drop_collection(self.name_on_server, timeout=self.build_timeout)
+            client.drop_collection(self.name_on_server, timeout=self.timeout)
 
     def _make(self, rows: NDArray[np.int32], vectors: NDArray[np.float32], lists: int) -> None:
         library = _pymilvus()

@@ -83,7 +83,7 @@ class PgVectorIndex(RemoteIndex):
         return f"PostgreSQL at {':'.join(str(part) for part in parts if part)}"
 
     def drop(self) -> None:
-        with self._connected(self.build_timeout) as database:
+        with self._connected(self.timeout) as database:
             database.execute(self._sql("DROP TABLE IF EXISTS {table}"))
 
     def _make(self, rows: NDArray[np.int32], vectors: NDArray[np.float32], lists: int) -> None:

@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from tastemap.errors import ParameterError, ReleaseError, UnavailableError
 from tastemap.features.batch import Ragged
 from tastemap.hyperparameters import assigned_by_fit, hyperparameter
-from tastemap.index.base import Index, checked_rows
-from tastemap.index.ivf import list_count
+from tastemap.index.base import checked_rows
+from tastemap.index.ivf import Lists
 from tastemap.storage import Stored
 
 __all__ = ["Filter", "RemoteIndex"]
@@ -44,7 +44,7 @@ class Filter:
     bits: NDArray[np.bool_]
 
 
-class RemoteIndex(Index):
+class RemoteIndex(Lists):
     """An inverted file as `IVFIndex`, on a server.
 
     Each build makes a collection of its own, named by `collection` and a random number, so that a
@@ -68,10 +68,6 @@ class RemoteIndex(Index):
     build_timeout: float = hyperparameter(
         default=3600.0, gt=0, help="seconds that a build may take", tuned=False
     )
-    lists: int | None = hyperparameter(
-        default=None, ge=1, help="lists; none: four times the square root of the vectors"
-    )
-    probes: int = hyperparameter(default=96, ge=1, help="lists that a search looks at")
 
     name_on_server: str = assigned_by_fit()
     """The collection of this build."""
@@ -112,7 +108,13 @@ class RemoteIndex(Index):
     def _create(self, vectors: NDArray[np.float32], rows: NDArray[np.int32]) -> None:
         self.name_on_server = f"{self.collection}_{secrets.token_hex(8)}"
         self._strangers = 0
-        self._make(rows, vectors, list_count(self.lists, len(vectors)))
+        try:
+            self._make(rows, vectors, self._lists_for(len(vectors)))
+        except UnavailableError:
+            # What is half made is of no use to anybody.
+            with suppress(UnavailableError):
+                self.drop()
+            raise
         self._seen = True
 
     def _append(self, vectors: NDArray[np.float32]) -> None:
