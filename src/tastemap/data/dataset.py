@@ -169,15 +169,18 @@ class Dataset:
         table = pl.DataFrame() if self.user_table is None else self.user_table.drop("user")
         return _row_of(attributes, table.schema, "the user table has no such attribute")
 
-    def context_of(self, circumstances: Mapping[str, Any]) -> pl.DataFrame:
-        """The context of one request, a row with the events' further columns; null where nothing
-        is said.
+    def context_of(
+        self, circumstances: Mapping[str, Any], more: Mapping[str, pl.DataType] | None = None
+    ) -> pl.DataFrame:
+        """The context of one request, a row with the events' further columns, and with more whose
+        types are given; null where nothing is said.
 
         Raises:
-            DataError: the events have no such column, or the value is not of its type.
+            DataError: there is no such column, or the value is not of its type.
         """
-        context = pl.DataFrame() if self.context is None else self.context
-        return _row_of(circumstances, context.schema, "the events have no such column")
+        of_events = {} if self.context is None else dict(self.context.schema)
+        schema = pl.Schema({**(more or {}), **of_events})
+        return _row_of(circumstances, schema, "the events have no such column")
 
     @cached_property
     def liking_value(self) -> float:

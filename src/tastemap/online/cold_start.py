@@ -78,7 +78,7 @@ class Knowledge:
         try:
             self._items(ask)
             _checked("profile", lambda: self._data.profile_of(ask.profile))
-            _checked("context", lambda: self._data.context_of(ask.context))
+            _checked("context", lambda: self._pipeline.context_of(ask.context))
             _checked("tastes", lambda: self._tastes.items(ask.tastes))
         except (UnknownItemError, BadAskError) as error:
             return error
@@ -169,7 +169,7 @@ class Knowledge:
     def _contexts(self, asks: Sequence[Ask]) -> pl.DataFrame | None:
         if not any(ask.context for ask in asks):
             return None
-        return pl.concat([self._data.context_of(ask.context) for ask in asks])
+        return pl.concat([self._pipeline.context_of(ask.context) for ask in asks])
 
     def _hidden(self, asks: Sequence[Ask]) -> Histories | None:
         if all(ask.shown is None for ask in asks):

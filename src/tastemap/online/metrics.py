@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tastemap.online.engine import Engine
 from tastemap.online.questions import Found
+from tastemap.online.rule_metrics import RuleMetrics
 
 __all__ = ["Measured", "Metrics"]
 
@@ -80,6 +81,7 @@ class Metrics:
             buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
             registry=self.registry,
         )
+        self.registry.register(RuleMetrics(lambda: engine.serving.pipeline.policy))
         self._gauge(
             "tastemap_live_users", "Users with events later than the release."
         ).set_function(lambda: engine.serving.live.n_users)

@@ -170,6 +170,8 @@ class Serving:
         return answers
 
     def _reason(self, ask: Ask, link: str, source: str, because: int, liked: bool) -> str:
+        if source == "pinned":
+            return "Featured"
         if source.partition(":")[0] == "popularity":
             return popular_with(source)
         if link == "profile" and ask.tastes:
@@ -210,20 +212,33 @@ class Serving:
         return answers
 
     @cached_property
-    def _popular(self) -> list[Suggestion]:
+    def _popular(self) -> dict[int, Suggestion]:
+        """By item row."""
         stranger = Queries.of(Histories.empty(1))
-        found = self.pipeline.answer(stranger, MAX_SHOWN)
-        return [
-            Suggestion(self.catalogue.item(item), score, "popularity", popular_with("popularity"))
+        found = self.pipeline.answer(stranger, MAX_SHOWN, among=self._shown_to_anybody())
+        reason = popular_with("popularity")
+        return {
+            item: Suggestion(self.catalogue.item(item), score, "popularity", reason)
             for item, score in zip(found.items.tolist(), found.scores.tolist(), strict=True)
-        ]
+        }
+
+    def _shown_to_anybody(self) -> NDArray[np.bool_] | None:
+        """What the rules show whoever asks, bool [item rows]; None for all."""
+        policy = self.pipeline.policy
+        return None if policy is None else policy.strictest()
 
     def popular(self, question: Question) -> Found:
         """The answer where no other can be given: what is popular, found beforehand."""
         hidden: set[int] = set()
         if isinstance(question, Ask) and question.shown is not None:
             hidden = set(question.shown.tolist())
-        items = [one for one in self._popular if item_hash(one.card.item) not in hidden]
+        # What has sold out since was found beforehand.
+        able = self._shown_to_anybody()
+        items = [
+            one
+            for row, one in self._popular.items()
+            if (able is None or able[row]) and item_hash(one.card.item) not in hidden
+        ]
         return Found(items[: question.k], "popularity", self.version)
 
     def warm_up(self) -> None:

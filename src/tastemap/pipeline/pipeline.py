@@ -141,6 +141,15 @@ class Pipeline(Recommender):
         """The rules at work; it counts what they do. None where there are none."""
         return self._policy
 
+    def context_of(self, circumstances: Mapping[str, Any]) -> pl.DataFrame:
+        """The context of one request, a row; it may say what events say, and what rules look at.
+
+        Raises:
+            DataError: there is no such column, or the value is not of its type.
+        """
+        more = {} if self._policy is None else self._policy.context_columns
+        return self.data.context_of(circumstances, more)
+
     def obey(self, rules: Rules) -> None:
         """Takes these rules in place of its own.
 
@@ -345,10 +354,10 @@ class Pipeline(Recommender):
     def similar_rows(
         self, items: NDArray[np.int32], k: int, among: NDArray[np.bool_] | None = None
     ) -> Recommendations:
-        """As every recommender's; what the rules would not show to a stranger is left out."""
-        if self._policy is not None:
-            stranger = Queries.of(Histories.empty(1))
-            among = next(iter(self._policy.allowed(stranger, among))).mask
+        """As every recommender's. Who asks is not known, so what any filter keeps from anybody is
+        left out."""
+        if self._policy is not None and (strictest := self._policy.strictest()) is not None:
+            among = strictest if among is None else strictest & among
         return super().similar_rows(items, k, among)
 
     def links(self, queries: Queries) -> list[str]:

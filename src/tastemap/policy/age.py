@@ -48,7 +48,7 @@ class AgeRating(FilterRule):
         Raises:
             RuleError: there is no such column or place, or a rating is no age.
         """
-        places = [Place.of(str(text), data, "user") for text in self.user]
+        places = tuple(Place.of(str(text), data, "user") for text in self.user)
         if not places:
             raise RuleError("no place is named", key="user", remedy='Write user = "profile.age"')
         if self.ages:
@@ -83,7 +83,7 @@ class OfAge(Filter):
         places: where a query says how old the user is.
     """
 
-    def __init__(self, least: NDArray[np.float64], places: list[Place]) -> None:
+    def __init__(self, least: NDArray[np.float64], places: tuple[Place, ...]) -> None:
         self._places = places
         # A mask of a million items is made of small numbers in a tenth of the time.
         self._steps, step = np.unique(least, return_inverse=True)
@@ -97,9 +97,12 @@ class OfAge(Filter):
             ages[usable] = said[usable]
         return np.where(np.isnan(ages), 0.0, ages)
 
+    def places(self) -> tuple[Place, ...]:
+        return self._places
+
     def groups(self, queries: Queries) -> NDArray[np.int64]:
         return np.searchsorted(self._steps, self._ages(queries), side="right")
 
     def mask(self, query: Queries) -> NDArray[np.bool_]:
-        allowed: NDArray[np.bool_] = self._step < self.groups(query)[0]
+        allowed: NDArray[np.bool_] = self._step < int(self.groups(query)[0])
         return allowed

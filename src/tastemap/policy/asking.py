@@ -88,7 +88,7 @@ class Condition:
 
         Raises:
             RuleError: a place that is none, no value, or values of another type than the user
-                table's column.
+                table's or the events' column.
         """
         wanted = []
         for text, values in when.items():
@@ -97,8 +97,9 @@ class Condition:
                 raise RuleError(
                     f"{text!r} has no value", key="when", remedy="Give the values to look for"
                 )
-            if place.part == "profile" and data.user_table is not None:
-                column = data.user_table[place.column]
+            table = data.user_table if place.part == "profile" else data.context
+            if table is not None and place.column in table.columns:
+                column = table[place.column]
                 if (wrong := misfit(column, values)) is not None:
                     raise RuleError(
                         f"{wrong!r} is not of the type of {text!r}, which is {column.dtype}",
@@ -107,6 +108,10 @@ class Condition:
                     )
             wanted.append((place, tuple(values)))
         return cls(tuple(wanted))
+
+    def columns(self) -> dict[Place, pl.DataType]:
+        """The places that it looks at, with a type that holds what it looks for."""
+        return {place: pl.Series(values, strict=False).dtype for place, values in self.wanted}
 
     @property
     def always(self) -> bool:

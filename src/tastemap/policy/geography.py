@@ -97,6 +97,9 @@ class Nearby(Filter):
         points[~(np.abs(points) <= (90.0, 180.0)).all(axis=1)] = np.nan
         return points
 
+    def places(self) -> tuple[Place, ...]:
+        return self._places
+
     def groups(self, queries: Queries) -> NDArray[np.int64]:
         points = np.nan_to_num(self._points(queries), nan=999.0)
         return np.unique(points, axis=0, return_inverse=True)[1].ravel().astype(np.int64)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from tastemap.data.dataset import Dataset
@@ -14,7 +15,7 @@ from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
 from tastemap.errors import ParameterError, RuleError
 from tastemap.kernels.arranging import arrange
-from tastemap.policy.asking import Condition
+from tastemap.policy.asking import Condition, Place
 from tastemap.policy.availability import Stock
 from tastemap.policy.caps import Cap, Caps
 from tastemap.policy.freshness import Born, Freshness
@@ -144,9 +145,10 @@ class Policy:
         self._caps = Caps(limits, values, len(data.items))
         self._questions = np.zeros(len(rules), np.int64)
         self._items = np.zeros(len(rules), np.int64)
-        everybody = Queries.of(Histories.empty(1))
+        self._nobody = Queries.of(Histories.empty(1))
+        self._conditions = [rule.condition(data) for rule in rules.values()]
         alike = [
-            each.condition.always and each.filter.groups(everybody) is None
+            each.condition.always and each.filter.groups(self._nobody) is None
             for each in self._filters
         ]
         self._fixed = [each for each, same in zip(self._filters, alike, strict=True) if same]
@@ -162,11 +164,12 @@ class Policy:
     def _settle(self) -> None:
         """Joins the masks that are alike for all queries."""
         mask, barred = self._everything, np.zeros(len(self._names), np.int64)
-        everybody = Queries.of(Histories.empty(1))
+        left = np.count_nonzero(mask)
         for each in self._fixed:
-            mask = _narrowed(mask, each.filter.mask(everybody), barred, each.place)
+            mask = mask & each.filter.mask(self._nobody)
+            barred[each.place], left = left - (now := np.count_nonzero(mask)), now
         # One name for both, so that whoever reads it on another thread has what belongs together.
-        self._settled = (None if not barred.any() else mask), barred
+        self._settled = (None if not barred.any() else mask), left, barred
 
     def allowed(
         self, queries: Queries, among: NDArray[np.bool_] | None = None
@@ -177,24 +180,48 @@ class Policy:
             queries: [B].
             among: bool [item rows], the items that may come out at all; None for all.
         """
-        fixed, barred_for_all = self._settled
+        fixed, left_for_all, barred_for_all = self._settled
         holds = [each.condition.holds(queries) for each in self._varying]
         keys = np.zeros((len(queries), len(self._varying)), np.int64)
         for column, each in enumerate(self._varying):
-            groups = each.filter.groups(queries)
+            groups = each.filter.groups(queries) if len(queries) > 1 else None
             numbers = np.zeros(len(queries), np.int64) if groups is None else groups
             keys[:, column] = np.where(holds[column], numbers, -1)
         for rows in _alike(keys):
             some = queries if len(rows) == len(queries) else queries.take(rows)
-            mask, barred = fixed, barred_for_all.copy()
+            mask, left, barred = fixed, left_for_all, barred_for_all.copy()
             for column, each in enumerate(self._varying):
                 if holds[column][rows[0]]:
-                    before = self._everything if mask is None else mask
-                    own = each.filter.mask(some.slice(0, 1))
-                    mask = _narrowed(before, own, barred, each.place)
+                    mask = self._everything if mask is None else mask
+                    mask = mask & each.filter.mask(some.slice(0, 1))
+                    barred[each.place], left = left - (now := np.count_nonzero(mask)), now
             if among is not None:
                 mask = among if mask is None else mask & among
             yield Allowed(rows, some, mask, barred)
+
+    def strictest(self) -> NDArray[np.bool_] | None:
+        """bool [item rows], what may be shown where nothing at all is known of who asks: every
+        filter holds, those too that hold for some only. None for all."""
+        mask = self._settled[0]
+        for each in self._varying:
+            own = each.filter.mask(self._nobody)
+            mask = own if mask is None else mask & own
+        return mask
+
+    @property
+    def context_columns(self) -> dict[str, pl.DataType]:
+        """The columns of a query's context that rules look at, with a type for each."""
+        found: dict[str, pl.DataType] = {}
+        looked_at: list[tuple[Place, pl.DataType]] = [
+            (place, pl.Float64()) for each in self._filters for place in each.filter.places()
+        ]
+        looked_at += [pair for each in self._conditions for pair in each.columns().items()]
+        for place, kind in looked_at:
+            if place.part == "context":
+                # What is a number for one rule and a text for another can be written as a text.
+                same = found.get(place.column, kind) == kind
+                found[place.column] = kind if same else pl.String()
+        return found
 
     def set_available(self, rows: ArrayLike, available: bool) -> None:
         """Says of some item rows [n] that they are to be had, or are not, from now on.
@@ -317,15 +344,6 @@ class Policy:
             Effect(name, kind, questions, items)
             for (name, kind), (questions, items) in zip(self._names, counts, strict=True)
         )
-
-
-def _narrowed(
-    mask: NDArray[np.bool_], own: NDArray[np.bool_], barred: NDArray[np.int64], place: int
-) -> NDArray[np.bool_]:
-    """A mask with what a filter bars taken out, whose number goes to barred[place]."""
-    left: NDArray[np.bool_] = mask & own
-    barred[place] = np.count_nonzero(mask) - np.count_nonzero(left)
-    return left
 
 
 def _alike(keys: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from tastemap.data.dataset import Dataset
 from tastemap.data.queries import Queries
 from tastemap.errors import RuleError, did_you_mean
-from tastemap.policy.asking import Condition
+from tastemap.policy.asking import Condition, Place
 
 __all__ = ["Filter", "FilterRule", "Ids", "Rule", "Scalars"]
 
@@ -78,6 +78,10 @@ class Filter(ABC):
     @abstractmethod
     def mask(self, query: Queries) -> NDArray[np.bool_]:
         """bool [item rows], what may come out for one query [1]."""
+
+    def places(self) -> tuple[Place, ...]:
+        """Where it looks for numbers in a query."""
+        return ()
 
 
 class FilterRule(Rule):
