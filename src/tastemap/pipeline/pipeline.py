@@ -36,6 +36,8 @@ __all__ = ["Pipeline"]
 
 _TILE = 4096
 _NONE = np.empty(0, np.int64)
+# Fewer at a time where rules may look at thousands of candidates of each.
+_ARRANGED = 512
 
 
 class Pipeline(Recommender):
@@ -236,7 +238,8 @@ class Pipeline(Recommender):
         data = self.data
         k = min(k, len(data.items))
         answers = Answers.empty(len(queries), k)
-        for start, tile in queries.tiles(_TILE):
+        arranges = self._policy is not None and self._policy.arranges
+        for start, tile in queries.tiles(_ARRANGED if arranges else _TILE):
             for allowed in groups_of(self._policy, tile, among):
                 answers.put(start + allowed.rows, self._answered(allowed, k, exclude_seen, stages))
         names = [*self._sources, "pinned"] if self._policy is not None else self._sources
@@ -258,7 +261,7 @@ class Pipeline(Recommender):
                 policy.record(allowed)
             found = self._candidates(queries, k, exclude_seen, mask, stages)
             return fill(queries, found, mask)
-        deep = max(k, self.candidates)
+        deep = min(max(k, self.candidates), len(self.items))
         found = self._candidates(queries, deep, exclude_seen, mask, stages)
         return arranged(policy, allowed, found, k, exclude_seen, fill, len(self._sources))
 

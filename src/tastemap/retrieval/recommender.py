@@ -31,9 +31,10 @@ class Recommendations:
     Attributes:
         offsets: int64 [B+1]; row i is the slice offsets[i]:offsets[i+1] of the other arrays.
         items: int32 [m], item rows, never 0.
-        scores: float32 [m], falling within a row; comparable within a row and source only.
+        scores: float32 [m], comparable within a row and source only; falling within a row, except
+            where a long tail or rules arrange it. 0 for a pinned item that no model proposed.
         sources: uint8 [m], positions in `source_names`: where each item came from.
-        source_names: names of models, "popularity", or "popularity:…" of a profile.
+        source_names: names of models, "popularity", "popularity:…" of a profile, or "pinned".
     """
 
     offsets: NDArray[np.int64]
