@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
+import subprocess
+import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tastemap.online.events import Event, EventLog, IdConflictError, Recorded, StateError
+from tastemap.online.events import (
+    Event,
+    EventLog,
+    EventReader,
+    IdConflictError,
+    Position,
+    Recorded,
+    StateError,
+)
 
 
 def event(user: str = "u", item: str = "i", id_: str | None = None, digest: bytes = b"x") -> Event:
@@ -84,12 +96,103 @@ def test_each_id_once_and_conflicting_batches_not_at_all(calls: list[object]) ->
         log.close()
 
 
-def test_one_server_at_a_time(tmp_path: Path) -> None:
+_FORMAT_1 = """
+CREATE TABLE events (
+    offset INTEGER PRIMARY KEY AUTOINCREMENT,
+    id     TEXT UNIQUE,
+    user   TEXT NOT NULL,
+    item   TEXT NOT NULL,
+    kind   TEXT NOT NULL,
+    time   REAL NOT NULL,
+    value  REAL NOT NULL,
+    digest BLOB
+)
+"""
+
+
+def of_format_1(folder: Path, events: list[Event]) -> None:
+    """A log as the first version of the format was written."""
+    with closing(sqlite3.connect(folder / "events.sqlite")) as database, database:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute(_FORMAT_1)
+        database.executemany(
+            "INSERT INTO events (id, user, item, kind, time, value, digest) VALUES (?,?,?,?,?,?,?)",
+            [(e.id, e.user, e.item, e.kind, e.time, e.value, e.digest) for e in events],
+        )
+        database.execute("PRAGMA user_version=1")
+
+
+def test_a_log_of_format_1_is_upgraded_and_loses_nothing(tmp_path: Path) -> None:
+    events = [event("ä\0/%", "💥"), event("b", id_="1"), event("c", id_="2"), event("b")]
+    of_format_1(tmp_path, events)
+    with pytest.raises(StateError, match="no event log"):
+        EventReader(tmp_path)
+    (tmp_path / "LOCK").touch()
+    with pytest.raises(StateError, match="older tastemap"):
+        EventReader(tmp_path)
     log = EventLog(tmp_path)
-    with pytest.raises(StateError, match="another server is using"):
-        EventLog(tmp_path)
+    assert recorded(log) == events
+    assert log.last_offset == 4
+    assert log.events_of("b") == [events[1], events[3]]
+    again, other = event("b", id_="1"), event("x", id_="1", digest=b"other")
+    repeated, refused = log.append([[again], [other]])
+    assert repeated == Recorded([], 1)
+    assert isinstance(refused, IdConflictError)
+    log.append([[Event("b", "i", "view", 2.0, 1.0, duration=3.5, token="t")]])
+    assert [last for last, _ in log.since(4)] == [5]
     log.close()
+    assert recorded(EventReader(tmp_path))[:4] == events
+
+
+def test_no_upgrade_while_an_old_server_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_format_1(tmp_path, [event()])
+    monkeypatch.setattr("tastemap.online.log_file._WAIT_SECONDS", 0.1)
+    with (tmp_path / "LOCK").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(StateError, match="older tastemap is using"):
+            EventLog(tmp_path)
     EventLog(tmp_path).close()
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+from tastemap.online.events import Event, EventLog
+log = EventLog(Path(sys.argv[1]))
+for n in range(int(sys.argv[3])):
+    log.append([[Event(sys.argv[2], str(n), "view", 0.0, 1.0)]])
+log.close()
+"""
+
+
+def test_several_writers_and_a_reader_that_misses_nothing(tmp_path: Path) -> None:
+    """Offsets grow in the order of commits: who reads behind the last offset misses none."""
+    writers = [
+        subprocess.Popen([sys.executable, "-c", _WRITER, str(tmp_path), name, "100"])
+        for name in ("a", "b", "c")
+    ]
+    EventLog(tmp_path).close()
+    reader = EventReader(tmp_path)
+    version = -1
+    position, seen = Position(), []
+    while True:
+        running = any(writer.poll() is None for writer in writers)
+        if (found := reader.version()) != version:
+            version = found
+            for news in reader.news(position, size=7):
+                seen += news.events
+                position = news.position
+        if not running:
+            break
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    assert position.offset == reader.last_offset == 300
+    for name in ("a", "b", "c"):
+        assert [one.item for one in seen if one.user == name] == [str(n) for n in range(100)]
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        reader._reader.execute("DELETE FROM events")
+    reader.close()
 
 
 def test_a_damaged_log_is_refused_and_kept(tmp_path: Path) -> None:

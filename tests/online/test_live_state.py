@@ -37,7 +37,7 @@ events = st.lists(
 
 @given(st.lists(events, max_size=4))
 def test_as_if_the_data_had_held_them(parts: list[list[Event]]) -> None:
-    live = LiveState(DATA)
+    live = LiveState(DATA, str.encode)
     for part in parts:
         live.add(part)
     users = ["2", "stranger", "1", "never seen", "2\0", "2"]
@@ -61,7 +61,7 @@ def test_as_if_the_data_had_held_them(parts: list[list[Event]]) -> None:
 
 
 def test_a_row_that_was_read_never_changes() -> None:
-    live = LiveState(DATA)
+    live = LiveState(DATA, str.encode)
     live.add([Event("1", "c", "event", 30.0, 1.0)])
     _, before = live.histories(["1"])
     kept = before.items.copy()

@@ -12,7 +12,6 @@ from fastapi.testclient import TestClient
 import tastemap as tm
 from tastemap.errors import ReleaseError
 from tastemap.online import create_app, serve
-from tastemap.online.events import StateError
 from tastemap.online.reasons import popular_with
 from tastemap.online.server import ServerError
 
@@ -42,14 +41,19 @@ def test_a_bare_model_without_titles_is_served(bare: Path, tmp_path: Path) -> No
         assert http.get("/", follow_redirects=False).headers["location"] == "/docs"
 
 
-def test_only_one_server_holds_a_state_folder(bare: Path, tmp_path: Path) -> None:
+def test_servers_of_one_state_folder_tell_each_other(bare: Path, tmp_path: Path) -> None:
     with (
-        TestClient(create_app(bare, tmp_path / "state")),
-        pytest.raises(StateError, match="another server"),
+        TestClient(create_app(bare, tmp_path / "state")) as one,
+        TestClient(create_app(bare, tmp_path / "state")) as other,
     ):
-        create_app(bare, tmp_path / "state")
-    with TestClient(create_app(bare, tmp_path / "state")) as http:
-        assert http.get("/health").status_code == 200
+        assert one.post("/events", json={"user": 2, "item": 20}).json()["accepted"] == 1
+        assert other.get("/users/2/recommendations").json()["items"] == []
+        assert other.post("/events", json={"user": 3, "item": 30}).json()["accepted"] == 1
+        assert [item["item"] for item in one.get("/users/3/history").json()["items"]] == [
+            "30",
+            "10",
+        ]
+        assert one.get("/health").json()["events_recorded"] == 2
 
 
 def test_a_server_starts_again_where_it_was(bare: Path, tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ def browsing(engine: Engine) -> APIRouter:
     @router.get("/users/{user:id}/history", response_model_exclude_none=True)
     def history(user: PathId, limit: Limit = 50) -> HistoryList:
         """What a user did, the release's events and the later ones, newest first."""
+        engine.catch_up()
         return _history(engine.serving, user, limit)
 
     @router.get("/items", response_model_exclude_none=True)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tastemap.errors import ReleaseError, TastemapError
-from tastemap.online.events import Event, EventLog, Recorded
+from tastemap.online.events import Event, EventLog, Position, Recorded, StateError
 from tastemap.online.guard import Guard
 from tastemap.online.questions import Found, Question
 from tastemap.online.serving import Serving
@@ -29,9 +29,10 @@ STAGE_SECONDS = 1.0
 class Engine:
     """Answers from one release, and swaps to the next while it works.
 
-    Events go to the log first and then over the histories of the release. A new release is loaded
-    beside the old one, gets the whole log laid over it, and takes its place between two batches of
-    events, so that no event is missed or counted twice.
+    Events go to the log, and from there over the histories of the release: before each batch of
+    answers the engine takes up what is new in the log, whichever process wrote it. A new release is
+    loaded beside the old one, gets the whole log laid over it, and takes its place between two such
+    readings, so that no event is missed or counted twice.
 
     Args:
         release: a release store, a saved pipeline, or a saved model.
@@ -48,15 +49,16 @@ class Engine:
         self._path = release
         self.events = events
         self.guard = Guard(stage_seconds)
-        self._recording = threading.Lock()
+        self._following = threading.Lock()
+        self._version = -1
         self._refused: str | None = None
         self._stop = threading.Event()
         self._watcher: threading.Thread | None = None
         self.problem: str | None = None
-        self.serving, _ = self._prepare(load_release(release))
+        self.serving, self._position = self._prepare(load_release(release))
 
-    def _prepare(self, loaded: Loaded) -> tuple[Serving, int]:
-        """A release ready to answer, with the offset of the log that it reflects."""
+    def _prepare(self, loaded: Loaded) -> tuple[Serving, Position]:
+        """A release ready to answer, with how much of the log it reflects."""
         found = loaded.object
         pipeline = Pipeline([found]) if isinstance(found, Retriever) else found
         if not isinstance(pipeline, Pipeline):
@@ -64,24 +66,42 @@ class Engine:
                 f"{loaded.path} holds a {type(found).__name__}; only models and pipelines can be "
                 "served"
             )
-        serving = Serving(pipeline, loaded.version)
+        serving = Serving(pipeline, loaded.version, self.events.key)
         # Before it is asked with a deadline.
         serving.warm_up()
         # A release made from data that held part of the log already says how far.
         seen = read_manifest(loaded.path).contents.get("event_log_offset", 0)
-        return serving, self._replay(serving, seen)
+        position = self._lay(serving, Position(seen))
+        # Who was forgotten lives by the log alone, so by its part before that as well.
+        serving.add(self.events.returned(seen))
+        return serving, position
 
-    def _replay(self, serving: Serving, offset: int) -> int:
-        for last, events in self.events.since(offset):
-            serving.add(events)
-            offset = last
-        return offset
+    def _lay(self, serving: Serving, position: Position) -> Position:
+        """Lays what the log tells behind a position over a release; gives the new position."""
+        for news in self.events.news(position):
+            serving.live.forget(news.forgotten)
+            serving.add(news.events)
+            position = news.position
+        return position
+
+    def catch_up(self) -> None:
+        """Takes up what any process has written to the log since the last time. Where the log
+        cannot be read, answers without the newest events are better than none."""
+        with self._following:
+            try:
+                version = self.events.version()
+                if version != self._version:
+                    self._position = self._lay(self.serving, self._position)
+                    self._version = version
+            except StateError as error:
+                log.error("%s", error)
 
     def answer(self, questions: Sequence[Question]) -> list[Found | Exception]:
-        """Answers a batch of questions from one release.
+        """Answers a batch of questions from one release, by all that the log holds.
 
         Stages that fail or are late are left out, and if all fails, what is popular is the answer.
         """
+        self.catch_up()
         serving, attempt = self.serving, self.guard.attempt()
         try:
             answers = serving.answer(questions, attempt)
@@ -107,19 +127,17 @@ class Engine:
             StateError: the log cannot be written; nothing was recorded.
         """
         results: list[Recorded | Exception] = [Recorded([], 0)] * len(batches)
-        with self._recording:
-            good = []
-            for place, batch in enumerate(batches):
-                try:
-                    self.serving.check(batch)
-                    good.append(place)
-                except TastemapError as error:
-                    results[place] = error
-            written = self.events.append([batches[place] for place in good])
-            for place, result in zip(good, written, strict=True):
-                results[place] = result
-                if isinstance(result, Recorded):
-                    self.serving.add(result.accepted)
+        good = []
+        for place, batch in enumerate(batches):
+            try:
+                self.serving.check(batch)
+                good.append(place)
+            except TastemapError as error:
+                results[place] = error
+        written = self.events.append([batches[place] for place in good])
+        for place, result in zip(good, written, strict=True):
+            results[place] = result
+        self.catch_up()
         return results
 
     def watch(self, seconds: float) -> None:
@@ -158,9 +176,9 @@ class Engine:
             self.problem = problem
 
     def _swap(self, loaded: Loaded) -> None:
-        serving, seen = self._prepare(loaded)
-        with self._recording:
-            self._replay(serving, seen)
+        serving, position = self._prepare(loaded)
+        with self._following:
+            self._position = self._lay(serving, position)
             self.serving = serving
 
     def close(self) -> None:

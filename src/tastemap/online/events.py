@@ -1,41 +1,40 @@
 """The event log: what people did since the release was made, kept through any crash.
 
 One SQLite file in WAL mode with `synchronous=FULL`: a transaction that has been committed is on the
-disk. The log is append-only, and an event's offset is its row number, from 1.
+disk. Events are only added behind, and an event's offset is its number, from 1, in the order of the
+commits of all processes. The one thing that is ever removed is a user, with all their events.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
+import threading
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from tastemap.errors import TastemapError
+from tastemap.online.log_file import BUSY_SECONDS, LogFile, StateError, key_of
 
-__all__ = ["Event", "EventLog", "IdConflictError", "Recorded", "StateError"]
+__all__ = [
+    "IMPRESSION",
+    "SKIP",
+    "Event",
+    "EventLog",
+    "EventReader",
+    "IdConflictError",
+    "News",
+    "Position",
+    "Recorded",
+    "StateError",
+]
 
-FORMAT = 1
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS events (
-    offset INTEGER PRIMARY KEY AUTOINCREMENT,
-    id     TEXT UNIQUE,
-    user   TEXT NOT NULL,
-    item   TEXT NOT NULL,
-    kind   TEXT NOT NULL,
-    time   REAL NOT NULL,
-    value  REAL NOT NULL,
-    digest BLOB
-)
-"""
-_COLUMNS = "id, user, item, kind, time, value, digest"
-
-
-class StateError(TastemapError):
-    """The state folder cannot be used, or an event could not be written; the message says why."""
+IMPRESSION = "impression"
+SKIP = "skip"
+_COLUMNS = "user, item, kind, time, value, id, digest, duration, token"
 
 
 class IdConflictError(TastemapError):
@@ -52,13 +51,15 @@ class IdConflictError(TastemapError):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something a user did. Ids are external, as text.
+    """Something a user did, or was shown. Ids are external, as text.
 
     Attributes:
         time: Unix seconds.
         value: a rating, or the weight of the event's kind.
         id: the sender's own id of the event; the same id is never recorded twice.
         digest: a hash of what was sent under that id.
+        duration: how many seconds it lasted, or None where nobody said.
+        token: the token of the answer it belongs to, or None.
     """
 
     user: str
@@ -68,6 +69,14 @@ class Event:
     value: float
     id: str | None = None
     digest: bytes | None = None
+    duration: float | None = None
+    token: str | None = None
+
+    @property
+    def is_history(self) -> bool:
+        """Whether it is something that the user did with the item. What was merely shown, or passed
+        over, is not: it would count as liked, and be left out as seen."""
+        return self.kind not in (IMPRESSION, SKIP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,97 +87,199 @@ class Recorded:
     duplicates: int
 
 
-class EventLog:
-    """The log of one state folder, which one server at a time may hold.
+class Position(NamedTuple):
+    """How far somebody has read a log.
+
+    Attributes:
+        offset: of the last event.
+        forgotten: the number of the last forgetting.
+    """
+
+    offset: int = 0
+    forgotten: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a log tells behind a position: whom to forget, and then what to add.
+
+    Attributes:
+        position: where to read on.
+        forgotten: keys (`EventReader.key`) of users all of whose earlier events are gone.
+        events: in the order of their offsets.
+    """
+
+    position: Position
+    forgotten: list[bytes]
+    events: list[Event]
+
+
+class EventReader:
+    """The log of a state folder for those who only read it, while others write.
+
+    Args:
+        folder: where the file `events.sqlite` lies.
+
+    Raises:
+        StateError: there is no log in the folder, or it is damaged or of another format.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._open(LogFile(folder, writable=False))
+
+    def _open(self, file: LogFile) -> None:
+        self._file = file
+        self.path = file.path
+        self._reading = threading.Lock()
+        self._reader = file.reader()
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[sqlite3.Connection]:
+        """One state of the log, whatever is committed meanwhile."""
+        try:
+            with self._reading:
+                self._reader.execute("BEGIN")
+                try:
+                    yield self._reader
+                finally:
+                    self._reader.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise StateError(f"the event log {self.path} cannot be read: {error}") from error
+
+    def key(self, id_: str) -> bytes:
+        """What stands for an id where the id itself must not be kept, 16 bytes."""
+        return key_of(self._file.secret, id_)
+
+    def version(self) -> int:
+        """A number that changes with each commit of any process. It costs microseconds.
+
+        Raises:
+            StateError: the log cannot be read.
+        """
+        try:
+            with self._reading:
+                return int(self._reader.execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.Error as error:
+            raise StateError(f"the event log {self.path} cannot be read: {error}") from error
+
+    @property
+    def last_offset(self) -> int:
+        """The offset of the newest event that there ever was, 0 for an empty log."""
+        with self._snapshot() as database:
+            return _last_offset(database)
+
+    def news(self, position: Position, *, size: int = 10_000) -> Iterator[News]:
+        """What stands behind a position, oldest first, at most `size` events at a time.
+
+        Raises:
+            StateError: the log cannot be read.
+        """
+        while True:
+            with self._snapshot() as database:
+                forgotten = database.execute(
+                    "SELECT number, user_key FROM forgotten WHERE number > ? ORDER BY number",
+                    (position.forgotten,),
+                ).fetchall()
+                rows = database.execute(
+                    f"SELECT offset, {_COLUMNS} FROM events WHERE offset > ? "
+                    "ORDER BY offset LIMIT ?",
+                    (position.offset, size),
+                ).fetchall()
+            if not rows and not forgotten:
+                return
+            position = Position(
+                rows[-1][0] if rows else position.offset,
+                forgotten[-1][0] if forgotten else position.forgotten,
+            )
+            yield News(position, [key for _, key in forgotten], [Event(*row[1:]) for row in rows])
+            if len(rows) < size:
+                return
+
+    def since(self, offset: int, *, size: int = 10_000) -> Iterator[tuple[int, list[Event]]]:
+        """The events after an offset, oldest first, in lists of at most `size`, each with the
+        offset of its last event."""
+        for news in self.news(Position(offset), size=size):
+            if news.events:
+                yield news.position.offset, news.events
+
+    def events_of(self, user: str) -> list[Event]:
+        """All events of one user, oldest first."""
+        with self._snapshot() as database:
+            rows = database.execute(
+                f"SELECT {_COLUMNS} FROM events WHERE user_key = ? AND user = ? ORDER BY offset",
+                (self.key(user), user),
+            ).fetchall()
+        return [Event(*row) for row in rows]
+
+    def returned(self, offset: int) -> list[Event]:
+        """The events up to an offset of users who had been forgotten and came again."""
+        with self._snapshot() as database:
+            rows = database.execute(
+                f"SELECT {_COLUMNS} FROM events WHERE offset <= ? "
+                "AND user_key IN (SELECT user_key FROM forgotten) ORDER BY offset",
+                (offset,),
+            ).fetchall()
+        return [Event(*row) for row in rows]
+
+    def close(self) -> None:
+        """Lets the log go."""
+        self._reader.close()
+        self._file.release()
+
+
+class EventLog(EventReader):
+    """The log of a state folder, for reading and writing. Any number of processes may have one.
 
     Args:
         folder: where the file `events.sqlite` lies, or is made.
 
-    Attributes:
-        last_offset: the offset of the newest event, 0 for an empty log.
-
     Raises:
-        StateError: the folder cannot be written, another server holds it, or the file is damaged.
+        StateError: the folder cannot be written, or the file is damaged or of a newer format.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / "events.sqlite"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(folder / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise StateError(
-                f"the state folder {folder} cannot be written: {error.strerror}. "
-                "Choose another one with --state"
-            ) from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._lock)
-            raise StateError(
-                f"another server is using the state folder {folder}. "
-                "Stop it, or choose another folder with --state"
-            ) from None
-        try:
-            self._db = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
-            self._prepare()
-        except sqlite3.Error as error:
-            os.close(self._lock)
-            raise StateError(
-                f"the event log {self.path} cannot be used: {error}. Put back a copy, or move "
-                "it away to begin an empty one"
-            ) from error
-        except StateError:
-            os.close(self._lock)
-            raise
+        file = LogFile(folder, writable=True)
+        self._open(file)
+        self._db = file.writer()
+        self._writing = threading.Lock()
 
-    def _prepare(self) -> None:
-        found = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if found > FORMAT:
-            raise StateError(
-                f"the event log {self.path} was written by a newer tastemap (format {found}, this "
-                f"one knows {FORMAT}). Upgrade tastemap"
-            )
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.execute(_SCHEMA)
-        self._db.execute(f"PRAGMA user_version={FORMAT}")
-        self.last_offset = self._find_last()
-
-    def _find_last(self) -> int:
-        return int(self._db.execute("SELECT coalesce(max(offset), 0) FROM events").fetchone()[0])
-
-    def append(self, batches: Sequence[Sequence[Event]]) -> list[Recorded | IdConflictError]:
-        """Records batches of events, durable when this returns, in one transaction.
-
-        Each batch is recorded whole, or, where one of its ids was used for another event, not at
-        all. Not to be called by two threads at once.
-
-        Raises:
-            StateError: nothing was recorded, since the disk is full or fails.
-        """
-        try:
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Writes that become durable together, and wait for those of other processes."""
+        with self._writing:
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                results = [self._append_batch(batch) for batch in batches]
-                last = self._find_last()
+                yield self._db
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+
+    def append(self, batches: Sequence[Sequence[Event]]) -> list[Recorded | IdConflictError]:
+        """Records batches of events, durable when this returns, in one transaction.
+
+        Each batch is recorded whole, or, where one of its ids was used for another event, not at
+        all.
+
+        Raises:
+            StateError: nothing was recorded, since the disk is full or fails, or other processes
+                kept the log to themselves for too long.
+        """
+        try:
+            with self._transaction():
+                return [self._append_batch(batch) for batch in batches]
         except sqlite3.Error as error:
             raise StateError(f"the events could not be recorded: {error}") from error
-        self.last_offset = last
-        return results
 
     def _append_batch(self, batch: Sequence[Event]) -> Recorded | IdConflictError:
         accepted: list[Event] = []
         self._db.execute("SAVEPOINT batch")
         for index, event in enumerate(batch):
+            id_key = None if event.id is None else self.key(event.id)
             if event.id is not None:
                 known = self._db.execute(
-                    "SELECT digest FROM events WHERE id = ?", (event.id,)
+                    "SELECT digest FROM events WHERE id_key = ?", (id_key,)
                 ).fetchone()
                 if known is not None:
                     if known[0] == event.digest:
@@ -177,47 +288,77 @@ class EventLog:
                     self._db.execute("RELEASE batch")
                     return IdConflictError(index, event.id)
             self._db.execute(
-                f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    event.id,
-                    event.user,
-                    event.item,
-                    event.kind,
-                    event.time,
-                    event.value,
-                    event.digest,
-                ),
+                f"INSERT INTO events ({_COLUMNS}, id_key, user_key) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*_row(event), id_key, self.key(event.user)),
             )
             accepted.append(event)
         self._db.execute("RELEASE batch")
         return Recorded(accepted, len(batch) - len(accepted))
 
-    def since(self, offset: int, *, size: int = 10_000) -> Iterator[tuple[int, list[Event]]]:
-        """The events after an offset, oldest first, in lists of at most `size`, each with the
-        offset of its last event. What is appended meanwhile comes too."""
-        while True:
-            with self._reader() as reader:
-                rows = reader.execute(
-                    f"SELECT offset, {_COLUMNS} FROM events WHERE offset > ? "
-                    "ORDER BY offset LIMIT ?",
-                    (offset, size),
-                ).fetchall()
-            if not rows:
-                return
-            offset = rows[-1][0]
-            yield (
-                offset,
-                [
-                    Event(user, item, kind, time, value, id_, digest)
-                    for _, id_, user, item, kind, time, value, digest in rows
-                ],
-            )
+    def forget(self, user: str) -> int:
+        """Removes all events of a user for good, and tells all readers to forget them.
 
-    def _reader(self) -> closing[sqlite3.Connection]:
-        # A connection of its own, so that a reader never waits for, or sees half of, a transaction.
-        return closing(sqlite3.connect(self.path))
+        What is deleted is overwritten in the file, and the WAL, which may hold it still, is
+        emptied. Of the user a keyed hash stays, so that a release made from older data does not
+        bring them back. Whoever can read the folder has its secret too, and so can check a guessed
+        id against the hash.
+
+        Returns:
+            How many events were removed.
+
+        Raises:
+            StateError: the log cannot be written, or long readings kept the WAL from being emptied;
+                calling again goes on where it stopped.
+        """
+        key = self.key(user)
+        try:
+            with self._transaction() as database:
+                removed = database.execute(
+                    "DELETE FROM events WHERE user_key = ? AND user = ?", (key, user)
+                ).rowcount
+                # A number of its own each time, so that readers notice one who left again.
+                database.execute("DELETE FROM forgotten WHERE user_key = ?", (key,))
+                database.execute("INSERT INTO forgotten (user_key) VALUES (?)", (key,))
+            self._empty_wal()
+        except sqlite3.Error as error:
+            raise StateError(f"the user could not be removed: {error}") from error
+        return removed
+
+    def _empty_wal(self) -> None:
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            with self._writing:
+                busy, *_ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if not busy:
+                return
+            if time.monotonic() >= deadline:
+                raise StateError(
+                    "the user's events are deleted, but others are reading the log, so that it "
+                    "could not be overwritten yet. Ask again"
+                )
+            time.sleep(0.05)
 
     def close(self) -> None:
-        """Gives the folder free for another server."""
+        """Lets the log go."""
         self._db.close()
-        os.close(self._lock)
+        super().close()
+
+
+def _row(event: Event) -> tuple[Any, ...]:
+    return (
+        event.user,
+        event.item,
+        event.kind,
+        event.time,
+        event.value,
+        event.id,
+        event.digest,
+        event.duration,
+        event.token,
+    )
+
+
+def _last_offset(database: sqlite3.Connection) -> int:
+    found = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+    return 0 if found is None else int(found[0])

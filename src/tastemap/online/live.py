@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,16 +33,23 @@ _NONE = _Extra(
 class LiveState:
     """The later events of each user, by user row, or by external id where the release has no row.
 
-    One thread at a time may `add`, while others read: a user's events are replaced as a whole and
-    never changed in place.
+    A user who was forgotten has no row, whatever the release holds of them, and so begins anew.
+    One thread at a time may change it, while others read: a user's events are replaced as a whole
+    and never changed in place.
+
+    Args:
+        data: of the release.
+        key: what stands for a user's id among those forgotten (`EventReader.key`).
 
     Attributes:
         skipped: events of items that the release does not hold; they stay in the log alone.
     """
 
-    def __init__(self, data: Dataset) -> None:
+    def __init__(self, data: Dataset, key: Callable[[str], bytes]) -> None:
         self._data = data
+        self._key = key
         self._extras: dict[int | str, _Extra] = {}
+        self._forgotten: set[bytes] = set()
         self.skipped = 0
 
     @property
@@ -50,10 +57,35 @@ class LiveState:
         """Users with later events."""
         return len(self._extras)
 
+    def forget(self, keys: Sequence[bytes]) -> None:
+        """Drops all that is known of some users, by their keys."""
+        if not keys:
+            return
+        self._forgotten.update(keys)
+        rows = [key for key in self._extras if isinstance(key, int)]
+        names = dict(zip(rows, map(str, self._data.users.ids(rows)), strict=True))
+        gone = set(keys)
+        for place in list(self._extras):
+            user = place if isinstance(place, str) else names[place]
+            if self._key(user) in gone:
+                del self._extras[place]
+
+    def is_forgotten(self, user: str) -> bool:
+        """Whether the release's events and profile of a user count for nothing."""
+        return bool(self._forgotten) and self._key(user) in self._forgotten
+
+    def rows(self, users: Sequence[str]) -> NDArray[np.int32]:
+        """The user rows, int32 [B]; 0 for those whom the release does not know, or must not."""
+        rows = self._data.users.rows(users)
+        if self._forgotten:
+            rows[[self.is_forgotten(user) for user in users]] = 0
+        return rows
+
     def add(self, events: Sequence[Event]) -> None:
-        """Lays events over the histories."""
+        """Lays what users did over the histories."""
+        events = [event for event in events if event.is_history]
         items = self._data.items.rows([event.item for event in events])
-        users = self._data.users.rows([event.user for event in events])
+        users = self.rows([event.user for event in events])
         mine: defaultdict[int | str, list[tuple[int, Event]]] = defaultdict(list)
         for event, item, user in zip(events, items.tolist(), users.tolist(), strict=True):
             if item:
@@ -77,7 +109,7 @@ class LiveState:
     def histories(self, users: Sequence[str]) -> tuple[NDArray[np.int32], Histories]:
         """The user rows (0 for those the release does not know), int32 [B], and all that each of
         them did, the release's events and the later ones, sorted by time, [B]."""
-        rows = self._data.users.rows(users)
+        rows = self.rows(users)
         base = self._data.histories.take(rows)
         keys = [row or user for row, user in zip(rows.tolist(), users, strict=True)]
         extras = [self._extras.get(key, _NONE) for key in keys]

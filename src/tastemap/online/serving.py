@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -53,10 +53,10 @@ class Serving:
         version: of the release it came from.
     """
 
-    def __init__(self, pipeline: Pipeline, version: str) -> None:
+    def __init__(self, pipeline: Pipeline, version: str, key: Callable[[str], bytes]) -> None:
         self.pipeline = pipeline
         self.version = version
-        self.live = LiveState(pipeline.data)
+        self.live = LiveState(pipeline.data, key)
         self.catalogue = Catalogue(pipeline.data)
         self._knowledge = Knowledge(pipeline, self.live, self.catalogue)
 
@@ -65,6 +65,7 @@ class Serving:
         self.live.add(events)
         if self.pipeline.stage is None:
             return
+        events = [event for event in events if event.is_history]
         self.pipeline.add(
             self.pipeline.items.rows([event.item for event in events]),
             np.array([event.time for event in events]),
