@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import tastemap as tm
 from tastemap.online.events import Event
-from tastemap.online.live import LiveState
+from tastemap.online.live import SKIP_SECONDS, LiveState
 
 ITEMS = ["a", "b", "c"]
 FRAME = pl.DataFrame(
@@ -68,3 +68,37 @@ def test_a_row_that_was_read_never_changes() -> None:
     live.add([Event("1", "a", "event", 0.0, 1.0)])
     assert (before.items == kept).all()
     assert live.histories(["1"])[1].n_events == len(kept) + 1
+
+
+def test_what_was_shown_is_no_history_and_what_was_passed_over_is_hidden_for_a_while() -> None:
+    live = LiveState(DATA, str.encode)
+    live.add([Event("1", "c", "impression", 30.0, 1.0), Event("new", "a", "impression", 30.0, 1.0)])
+    assert live.n_users == 0
+    assert live.passed_over(["1", "new"], 31.0) is None
+    live.add([Event("1", "c", "skip", 40.0, 1.0), Event("new", "gone", "skip", 40.0, 1.0)])
+    live.add([Event("1", "a", "skip", 50.0, 1.0)])
+    assert live.histories(["1"])[1].n_events == 2
+    hidden = live.passed_over(["new", "1"], 60.0)
+    assert hidden is not None
+    assert hidden.counts.tolist() == [0, 2]
+    assert DATA.items.ids(hidden.items) == ["c", "a"]
+    later = live.passed_over(["1"], 40.0 + SKIP_SECONDS)
+    assert later is not None
+    assert DATA.items.ids(later.items) == ["a"]
+
+
+def test_who_was_forgotten_begins_anew() -> None:
+    live = LiveState(DATA, str.encode)
+    live.add([Event("1", "c", "event", 30.0, 1.0), Event("new", "a", "event", 30.0, 1.0)])
+    live.add([Event("1", "b", "skip", 30.0, 1.0), Event("2", "b", "event", 30.0, 1.0)])
+    live.forget([b"1", b"new", b"never seen"])
+    rows, histories = live.histories(["1", "new", "2"])
+    assert rows.tolist() == [0, 0, 2]
+    assert histories.counts.tolist() == [0, 0, 4]
+    assert live.passed_over(["1"], 31.0) is None
+    live.add([Event("1", "a", "event", 40.0, 2.0)])
+    rows, histories = live.histories(["1"])
+    assert rows.tolist() == [0]
+    assert histories.times.tolist() == [40.0]
+    live.forget([b"1"])
+    assert live.histories(["1"])[1].n_events == 0

@@ -236,3 +236,25 @@ def test_an_event_without_a_value_counts_as_usual(served: Served) -> None:
         for item in served.http.get(f"/users/{user}/history").json()["items"]
     }
     assert values == {"50": 4.0, "181": 4.0}
+
+
+def test_impressions_and_skips_are_kept_and_are_no_history(served: Served) -> None:
+    user = someone()
+    first = served.http.get(f"/users/{user}/recommendations?k=5").json()
+    shown = ids(first)
+    batch = [{"user": user, "item": item, "kind": "impression", "token": "t"} for item in shown]
+    batch.append({"user": user, "item": shown[1], "kind": "skip", "token": "t" * 8192})
+    assert served.http.post("/events", json=batch).json() == {"accepted": 6, "duplicates": 0}
+    assert served.http.get(f"/users/{user}/history").json()["count"] == 0
+    then = served.http.get(f"/users/{user}/recommendations?k=4").json()
+    assert ids(then) == [item for item in shown if item != shown[1]]
+    watched = {"user": user, "item": shown[0], "kind": "view", "duration": 61.5}
+    assert served.http.post("/events", json=watched).status_code == 200
+    assert ids(served.http.get(f"/users/{user}/history").json()) == shown[:1]
+    kept = served.http.get(f"/users/{user}/data").json()["events"]
+    assert [event["kind"] for event in kept] == ["impression"] * 5 + ["skip", "view"]
+    assert (kept[5]["token"], kept[6]["duration"]) == ("t" * 8192, 61.5)
+    for bad in ({"duration": -1}, {"duration": "long"}, {"token": "t" * 8193}, {"token": ""}):
+        refused = served.http.post("/events", json={**watched, **bad})
+        assert refused.status_code == 422
+        assert refused.json()["detail"][0]["loc"] == ["body", 0, *bad]

@@ -18,6 +18,7 @@ from tastemap.online.engine import STAGE_SECONDS, Engine
 from tastemap.online.events import Event, EventLog, IdConflictError, Recorded
 from tastemap.online.metrics import Measured, Metrics
 from tastemap.online.page import add_page
+from tastemap.online.personal import personal
 from tastemap.online.questions import Found, Question, UnknownItemError
 from tastemap.online.recommending import recommending
 from tastemap.online.refusals import (
@@ -102,6 +103,7 @@ def create_app(
     app.include_router(_recording(engine, records, metrics))
     app.include_router(_observing(engine, metrics))
     app.include_router(browsing(engine))
+    app.include_router(personal(engine))
     add_page(app, page)
     explain_refusals(app)
     app.add_middleware(BodyLimit, limit=_BODY_LIMIT)

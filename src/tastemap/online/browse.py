@@ -35,8 +35,13 @@ def browsing(engine: Engine) -> APIRouter:
     @router.get("/users")
     def find_users(query: Search = "", limit: Limit = 20) -> UserList:
         """Users of the release whose id begins with the query."""
+        engine.catch_up()
         serving = engine.serving
-        found = serving.catalogue.find_users(query, limit)
+        found = [
+            (user, row)
+            for user, row in serving.catalogue.find_users(query, limit)
+            if not serving.live.is_forgotten(user)
+        ]
         rows = [row for _, row in found]
         counts = serving.pipeline.histories.counts
         return UserList(

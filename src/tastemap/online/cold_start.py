@@ -7,6 +7,7 @@ goes by the first link that says something, and what it leaves open is filled by
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -172,13 +173,15 @@ class Knowledge:
         return pl.concat([self._pipeline.context_of(ask.context) for ask in asks])
 
     def _hidden(self, asks: Sequence[Ask]) -> Histories | None:
+        skipped = self._live.passed_over([ask.user or "" for ask in asks], time.time())
         if all(ask.shown is None for ask in asks):
-            return None
+            return skipped
         hidden = [
             _NONE if ask.shown is None else self._catalogue.rows_of_hashes(ask.shown)
             for ask in asks
         ]
-        return Histories.from_lists(hidden)
+        shown = Histories.from_lists(hidden)
+        return shown if skipped is None else shown.append(skipped)
 
 
 def _checked(field: str, check: Callable[[], object]) -> None:

@@ -15,9 +15,9 @@ from tastemap.online.guard import Guard
 from tastemap.online.questions import Found, Question
 from tastemap.online.serving import Serving
 from tastemap.pipeline.pipeline import Pipeline
-from tastemap.release import Loaded, ReleaseStore, load_release
+from tastemap.release import Forgetting, Loaded, ReleaseStore, forget_in, load_release
 from tastemap.retrieval.base import Retriever
-from tastemap.storage import read_manifest
+from tastemap.storage import read_directory, read_manifest
 
 __all__ = ["Engine"]
 
@@ -139,6 +139,25 @@ class Engine:
             results[place] = result
         self.catch_up()
         return results
+
+    def forget(self, user: str) -> tuple[int, list[Forgetting]]:
+        """Removes all traces of a user: the events of the log, what every process that follows the
+        log knows, and what the releases hold of them (see `forget_in`). All is done when this
+        returns; called again after a failure, it does the rest.
+
+        Returns:
+            How many events of the log were removed, and what was removed from which releases.
+
+        Raises:
+            StateError: the log cannot be written.
+            ReleaseError: a release is damaged or cannot be written. The user is unknown already.
+        """
+        removed = self.events.forget(user)
+        self.catch_up()
+        if ReleaseStore.is_store(self._path):
+            return removed, ReleaseStore(self._path).forget_user(user)
+        done = forget_in(read_directory(self._path), self._path, user)
+        return removed, [] if done is None else [done]
 
     def watch(self, seconds: float) -> None:
         """Looks every few seconds, on a thread, whether the store serves another release."""

@@ -11,9 +11,14 @@ from numpy.typing import NDArray
 
 from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories, offsets_of
-from tastemap.online.events import Event
+from tastemap.data.tombstones import is_tombstone
+from tastemap.online.events import SKIP, Event
 
-__all__ = ["LiveState"]
+__all__ = ["SKIP_SECONDS", "LiveState"]
+
+SKIP_SECONDS = 7 * 86_400.0
+"""How long an item that a user has passed over stays out of their answers."""
+_MOST_SKIPS = 500
 
 
 class _Extra(NamedTuple):
@@ -28,6 +33,16 @@ class _Extra(NamedTuple):
 _NONE = _Extra(
     np.empty(0, np.int32), np.empty(0, np.float64), np.empty(0, np.float32), np.empty(0, np.uint8)
 )
+
+
+class _Skips(NamedTuple):
+    """What one user has passed over."""
+
+    items: NDArray[np.int32]
+    times: NDArray[np.float64]
+
+
+_NO_SKIPS = _Skips(np.empty(0, np.int32), np.empty(0, np.float64))
 
 
 class LiveState:
@@ -49,6 +64,7 @@ class LiveState:
         self._data = data
         self._key = key
         self._extras: dict[int | str, _Extra] = {}
+        self._skips: dict[int | str, _Skips] = {}
         self._forgotten: set[bytes] = set()
         self.skipped = 0
 
@@ -62,27 +78,30 @@ class LiveState:
         if not keys:
             return
         self._forgotten.update(keys)
-        rows = [key for key in self._extras if isinstance(key, int)]
-        names = dict(zip(rows, map(str, self._data.users.ids(rows)), strict=True))
         gone = set(keys)
-        for place in list(self._extras):
-            user = place if isinstance(place, str) else names[place]
-            if self._key(user) in gone:
-                del self._extras[place]
+        known = {*self._extras, *self._skips}
+        rows = [key for key in known if isinstance(key, int)]
+        names = dict(zip(rows, map(str, self._data.users.ids(rows)), strict=True))
+        for place in known:
+            if self._key(place if isinstance(place, str) else names[place]) in gone:
+                self._extras.pop(place, None)
+                self._skips.pop(place, None)
 
     def is_forgotten(self, user: str) -> bool:
-        """Whether the release's events and profile of a user count for nothing."""
+        """Whether what a release holds under this id counts for nothing."""
+        if is_tombstone(user):
+            return True
         return bool(self._forgotten) and self._key(user) in self._forgotten
 
     def rows(self, users: Sequence[str]) -> NDArray[np.int32]:
         """The user rows, int32 [B]; 0 for those whom the release does not know, or must not."""
         rows = self._data.users.rows(users)
-        if self._forgotten:
-            rows[[self.is_forgotten(user) for user in users]] = 0
+        rows[[self.is_forgotten(user) for user in users]] = 0
         return rows
 
     def add(self, events: Sequence[Event]) -> None:
-        """Lays what users did over the histories."""
+        """Lays what users did over the histories, and takes note of what they passed over."""
+        self._skip([event for event in events if event.kind == SKIP])
         events = [event for event in events if event.is_history]
         items = self._data.items.rows([event.item for event in events])
         users = self.rows([event.user for event in events])
@@ -100,6 +119,27 @@ class LiveState:
                 np.append(old.values, np.array([event.value for _, event in new], np.float32)),
                 np.append(old.kinds, np.array([self._kind(e.kind) for _, e in new], np.uint8)),
             )
+
+    def _skip(self, events: Sequence[Event]) -> None:
+        items = self._data.items.rows([event.item for event in events])
+        users = self.rows([event.user for event in events])
+        for event, item, user in zip(events, items.tolist(), users.tolist(), strict=True):
+            if item:
+                old = self._skips.get(user or event.user, _NO_SKIPS)
+                self._skips[user or event.user] = _Skips(
+                    np.append(old.items, np.int32(item))[-_MOST_SKIPS:],
+                    np.append(old.times, event.time)[-_MOST_SKIPS:],
+                )
+
+    def passed_over(self, users: Sequence[str], now: float) -> Histories | None:
+        """The items that each of some users has passed over not long before `now`, [B]; None where
+        nobody has."""
+        if not self._skips:
+            return None
+        keys = [row or user for row, user in zip(self.rows(users).tolist(), users, strict=True)]
+        skips = [self._skips.get(key, _NO_SKIPS) for key in keys]
+        fresh = [each.items[each.times > now - SKIP_SECONDS] for each in skips]
+        return Histories.from_lists(fresh) if any(map(len, fresh)) else None
 
     def _kind(self, name: str) -> int:
         # A kind that the release's data never had is, to its models, an event like any other.

@@ -63,7 +63,8 @@ def explain_refusals(app: FastAPI) -> None:
 
     @app.exception_handler(StateError)
     async def not_recorded(_: Request, error: StateError) -> Response:
-        return _refused(503, [{"loc": ["body"], "msg": str(error), "type": "not_recorded"}])
+        detail = {"loc": ["body"], "msg": str(error), "type": "not_recorded"}
+        return _refused(503, [detail], {"Retry-After": "5"})
 
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> Response:

@@ -105,14 +105,22 @@ Seconds = Annotated[
 
 
 class EventIn(BaseModel):
-    """Something a user did."""
+    """Something a user did, or was shown.
+
+    Two kinds are no part of a user's history: an "impression" (the item was shown) and a "skip"
+    (it was shown and not wanted). Both are kept in the log to learn from. A skipped item stays out
+    of the user's answers for seven days. All other kinds ("view", "like", "purchase", "rating",
+    or your own) make the history.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     user: ExternalId
     item: ExternalId
     kind: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
-        None, description='what was done, "view" or whatever the release\'s data calls it'
+        None,
+        description='what was done: "view" or whatever the release\'s data calls it; "impression" '
+        'and "skip" are no part of a history',
     )
     time: Seconds | None = Field(
         None, description="Unix seconds or ISO 8601 text; the moment of receipt by default"
@@ -128,6 +136,13 @@ class EventIn(BaseModel):
         None, description="your own id of the event; sent again, it is not recorded again"
     )
 
+    duration: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False, strict=True)] | None = (
+        Field(None, description="how many seconds it lasted, for a view")
+    )
+    token: Annotated[str, Field(min_length=1, max_length=MAX_TOKEN)] | None = Field(
+        None, description="the token of the answer that the event belongs to, as it came"
+    )
+
     def event(self, *, now: float, kind: str, usual: Callable[[str], float]) -> Event:
         """The event with its defaults filled in; `usual` gives the usual value of a kind."""
         kind = kind if self.kind is None else self.kind
@@ -139,6 +154,8 @@ class EventIn(BaseModel):
             value=usual(kind) if self.value is None else self.value,
             id=self.id,
             digest=None if self.id is None else self._digest(),
+            duration=self.duration,
+            token=self.token,
         )
 
     def _digest(self) -> bytes:

@@ -1,6 +1,16 @@
 """Saved models and pipelines as releases: published, checked, rolled back, loaded."""
 
+from tastemap.release.forgetting import Forgetting, forget_in
 from tastemap.release.loading import Loaded, load, load_release
 from tastemap.release.store import Release, ReleaseStore, Saveable
 
-__all__ = ["Loaded", "Release", "ReleaseStore", "Saveable", "load", "load_release"]
+__all__ = [
+    "Forgetting",
+    "Loaded",
+    "Release",
+    "ReleaseStore",
+    "Saveable",
+    "forget_in",
+    "load",
+    "load_release",
+]

@@ -16,7 +16,7 @@ from tastemap.errors import ReleaseError
 from tastemap.release.versions import split_version
 from tastemap.storage.atomic import replace_file
 
-__all__ = ["CURRENT", "ever_served", "read_current", "serve", "served_before"]
+__all__ = ["CURRENT", "ever_served", "put_in_place_of", "read_current", "serve", "served_before"]
 
 CURRENT = "CURRENT"
 HISTORY = "HISTORY"
@@ -48,6 +48,15 @@ def serve(store: Path, version: str) -> None:
     lines = [*_lines(store), f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {version}"]
     replace_file(store / HISTORY, ("\n".join(lines) + "\n").encode())
     replace_file(store / CURRENT, f"{version}\n".encode())
+
+
+def put_in_place_of(store: Path, old: str, new: str) -> None:
+    """Name `new` wherever `old` was named. The caller holds the store's lock."""
+    lines = [f"{line.rpartition(' ')[0]} {new}" if line.endswith(f" {old}") else line
+             for line in _lines(store)]  # fmt: skip
+    replace_file(store / HISTORY, ("\n".join(lines) + "\n").encode())
+    if read_current(store) == old:
+        replace_file(store / CURRENT, f"{new}\n".encode())
 
 
 def served_before(store: Path, current: str | None) -> list[str]:

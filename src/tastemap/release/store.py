@@ -15,19 +15,29 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from tastemap.errors import ReleaseError
+from tastemap.release.forgetting import Forgetting, forget_in
 from tastemap.release.lock import exclusive
 from tastemap.release.restoring import restore
-from tastemap.release.served import CURRENT, ever_served, read_current, serve, served_before
+from tastemap.release.served import (
+    CURRENT,
+    ever_served,
+    put_in_place_of,
+    read_current,
+    serve,
+    served_before,
+)
 from tastemap.release.versions import (
     Release,
     describe,
     names_content,
     new_version,
     split_version,
+    version_of,
     versions_in,
 )
 from tastemap.storage import (
@@ -47,6 +57,7 @@ LOCK = ".tastemap-lock"
 Problems = list[str]
 Releases = list[Release]
 Versions = list[str]
+Forgettings = list[Forgetting]
 
 
 class Saveable(Protocol):
@@ -218,6 +229,49 @@ class ReleaseStore:
                 # Hidden first: a half deleted release must never stand under its version.
                 shutil.rmtree(hide(self.path / version))
         return doomed
+
+    def forget_user(self, user: str) -> Forgettings:
+        """Remove a user's id, history and profile from every release; see `forget_in`.
+
+        A release that knew the user is replaced by one of the same moment with another checksum in
+        its version, in CURRENT and HISTORY too, so that it is served and rolled back to as before.
+
+        Args:
+            user: the id, as text.
+
+        Returns:
+            What was removed, for each release that knew the user.
+
+        Raises:
+            ReleaseError: not a store, the disk refuses, or a release is damaged, so that nobody
+                knows whom it holds; the others have been dealt with then.
+        """
+        self._require_store()
+        found: Forgettings = []
+        problems: Problems = []
+        with self._writing():
+            for version in versions_in(self.path):
+                try:
+                    found += self._forget_in(version, user)
+                except ReleaseError as error:
+                    problems.append(f"{error}. Or delete it")
+        if problems:
+            raise ReleaseError("; ".join(problems))
+        return found
+
+    def _forget_in(self, version: str, user: str) -> Forgettings:
+        with staging_directory(self.path / "incoming") as incoming:
+            staged = incoming / "release"
+            done = forget_in(read_directory(self.path / version), staged, user)
+            if done is None:
+                return []
+            parts = split_version(version)
+            new = version_of(read_manifest(staged), parts[0] if parts else None)
+            # A kill has left it there where an earlier call got no further than this.
+            move_into_place(staged, self.path / new, overwrite=True)
+        put_in_place_of(self.path, version, new)
+        shutil.rmtree(hide(self.path / version))
+        return [replace(done, release=new)]
 
     def _require_store(self) -> None:
         if self.is_store(self.path):

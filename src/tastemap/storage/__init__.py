@@ -5,6 +5,7 @@ from tastemap.storage.directory import (
     check_directory,
     is_directory,
     read_directory,
+    rewrite_directory,
     write_directory,
 )
 from tastemap.storage.manifest import FORMAT_VERSION, Manifest, amend_manifest, read_manifest
@@ -18,5 +19,6 @@ __all__ = [
     "is_directory",
     "read_directory",
     "read_manifest",
+    "rewrite_directory",
     "write_directory",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BufferedReader
@@ -37,7 +38,14 @@ from tastemap.storage.manifest import (
     write_manifest,
 )
 
-__all__ = ["Stored", "check_directory", "is_directory", "read_directory", "write_directory"]
+__all__ = [
+    "Stored",
+    "check_directory",
+    "is_directory",
+    "read_directory",
+    "rewrite_directory",
+    "write_directory",
+]
 
 # What can be mapped, by the names of the safetensors format.
 _DTYPES = {"F16": "f2", "F32": "f4", "F64": "f8", "U8": "u1", "I32": "i4", "I64": "i8"}
@@ -186,6 +194,68 @@ def write_directory(
             f"{path} could not be written: {error.strerror or error}. What stood there before is "
             "unchanged"
         ) from error
+
+
+def rewrite_directory(
+    stored: Stored,
+    path: str | Path,
+    *,
+    manifest: Mapping[str, Any],
+    tensors: Mapping[str, Mapping[str, npt.NDArray[Any]]],
+    tables: Mapping[str, pa.Table],
+    overwrite: bool = False,
+) -> None:
+    """Write a copy of a checked directory with some of its parts replaced or added.
+
+    The files that stay are shared with the original where the file system can (hard links), so that
+    a change of a small part is cheap. It appears at `path`, which may be the original's own place,
+    whole or not at all, with the original's moment of creation.
+
+    Args:
+        stored: the original.
+        path: where.
+        manifest: entries to replace.
+        tensors: groups to replace.
+        tables: tables to replace.
+        overwrite: replace a checked directory that stands at `path`.
+
+    Raises:
+        ReleaseError: something else stands at `path`, a part cannot be stored, or the disk refuses.
+    """
+    path = Path(path).resolve()
+    try:
+        _refuse_what_is_not_ours(path, overwrite=overwrite)
+        with staging_directory(path) as staged:
+            files = dict(stored.record.files)
+            for name, arrays in tensors.items():
+                _write_tensors(file := staged / f"{_plain_name(name)}.safetensors", arrays)
+                files[file.name] = _file_record(file)
+            for name, table in tables.items():
+                _write_table(file := staged / f"{_plain_name(name)}.parquet", table)
+                files[file.name] = _file_record(file)
+            for name in files:
+                if not (staged / name).exists():
+                    _link_or_copy(stored.path / name, staged / name)
+            write_manifest(
+                staged,
+                kind=stored.kind,
+                contents={**stored.manifest, **manifest},
+                files=files,
+                created=stored.record.created,
+            )
+            move_into_place(staged, path, overwrite=overwrite)
+    except OSError as error:
+        raise ReleaseError(
+            f"{path} could not be written: {error.strerror or error}. What stood there before is "
+            "unchanged"
+        ) from error
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def read_directory(path: str | Path, *, kind: str | None = None) -> Stored:

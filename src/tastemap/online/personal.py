@@ -1,0 +1,135 @@
+"""What is known of one user: shown to them, and removed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter
+from fastapi import Path as InPath
+from pydantic import BaseModel, Field
+
+from tastemap.errors import ReleaseError
+from tastemap.online.engine import Engine
+from tastemap.online.events import Event
+from tastemap.online.refusals import Refusal
+from tastemap.online.schemas import MAX_ID
+
+__all__ = ["personal"]
+
+PathId = Annotated[str, InPath(max_length=MAX_ID)]
+
+
+class LoggedEvent(BaseModel):
+    """An event of the log, as it was recorded."""
+
+    item: str
+    kind: str
+    time: float
+    value: float
+    id: str | None = None
+    duration: float | None = None
+    token: str | None = None
+
+    @classmethod
+    def of(cls, event: Event) -> LoggedEvent:
+        return cls(
+            item=event.item,
+            kind=event.kind,
+            time=event.time,
+            value=event.value,
+            id=event.id,
+            duration=event.duration,
+            token=event.token,
+        )
+
+
+class ReleaseEvent(BaseModel):
+    """An event of the data that the release was made from."""
+
+    item: str
+    kind: str
+    time: float
+    value: float
+
+
+class UserData(BaseModel):
+    """All that is kept of a user."""
+
+    user: str
+    events: list[LoggedEvent] = Field(description="of the event log, impressions too, oldest first")
+    profile: dict[str, str] = Field(description="of the release's user table")
+    release: str = Field(description="the version of the release that is served")
+    release_events: list[ReleaseEvent] = Field(
+        description="of the release's data, oldest first; they may be in the log too"
+    )
+
+
+class RemovedFrom(BaseModel):
+    """What was removed from a release."""
+
+    release: str = Field(description="the version that stands in its place now")
+    events: int
+    profile: bool = Field(description="whether it held a profile of the user")
+
+
+class Removed(BaseModel):
+    """What was removed of a user."""
+
+    events: int = Field(description="events of the log")
+    releases: list[RemovedFrom] = Field(description="those that knew the user")
+
+
+def personal(engine: Engine) -> APIRouter:
+    """The routes, over the log and the releases of an engine."""
+    router = APIRouter(tags=["personal data"])
+
+    @router.get("/users/{user:id}/data", response_model_exclude_none=True)
+    def export(user: PathId) -> UserData:
+        """Everything that is kept of a user. For one who is unknown the lists are empty."""
+        engine.catch_up()
+        serving = engine.serving
+        data = serving.pipeline.data
+        row = int(serving.live.rows([user])[0])
+        h = data.histories.slice(row, row + 1)
+        return UserData(
+            user=user,
+            events=[LoggedEvent.of(event) for event in engine.events.events_of(user)],
+            profile=serving.catalogue.profiles([row])[0] if row else {},
+            release=serving.version,
+            release_events=[
+                ReleaseEvent(item=str(item), kind=data.kind_names[kind], time=time, value=value)
+                for item, kind, time, value in zip(
+                    data.items.ids(h.items),
+                    h.kinds.tolist(),
+                    h.times.tolist(),
+                    h.values.tolist(),
+                    strict=True,
+                )
+            ],
+        )
+
+    @router.delete(
+        "/users/{user:id}",
+        responses={503: {"description": "Not all could be removed yet; ask again."}},
+    )
+    def remove(user: PathId) -> Removed:
+        """Removes a user for good: their events, and their id, history and profile in all releases.
+
+        When this is answered the user is unknown to all workers. Only a keyed hash of the id is
+        kept, so that a release made from older data does not bring them back. Should they return,
+        they begin anew. What models have learned from everybody's events stays until the next
+        training.
+        """
+        try:
+            events, releases = engine.forget(user)
+        except ReleaseError as error:
+            raise Refusal(503, ["path", "user"], str(error), "not_removed") from None
+        return Removed(
+            events=events,
+            releases=[
+                RemovedFrom(release=each.release, events=each.events, profile=each.profile)
+                for each in releases
+            ],
+        )
+
+    return router
