@@ -19,16 +19,20 @@ import sys
 from pathlib import Path
 from tastemap.console import PAGE
 from tastemap.online import serve
-serve(Path(sys.argv[1]), Path(sys.argv[2]), port=0, page=PAGE)
+serve(Path(sys.argv[1]), Path(sys.argv[2]), port=0, page=PAGE, workers=int(sys.argv[3]))
 """
 
 
 class Served:
-    """A server process on a free port: `with Served(release, state) as served: served.http…`."""
+    """A server process on a free port: `with Served(release, state) as served: served.http…`.
 
-    def __init__(self, release: Path, state: Path) -> None:
+    Args:
+        before: Python to run first in that process.
+    """
+
+    def __init__(self, release: Path, state: Path, *, workers: int = 1, before: str = "") -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, str(release), str(state)],
+            [sys.executable, "-c", before + _PROGRAM, str(release), str(state), str(workers)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

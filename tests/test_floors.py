@@ -12,7 +12,7 @@ import tastemap
 ROOT = Path(tastemap.__file__).parent
 FLOORS = [
     ["errors", "compiled"],
-    ["hyperparameters"],
+    ["hyperparameters", "supervision"],
     ["data", "storage", "metrics"],
     ["kernels", "sampling", "losses", "nn", "simulation"],
     ["training"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, FastAPI, Response
-from prometheus_client import generate_latest
 
 import tastemap
 from tastemap.online.batching import Batcher
@@ -153,12 +153,13 @@ def _observing(engine: Engine, metrics: Metrics) -> APIRouter:
             events_recorded=engine.events.last_offset,
             live_users=serving.live.n_users,
             problem=engine.problem,
+            process=os.getpid(),
             like=LikeOut(kind=like.kind, value=like.value),
         )
 
     @router.get("/metrics", response_class=Response)
     def prometheus() -> Response:
-        """Counters in the text format of Prometheus."""
-        return Response(generate_latest(metrics.registry), media_type="text/plain; version=0.0.4")
+        """Counters in the text format of Prometheus, summed over all workers."""
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
     return router

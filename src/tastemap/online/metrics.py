@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter as Tally
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
-    Gauge,
     Histogram,
     PlatformCollector,
     ProcessCollector,
+    generate_latest,
 )
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tastemap.online.engine import Engine
@@ -25,12 +32,16 @@ _METHODS = {"GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class Metrics:
-    """The counters of one app, in a registry of their own, so that apps do not share them."""
+    """What one app counts, in a registry of its own, so that apps do not share it.
+
+    Where several workers answer (PROMETHEUS_MULTIPROC_DIR names a folder that they share) counters
+    and histograms are sums over all of them, also those that have died, and so are time and memory
+    of the processes. What `_Watched` reads from the engine is each worker's own; all follow one
+    log.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
         self.requests = Counter(
             "tastemap_requests",
             "Requests answered.",
@@ -81,16 +92,16 @@ class Metrics:
             buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
             registry=self.registry,
         )
-        self.registry.register(RuleMetrics(lambda: engine.serving.pipeline.policy))
-        self._gauge(
-            "tastemap_live_users", "Users with events later than the release."
-        ).set_function(lambda: engine.serving.live.n_users)
-        self._gauge("tastemap_log_offset", "The newest event of the log.").set_function(
-            lambda: engine.events.last_offset
-        )
-        self._gauge(
-            "tastemap_release_problem", "1 where the newest release was refused."
-        ).set_function(lambda: engine.problem is not None)
+        self._shown = self.registry
+        if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            self._shown = CollectorRegistry()
+            MultiProcessCollector(self._shown, folder)  # type: ignore[no-untyped-call]
+            self._shown.register(_Processes(Path(folder)))
+        else:
+            ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self._shown)
+        self._shown.register(_Watched(engine))
+        self._shown.register(RuleMetrics(lambda: engine.serving.pipeline.policy))
 
     def stage(self, stage: str, seconds: float, outcome: str) -> None:
         """Counts a stage that was run; see `Guard.observe`."""
@@ -105,8 +116,52 @@ class Metrics:
         for source, n in Tally(one.source for one in found.items).items():
             self.recommended.labels(source).inc(n)
 
-    def _gauge(self, name: str, about: str) -> Gauge:
-        return Gauge(name, about, registry=self.registry)
+    def text(self) -> bytes:
+        """All of it in the text format of Prometheus."""
+        return generate_latest(self._shown)
+
+
+class _Watched(Collector):
+    """What is read from the engine when somebody asks."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def collect(self) -> Iterator[Metric]:
+        engine = self._engine
+        yield GaugeMetricFamily(
+            "tastemap_live_users",
+            "Users with events later than the release.",
+            engine.serving.live.n_users,
+        )
+        yield GaugeMetricFamily(
+            "tastemap_log_offset", "The newest event of the log.", engine.events.last_offset
+        )
+        yield GaugeMetricFamily(
+            "tastemap_release_problem",
+            "1 where the newest release was refused.",
+            engine.problem is not None,
+        )
+
+
+class _Processes(Collector):
+    """Time, memory and files of all workers together; the start of the oldest."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterator[Metric]:
+        together: dict[str, list[Metric]] = {}
+        for file in self._folder.glob("counter_*.db"):
+            pid = file.stem.removeprefix("counter_")
+            for metric in ProcessCollector(pid=partial(int, pid), registry=None).collect():
+                together.setdefault(metric.name, []).append(metric)
+        for name, metrics in together.items():
+            values = [sample.value for metric in metrics for sample in metric.samples]
+            first = metrics[0]
+            family = CounterMetricFamily if first.type == "counter" else GaugeMetricFamily
+            value = min(values) if name == "process_start_time_seconds" else sum(values)
+            yield family(name, first.documentation, value)
 
 
 class Measured:

@@ -363,6 +363,7 @@ class Health(BaseModel):
     events_recorded: int = Field(description="the offset of the newest event of the log")
     live_users: int = Field(description="users with events later than the release")
     problem: str | None = None
+    process: int = Field(description="the id of the worker process that answers")
     like: LikeOut
 
 

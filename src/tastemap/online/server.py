@@ -1,23 +1,33 @@
-"""The service on a port."""
+"""The service on a port, by one process or several."""
 
 from __future__ import annotations
 
 import errno
 import logging
+import os
 import socket
+import tempfile
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
 
-from tastemap.errors import TastemapError
+from tastemap.errors import ParameterError, TastemapError
 from tastemap.online.app import create_app
+from tastemap.online.events import EventLog
+from tastemap.release import ReleaseStore
+from tastemap.storage import read_manifest
+from tastemap.supervision import Tell, supervise
 
 __all__ = ["ServerError", "serve"]
 
 
 class ServerError(TastemapError):
     """The service cannot listen at the address asked for."""
+
+
+_THREADS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def serve(
@@ -27,48 +37,135 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     page: Path | None = None,
+    workers: int = 1,
 ) -> None:
     """Serves a release over HTTP until it is interrupted.
 
+    Several workers share the port by SO_REUSEPORT, with a listening socket each: the kernel deals
+    connections out evenly, also where many come at once, which one worker would take all of from
+    a common socket. A worker listens only when it is ready, and where one dies the others get what
+    comes next.
+
     Args:
         release: a release store, a saved pipeline, or a saved model.
-        state: the folder of the event log.
+        state: the folder of the event log, which the workers share.
         host: the address to listen at; "0.0.0.0" for all of this machine's.
         port: 0 for any free one.
         page: a folder with the page to show at "/".
+        workers: processes that answer. With more than one, a supervisor replaces those that die.
 
     Raises:
+        ParameterError: fewer than one worker.
         ServerError: the port is taken or not allowed, or the host is not this machine.
+        WorkerError: a worker cannot start.
         ReleaseError: there is no release, or it is damaged.
         StateError: the state folder cannot be used.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    if workers < 1:
+        raise ParameterError(f"workers must be at least 1, got {workers}")
+    _log_to_stderr()
     # The port first, since loading a release takes a while.
-    listener = _listen(host, port)
-    with listener:
-        app = create_app(release, state, page=page)
+    with _bound(host, port) as listener:
+        address = listener.getsockname()
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
         shown = f"[{shown}]" if ":" in shown else shown
-        bound = listener.getsockname()[1]
-        print(
-            f"tastemap is serving {release} at http://{shown}:{bound} (Ctrl-C ends it)", flush=True
-        )
-        config = uvicorn.Config(
-            app, log_level="warning", access_log=False, timeout_graceful_shutdown=10
-        )
-        # Ctrl-C has ended the server in good order by the time it is raised again here.
-        with suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listener])
+        where = f"http://{shown}:{address[1]}"
+        if workers == 1:
+            listener.listen(1024)
+            app = create_app(release, state, page=page)
+            print(f"tastemap is serving {release} at {where} (Ctrl-C ends it)", flush=True)
+            # Ctrl-C has ended the server in good order by the time it is raised again here.
+            with suppress(KeyboardInterrupt):
+                uvicorn.Server(_config(app)).run(sockets=[listener])
+            return
+        # What can be refused is refused here, before several workers have to find it out.
+        if ReleaseStore.is_store(release):
+            ReleaseStore(release).current()
+        else:
+            read_manifest(release)
+        EventLog(state).close()
+        # Only now, so that another server's bind to the port fails, and only workers' succeed.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        with tempfile.TemporaryDirectory(prefix="tastemap-metrics-") as metrics:
+            for name in _THREADS:
+                os.environ.setdefault(name, str(max(1, (os.cpu_count() or 1) // workers)))
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
+            try:
+                supervise(
+                    _Work(release, state, page, listener.family, address),
+                    workers,
+                    ready=lambda: print(
+                        f"tastemap is serving {release} at {where} with {workers} workers "
+                        "(Ctrl-C ends it)",
+                        flush=True,
+                    ),
+                )
+            finally:
+                del os.environ["PROMETHEUS_MULTIPROC_DIR"]
 
 
-def _listen(host: str, port: int) -> socket.socket:
+@dataclass(frozen=True)
+class _Work:
+    """What a worker does: as `serve` with one."""
+
+    release: Path
+    state: Path
+    page: Path | None
+    family: int
+    address: tuple[str, int]
+
+    def __call__(self, tell: Tell) -> None:
+        _log_to_stderr()
+        try:
+            app = create_app(self.release, self.state, page=self.page)
+            listener = socket.socket(self.family, socket.SOCK_STREAM)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            listener.bind(self.address)
+        except TastemapError as error:
+            tell(str(error))
+            raise SystemExit(1) from None
+        except Exception as error:
+            tell(f"{type(error).__name__}: {error}")
+            raise
+        _Telling(_config(app), tell).run(sockets=[listener])
+
+
+class _Telling(uvicorn.Server):
+    """A server that tells when it answers."""
+
+    def __init__(self, config: uvicorn.Config, tell: Tell) -> None:
+        super().__init__(config)
+        self._tell = tell
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._tell(None)
+
+
+def _config(app: object) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=10,
+        backlog=1024,
+    )
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(message)s"
+    )
+
+
+def _bound(host: str, port: int) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(address)
-            listener.listen(1024)
         except OSError:
             listener.close()
             raise
