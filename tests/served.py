@@ -38,6 +38,7 @@ class Served:
             text=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
+        self.state = state
         self.output: list[str] = []
         found: queue.Queue[str] = queue.Queue()
         self._reader = threading.Thread(target=self._read, args=(found,), daemon=True)
@@ -58,6 +59,17 @@ class Served:
             if url := re.search(r"http://[\w.:]+", line):
                 found.put(url[0])
         found.put("")
+
+    def workers(self) -> list[int]:
+        """Process ids of the workers, those that are starting too."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        # One child is multiprocessing's own.
+        return [
+            int(child)
+            for child in children
+            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+        ]
 
     def kill(self) -> None:
         """kill -9."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 from served import Served
 
@@ -26,3 +27,23 @@ def served(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """A server that the tests share, each with users of its own."""
     with Served(release, tmp_path_factory.mktemp("state")) as served:
         yield served
+
+
+@pytest.fixture(scope="session")
+def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server of two workers over a small release of the items i0 to i10; its state is beside the
+    release."""
+    frame = pl.DataFrame(
+        {
+            "user": [f"u{n % 7}" for n in range(60)],
+            "item": [f"i{(n * n + n // 7) % 11}" for n in range(60)],
+        }
+    )
+    folder = tmp_path_factory.mktemp("workers")
+    model = tm.ItemKNN().fit(tm.Dataset.from_frame(frame, user="user", item="item"))
+    tm.ReleaseStore(folder / "store").publish(model)
+    with Served(folder / "store", folder / "state", workers=2) as served:
+        yield served
+        processes = served.workers()
+    assert served.process.returncode == 0
+    assert not any(Path(f"/proc/{process}").exists() for process in processes)

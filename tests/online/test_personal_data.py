@@ -202,6 +202,25 @@ def test_a_damaged_release_is_said_and_the_rest_is_removed(
         assert store.check() == []
 
 
+def test_a_removal_that_was_interrupted_is_finished_by_the_next(
+    store: tm.ReleaseStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    with client(store, tmp_path / "state") as http:
+        with monkeypatch.context() as patched:
+            patched.setattr("tastemap.release.store.put_in_place_of", full)
+            refused = http.delete(f"/users/{WHO}")
+            assert refused.status_code == 503
+            assert "no space left" in refused.json()["detail"][0]["msg"]
+        assert unknown(http)
+        assert len(http.delete(f"/users/{WHO}").json()["releases"]) == 2
+        assert traces(Path(store.path), tmp_path / "state") == []
+        assert [store.check(release.version) for release in store.list()] == [[], []]
+        assert store.list()[0].is_current
+
+
 def test_no_id_is_left_in_any_corner_of_the_log(tmp_path: Path) -> None:
     """Pages are split and joined as events come and go; no copy of an id may stay behind."""
     draw = random.Random(1)
@@ -215,6 +234,7 @@ def test_no_id_is_left_in_any_corner_of_the_log(tmp_path: Path) -> None:
         ]  # fmt: skip
         log.append([batch])
     offset = log.last_offset
+    assert log.forgotten(users[:2]) == [False, False]
     draw.shuffle(users)
     gone, left = users[:40], users[40:]
     removed = sum(log.forget(user) for user in gone)
@@ -222,6 +242,7 @@ def test_no_id_is_left_in_any_corner_of_the_log(tmp_path: Path) -> None:
         held = path.read_bytes()
         assert [user for user in gone if user.encode() in held] == []
     assert sum(len(log.events_of(user)) for user in left) == offset - removed
+    assert log.forgotten([left[0], gone[0], "nobody"]) == [False, True, False]
     assert log.append([[Event("late", "i", "view", 1.0, 1.0)]])
     assert log.last_offset == offset + 1
     log.close()

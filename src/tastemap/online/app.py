@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from fastapi import APIRouter, Body, Depends, FastAPI, Response
 import tastemap
 from tastemap.online.batching import Batcher
 from tastemap.online.browse import browsing
+from tastemap.online.clock import now
 from tastemap.online.engine import STAGE_SECONDS, Engine
 from tastemap.online.events import Event, EventLog, IdConflictError, Recorded
 from tastemap.online.metrics import Measured, Metrics
@@ -65,7 +65,7 @@ def create_app(
 
     Raises:
         ReleaseError: there is no release, or it is damaged.
-        StateError: the state folder cannot be used, or another server is using it.
+        StateError: the state folder cannot be used.
     """
     log = EventLog(state)
     try:
@@ -116,13 +116,23 @@ def _recording(
 ) -> APIRouter:
     router = APIRouter(tags=["events"])
 
-    @router.post("/events", dependencies=[Depends(require_json)])
+    @router.post(
+        "/events",
+        dependencies=[Depends(require_json)],
+        responses={
+            503: {
+                "description": "Nothing was recorded, since the disk is full or fails. Send it "
+                "again later; with ids of your own, nothing is recorded twice.",
+                "headers": {"Retry-After": {"schema": {"type": "integer"}}},
+            }
+        },
+    )
     async def record_events(events: Annotated[EventBatch, Body()]) -> Accepted:
         """Records one event or a list, durably before the answer; the user's next recommendations
-        reflect it. A list with one bad event is refused whole."""
-        now, kind = time.time(), engine.serving.default_kind
+        reflect it, whichever worker gives them. A list with one bad event is refused whole."""
+        moment, kind = now(), engine.serving.default_kind
         usual = engine.serving.pipeline.data.usual_value
-        batch = [event.event(now=now, kind=kind, usual=usual) for event in events]
+        batch = [event.event(now=moment, kind=kind, usual=usual) for event in events]
         try:
             recorded = await records.ask(batch)
         except UnknownItemError as error:

@@ -7,7 +7,6 @@ goes by the first link that says something, and what it leaves open is filled by
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -19,6 +18,7 @@ from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
 from tastemap.errors import DataError
 from tastemap.online.catalogue import Catalogue
+from tastemap.online.clock import now
 from tastemap.online.live import LiveState
 from tastemap.online.questions import Ask, UnknownItemError
 from tastemap.online.tastes import Tastes
@@ -173,7 +173,7 @@ class Knowledge:
         return pl.concat([self._pipeline.context_of(ask.context) for ask in asks])
 
     def _hidden(self, asks: Sequence[Ask]) -> Histories | None:
-        skipped = self._live.passed_over([ask.user or "" for ask in asks], time.time())
+        skipped = self._live.passed_over([ask.user or "" for ask in asks], now())
         if all(ask.shown is None for ask in asks):
             return skipped
         hidden = [

@@ -221,6 +221,13 @@ class EventReader:
             ).fetchall()
         return [Event(*row) for row in rows]
 
+    def forgotten(self, users: Sequence[str]) -> list[bool]:
+        """For each of some users, whether they were removed. What older data hold of such a user is
+        not to be used any more; what the log holds came later."""
+        with self._snapshot() as database:
+            keys = {key for (key,) in database.execute("SELECT user_key FROM forgotten")}
+        return [bool(keys) and self.key(user) in keys for user in users]
+
     def close(self) -> None:
         """Lets the log go."""
         self._reader.close()

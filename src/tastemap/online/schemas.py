@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from tastemap.online.clock import now
 from tastemap.online.events import Event
 from tastemap.online.questions import Ask, Suggestion
 from tastemap.online.tokens import MAX_TOKEN, Shown
@@ -90,7 +90,7 @@ def _as_seconds(value: object) -> float:
         seconds = float(value) if abs(value) < 1e300 else math.inf
     else:
         raise ValueError("must be Unix seconds or ISO 8601 text")
-    if not 0 <= seconds <= time.time() + _FUTURE:
+    if not 0 <= seconds <= now() + _FUTURE:
         raise ValueError(
             "must be Unix seconds from 0 to now, not milliseconds, and not in the future"
         )
@@ -102,6 +102,9 @@ Seconds = Annotated[
     BeforeValidator(_as_seconds),
     WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}]}),
 ]
+
+
+Token = Annotated[str, Field(min_length=1, max_length=MAX_TOKEN)]
 
 
 class EventIn(BaseModel):
@@ -139,7 +142,7 @@ class EventIn(BaseModel):
     duration: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False, strict=True)] | None = (
         Field(None, description="how many seconds it lasted, for a view")
     )
-    token: Annotated[str, Field(min_length=1, max_length=MAX_TOKEN)] | None = Field(
+    token: Token | None = Field(
         None, description="the token of the answer that the event belongs to, as it came"
     )
 
@@ -177,7 +180,6 @@ Attribute = Annotated[str, Field(max_length=256)]
 
 
 Value = Attribute | int | float | bool | None
-Token = Annotated[str, Field(min_length=1, max_length=MAX_TOKEN)]
 
 
 class AskIn(BaseModel):
