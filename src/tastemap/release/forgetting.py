@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tastemap.data.tombstones import without_users
-from tastemap.data.vocabulary import Vocabulary
-from tastemap.retrieval.saved import dataset_parts, load_dataset
 from tastemap.storage import Stored, rewrite_directory
 
 __all__ = ["Forgetting", "forget_in"]
@@ -39,6 +36,11 @@ def forget_in(stored: Stored, path: Path, user: str) -> Forgetting | None:
     Raises:
         ReleaseError: the directory is damaged, or the disk refuses.
     """
+    # Imported here so that listing and checking releases does not load the models.
+    from tastemap.data.tombstones import without_users
+    from tastemap.data.vocabulary import Vocabulary
+    from tastemap.retrieval.saved import dataset_parts, load_dataset
+
     if "users" not in stored.table_names:
         return None
     row = Vocabulary(stored.tables("users")["user"]).rows([user])
