@@ -213,6 +213,10 @@ class Hyperparameters:
         """The values of this instance by name."""
         return {name: getattr(self, name) for name in self._hyperparameters}
 
+    def unfitted(self) -> Self:
+        """One of the same hyper-parameters that has learned nothing."""
+        return type(self)(**self.hyperparameter_values())
+
     @classmethod
     def from_text(cls, settings: dict[str, str]) -> Self:
         """An instance from `name=text` pairs of a command line.

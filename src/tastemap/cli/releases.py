@@ -36,12 +36,12 @@ def list_releases(release: ReleaseDir, json: Json = False) -> None:
         ["", "version", "models", "size", "metrics", "notes"],
         [
             [
-                "served" if each.is_current else "",
+                "served" if each.is_current else "refused" if each.refused else "",
                 each.version,
                 "+".join(each.models),
                 f"{each.bytes / 1e6:.1f} MB",
                 "  ".join(f"{name} {_number(value)}" for name, value in each.metrics.items()),
-                each.problem or each.notes,
+                each.problem or each.refused or each.notes,
             ]
             for each in found
         ],

@@ -133,6 +133,18 @@ class Pipeline(Recommender):
         pipeline._join(indices)
         return pipeline
 
+    def unfitted(self) -> Pipeline:
+        """A pipeline of the same parts and hyper-parameters that has learned nothing."""
+        return Pipeline(
+            [each.unfitted() for each in self.retrievers],
+            candidates=self.candidates,
+            ranker=None if self.ranker is None else self.ranker.unfitted(),
+            features=self.features.unfitted(),
+            rows=self.rows,
+            long_tail=self.long_tail,
+            index=self.index,
+        )
+
     @property
     def stage(self) -> RankingStage | None:
         """The fitted ranker with its features, or None where there is none."""

@@ -107,7 +107,7 @@ class OutOfTime(Hyperparameters):
         earlier = h.times < boundary
         if not earlier.any() or earlier.all():
             raise DataError("all events are of one time, so none is left to foretell")
-        before = [type(each)(**each.hyperparameter_values()) for each in retrievers]
+        before = [each.unfitted() for each in retrievers]
         for retriever in before:
             retriever.fit(dataset.with_events(earlier), run=run)
         return self._shown(dataset, np.flatnonzero(~earlier), before, depth)

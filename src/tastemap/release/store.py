@@ -3,6 +3,7 @@
     STORE/20261122T024500Z-ab12cd34/    a checked directory (`tastemap.storage`)
     STORE/CURRENT                       the version served
     STORE/HISTORY                       what was served before
+    STORE/REFUSED                       what turned out bad while it was served
     STORE/.tastemap-lock                held by whoever writes
 
 A version is a UTC time, so that names sort by age, and the beginning of its manifest's checksum, so
@@ -22,6 +23,7 @@ from typing import Any, Protocol
 from tastemap.errors import ReleaseError
 from tastemap.release.forgetting import Forgetting, forget_in
 from tastemap.release.lock import exclusive
+from tastemap.release.refused import mark_refused, read_refused, unmark_refused
 from tastemap.release.restoring import restore
 from tastemap.release.served import (
     CURRENT,
@@ -157,7 +159,13 @@ class ReleaseStore:
         return problems
 
     def publish(
-        self, saveable: Saveable, *, metrics: Mapping[str, Any] | None = None, notes: str = ""
+        self,
+        saveable: Saveable,
+        *,
+        metrics: Mapping[str, Any] | None = None,
+        notes: str = "",
+        about: Mapping[str, Any] | None = None,
+        replacing: str | None = None,
     ) -> Release:
         """Save, load again as a test, give it a version, and make it the one served.
 
@@ -167,17 +175,27 @@ class ReleaseStore:
             saveable: a fitted model or a pipeline.
             metrics: numbers to show beside it, by metric name; they go into its manifest.
             notes: a line to show beside it.
+            about: further entries of its manifest, such as `event_log_offset`, the last event of
+                the service's log that it was made from.
+            replacing: a version that must still be the one served; None for whichever is.
 
         Raises:
             ReleaseError: the path is neither a store nor empty, another writer holds the store for
-                too long, what was saved cannot be loaded, or the disk refuses.
+                too long, another release than `replacing` is served, what was saved cannot be
+                loaded, or the disk refuses.
         """
         self._make_store()
         with self._writing(), staging_directory(self.path / "incoming") as incoming:
+            if replacing is not None and (current := self._current_or_none()) != replacing:
+                raise ReleaseError(
+                    f"{self.path} was to replace {replacing}, and meanwhile serves {current}. "
+                    "Compare with that one, and publish then"
+                )
             staged = incoming / "release"
             saveable.save(staged)
             own_metrics = read_manifest(staged).contents.get("metrics", {})
-            amend_manifest(staged, {"metrics": {**own_metrics, **(metrics or {})}, "notes": notes})
+            more = {"metrics": {**own_metrics, **(metrics or {})}, "notes": notes, **(about or {})}
+            amend_manifest(staged, more)
             restore(read_directory(staged))
             version = new_version(self.path, read_manifest(staged))
             move_into_place(staged, self.path / version, overwrite=False)
@@ -188,7 +206,8 @@ class ReleaseStore:
         """Serve an earlier release again, or any release of the store.
 
         Args:
-            to: its version; None for the one served before the current one.
+            to: its version, also one that was refused; None for the one served before the current
+                one that was not.
 
         Raises:
             ReleaseError: there is none, or it is damaged; the current one stays.
@@ -202,9 +221,35 @@ class ReleaseStore:
                     f"{'; '.join(problems)}. Name another one with `--to`: "
                     f"{self._whole_others(release.version)}"
                 )
+            unmark_refused(self.path, release.version)
             if not release.is_current:
                 serve(self.path, release.version)
         return self._describe(release.version)
+
+    def refuse(self, version: str, reason: str) -> Release:
+        """Go back from a release that turned out bad while it was served, and remember why, so
+        that no roll back leads to it. Where another one is served by now, that one stays.
+
+        Returns:
+            The release that is served now.
+
+        Raises:
+            ReleaseError: no whole release was served before it; it stays.
+        """
+        self._require_store()
+        with self._writing():
+            current = self.current_version()
+            if current == version:
+                whole = [each for each in self._ways_back(version) if not self.check(each)]
+                if not whole:
+                    raise ReleaseError(
+                        f"{self.path} holds no whole release that was served before {version}, so "
+                        "there is none to go back to. Publish a new one"
+                    )
+                current = whole[0]
+                serve(self.path, current)
+            mark_refused(self.path, version, reason)
+        return self._describe(current)
 
     def prune(self, keep: int) -> Versions:
         """Delete all but the newest `keep` releases and the one served.
@@ -318,14 +363,18 @@ class ReleaseStore:
 
     def _previous(self) -> str:
         current = self._current_or_none()
-        there = versions_in(self.path)
-        for version in served_before(self.path, current):
-            if version in there:
-                return version
+        for version in self._ways_back(current):
+            return version
         raise ReleaseError(
             f"{self.path} holds no release that was served before the current one. "
             f"Name one with `--to`: {self._whole_others(current)}"
         )
+
+    def _ways_back(self, current: str | None) -> Versions:
+        """What was served before, is there and was not refused, the nearest one first."""
+        there, refused = versions_in(self.path), read_refused(self.path)
+        before = served_before(self.path, current)
+        return [version for version in before if version in there and version not in refused]
 
     def _whole_others(self, version: str | None) -> str:
         newest_first = reversed(versions_in(self.path))
@@ -335,4 +384,9 @@ class ReleaseStore:
     def _describe(self, version: str) -> Release:
         is_current = version == self._current_or_none()
         was_published = is_current or version in ever_served(self.path)
-        return describe(self.path / version, is_current=is_current, was_published=was_published)
+        return describe(
+            self.path / version,
+            is_current=is_current,
+            was_published=was_published,
+            refused=read_refused(self.path).get(version),
+        )

@@ -42,6 +42,7 @@ class Release:
         is_current: whether it is the one served.
         was_published: whether it is or was the one served.
         problem: why its manifest cannot be read, or None; the other files are not looked at.
+        refused: why it is not to be served again, or None.
     """
 
     version: str
@@ -55,6 +56,7 @@ class Release:
     is_current: bool = False
     was_published: bool = False
     problem: str | None = None
+    refused: str | None = None
 
 
 def split_version(text: str) -> tuple[datetime, str] | None:
@@ -97,7 +99,9 @@ def new_version(store: Path, manifest: Manifest) -> str:
     return version_of(manifest, moment)
 
 
-def describe(path: Path, *, is_current: bool, was_published: bool) -> Release:
+def describe(
+    path: Path, *, is_current: bool, was_published: bool, refused: str | None = None
+) -> Release:
     """What the manifest at `path` says; a damaged one becomes the release's `problem`."""
     version = path.name
     try:
@@ -111,6 +115,7 @@ def describe(path: Path, *, is_current: bool, was_published: bool) -> Release:
             is_current=is_current,
             was_published=was_published,
             problem=str(error),
+            refused=refused,
         )
     metrics = manifest.contents.get("metrics")
     return Release(
@@ -124,6 +129,7 @@ def describe(path: Path, *, is_current: bool, was_published: bool) -> Release:
         bytes=manifest.bytes,
         is_current=is_current,
         was_published=was_published,
+        refused=refused,
     )
 
 

@@ -1,0 +1,251 @@
+"""A candidate against the release that is served, judged by the newest events.
+
+What is compared is what each would show to the same people at one moment, some time before now:
+
+- The **serving release as it answers live**: what it learned stays as it is, and the histories, as
+  those of its live state, hold all events up to the moment. So do the ranker's counts of what is
+  popular. Users who came since are strangers with a history to it; items that came since it cannot
+  show, nor can their events speak for others.
+- The **candidate** as it would have been published at that moment: the same models with the same
+  hyper-parameters, fitted on everything up to it.
+
+Judged is what these people did from then on, by events that neither has learned from: only those
+after the release's part of the log can be. All items count, since that the release cannot show new
+ones is part of what people get from it; the same figures over items that both know stand beside,
+and say whether the candidate also knows the old ones better. A choice that was in the history is
+not counted: what is shown leaves out what was seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tastemap.data.dataset import Dataset
+from tastemap.data.histories import Histories
+from tastemap.data.queries import Holdout, Queries
+from tastemap.data.splits import Split
+from tastemap.errors import DataError
+from tastemap.evaluation import compare, evaluate
+from tastemap.online.retraining.gathering import Gathered
+from tastemap.pipeline.pipeline import Pipeline
+from tastemap.retrieval.recommender import Recommendations, Recommender
+
+__all__ = ["AsServed", "Contest", "Gap", "contest", "newest"]
+
+# People who are judged; more are drawn from.
+_MAX_USERS = 20_000
+
+
+@dataclass(frozen=True)
+class Gap:
+    """By how much the candidate is better than the serving release, person by person.
+
+    Attributes:
+        served, candidate: the metric of each.
+        difference: its mean over people, candidate less served.
+        low, high: the ends of its bootstrap interval over people.
+    """
+
+    served: float
+    candidate: float
+    difference: float
+    low: float
+    high: float
+
+    def loses(self, margin: float) -> bool:
+        """Whether the candidate is worse: the interval lies below 0, or the mean is lower by more
+        than `margin`, a share of what the serving release has."""
+        return self.high < 0 or self.difference < -margin * self.served
+
+
+@dataclass(frozen=True)
+class Contest:
+    """How a candidate did against the release that is served.
+
+    Attributes:
+        moment: at which both were asked, Unix seconds.
+        n_users: people who were judged.
+        n_events: what they chose, in all.
+        metric: what decides.
+        gaps: by metric, over all items.
+        known: of `metric` over the items that both know; None where there are no others.
+    """
+
+    moment: float
+    n_users: int
+    n_events: int
+    metric: str
+    gaps: dict[str, Gap]
+    known: Gap | None
+
+    @property
+    def gap(self) -> Gap:
+        """What decides."""
+        return self.gaps[self.metric]
+
+
+class AsServed(Recommender):
+    """A release as it answers now: what it learned, and the histories of newer data.
+
+    Args:
+        release: the pipeline that is served; its ranker is told of the later events.
+        gathered: the release's data with what came later.
+    """
+
+    def __init__(self, release: Pipeline, gathered: Gathered) -> None:
+        self.release = release
+        self._data = gathered.data
+        if release.stage is not None:
+            h, later = gathered.data.histories, gathered.later
+            items = np.where(h.items < len(release.items), h.items, 0)[later]
+            release.add(items, h.times[later], h.values[later])
+
+    def answer(
+        self,
+        queries: Queries,
+        k: int,
+        exclude_seen: bool = True,
+        among: NDArray[np.bool_] | None = None,
+    ) -> Recommendations:
+        known = None if among is None else among[: len(self.release.items)]
+        return self.release.answer(self._known(queries), k, exclude_seen, known)
+
+    def similarity(self, items: NDArray[np.int32]) -> NDArray[np.float32]:
+        alike = np.zeros((len(items), len(self.items)), np.float32)
+        old = items < len(self.release.items)
+        alike[old, : len(self.release.items)] = self.release.similarity(items[old])
+        return alike
+
+    def because(self, queries: Queries, recommendations: Recommendations) -> NDArray[np.int32]:
+        return self.release.because(self._known(queries), recommendations)
+
+    def _known(self, queries: Queries) -> Queries:
+        """The queries as the release understands them."""
+        h = queries.histories.known(len(self.release.items))
+        kinds = np.where(h.kinds < len(self.release.data.kind_names), h.kinds, 0).astype(np.uint8)
+        users = np.where(queries.users < len(self.release.users), queries.users, 0)
+        return replace(queries, users=users.astype(np.int32), histories=replace(h, kinds=kinds))
+
+
+class _Among(Recommender):
+    """A recommender that may only show some items."""
+
+    def __init__(self, asked: Recommender, shown: NDArray[np.bool_]) -> None:
+        self.asked = asked
+        self.shown = shown
+        self._data = asked.data
+
+    def answer(
+        self,
+        queries: Queries,
+        k: int,
+        exclude_seen: bool = True,
+        among: NDArray[np.bool_] | None = None,
+    ) -> Recommendations:
+        shown = self.shown if among is None else self.shown & among
+        return self.asked.answer(queries, k, exclude_seen, shown)
+
+    def similarity(self, items: NDArray[np.int32]) -> NDArray[np.float32]:
+        return self.asked.similarity(items)
+
+    def because(self, queries: Queries, recommendations: Recommendations) -> NDArray[np.int32]:
+        return self.asked.because(queries, recommendations)
+
+
+def newest(gathered: Gathered, share: float) -> Split:
+    """Holds out the newest of the later events.
+
+    Args:
+        gathered: the release's data and the later events.
+        share: of the later events, those that are held out; events of one time stay together.
+
+    Raises:
+        DataError: there are no later events, or none of them is a choice of something new.
+    """
+    data, later = gathered.data, gathered.later
+    if not later.any():
+        raise DataError("nothing was recorded since the release was made")
+    times = data.histories.times
+    moment = float(np.quantile(times[later], 1 - share, method="nearest"))
+    held = later & (times >= moment)
+    digest = hashlib.sha256(f"{data.fingerprint} {moment!r} {gathered.offset}".encode())
+    return Split(
+        data.with_events(~held),
+        None,
+        _holdout(data, held, moment),
+        f"The newest {held.sum():,} of {later.sum():,} later events, from "
+        f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S} UTC on. Nothing of them is seen.",
+        digest.hexdigest()[:16],
+    )
+
+
+def _holdout(data: Dataset, held: NDArray[np.bool_], moment: float) -> Holdout:
+    truth = data.histories.select(held)
+    users = np.flatnonzero(truth.counts > 0)
+    known = data.histories.select(~held).take(users)
+    truth = truth.take(users)
+    truth = truth.select(~np.isin(_pairs(truth), _pairs(known)))
+    some = np.flatnonzero(truth.counts > 0)
+    if len(some) == 0:
+        raise DataError("none of the newest events is a user's first of an item")
+    if len(some) > _MAX_USERS:
+        drawn = np.random.default_rng(0).choice(len(some), _MAX_USERS, replace=False)
+        some = some[np.sort(drawn)]
+    rows = users[some].astype(np.int32)
+    as_of = np.full(len(rows), moment)
+    queries = Queries(rows, known.take(some), as_of, data.profiles(rows))
+    return Holdout(queries, truth.take(some))
+
+
+def _pairs(histories: Histories) -> NDArray[np.int64]:
+    return histories.rows_of_events().astype(np.int64) << 32 | histories.items
+
+
+def contest(
+    served: AsServed, candidate: Recommender, split: Split, metrics: Sequence[str]
+) -> Contest:
+    """Asks both what people chose after the moment of a split; the first metric decides."""
+    h = split.test.truth
+    known: Gap | None = None
+    n_old = len(served.release.items)
+    if n_old < len(served.items):
+        old = np.arange(len(served.items)) < n_old
+        truth = h.select(old[h.items])
+        if truth.n_events:
+            fair = replace(split, test=Holdout(split.test.queries, truth))
+            known = _gaps(served, _Among(candidate, old), fair, metrics[:1])[metrics[0]]
+    return Contest(
+        moment=float(split.test.queries.as_of[0]),
+        n_users=len(split.test),
+        n_events=h.n_events,
+        metric=metrics[0],
+        gaps=_gaps(served, candidate, split, metrics),
+        known=known,
+    )
+
+
+def _gaps(
+    served: Recommender, candidate: Recommender, split: Split, metrics: Sequence[str]
+) -> dict[str, Gap]:
+    reports = [
+        evaluate(asked, split, metrics, name=name)
+        for name, asked in (("served", served), ("candidate", candidate))
+    ]
+    differences: list[dict[str, Any]] = compare(reports).differences().to_dicts()
+    return {
+        row["metric"]: Gap(
+            reports[0][row["metric"]],
+            reports[1][row["metric"]],
+            row["difference"],
+            row["low"],
+            row["high"],
+        )
+        for row in differences
+    }
