@@ -14,6 +14,7 @@ from tastemap.online.events import Event, EventLog, Position, Recorded, StateErr
 from tastemap.online.guard import Guard
 from tastemap.online.questions import Found, Question
 from tastemap.online.serving import Serving
+from tastemap.online.watchdog import Tally, Watchdog
 from tastemap.pipeline.pipeline import Pipeline
 from tastemap.release import Forgetting, Loaded, ReleaseStore, forget_in, load_release
 from tastemap.retrieval.base import Retriever
@@ -55,6 +56,9 @@ class Engine:
         self._stop = threading.Event()
         self._watcher: threading.Thread | None = None
         self.problem: str | None = None
+        self._tally = Tally()
+        self.watchdog = Watchdog(lambda: self._tally.total)
+        self._before: str | None = None
         self.serving, self._position = self._prepare(load_release(release))
 
     def _prepare(self, loaded: Loaded) -> tuple[Serving, Position]:
@@ -101,6 +105,9 @@ class Engine:
 
         Stages that fail or are late are left out, and if all fails, what is popular is the answer.
         """
+        return self._tally.counted(self._answered, questions)
+
+    def _answered(self, questions: Sequence[Question]) -> list[Found | Exception]:
         self.catch_up()
         serving, attempt = self.serving, self.guard.attempt()
         try:
@@ -172,12 +179,16 @@ class Engine:
     def follow(self) -> None:
         """Swaps to the release that the store serves, if it is another one.
 
-        One that cannot be loaded is refused: the old one goes on, and `problem` says why.
+        One that cannot be loaded is refused: the old one goes on, and `problem` says why. One
+        that can, and then answers worse than the one before (`watchdog`), is refused in the store,
+        for all who serve from it, and the one before comes back.
         """
         if not ReleaseStore.is_store(self._path):
             return
         version = None
         try:
+            if (reason := self.watchdog.bad(time.monotonic())) is not None:
+                self._go_back(reason)
             version = ReleaseStore(self._path).current_version()
             if version == self._refused:
                 return
@@ -198,7 +209,21 @@ class Engine:
         serving, position = self._prepare(loaded)
         with self._following:
             self._position = self._lay(serving, position)
+            self._before = self.serving.version
             self.serving = serving
+        self.watchdog.swapped(time.monotonic())
+
+    def _go_back(self, reason: str) -> None:
+        """Has the store serve the release before the one at work."""
+        bad = self.serving.version
+        log.error("refused %s: %s", bad, reason)
+        try:
+            ReleaseStore(self._path).refuse(bad, reason)
+        except ReleaseError as error:
+            # Where the store cannot be written, this process at least goes back.
+            self._swap(load_release(self._path, self._before))
+            self._refused = bad
+            self.problem = f"serving {self.serving.version} in place of {bad}: {error}"
 
     def close(self) -> None:
         """Ends the watching."""

@@ -280,7 +280,7 @@ class Trainer:
         release = self.store.publish(
             pipeline,
             metrics={name: gap.candidate for name, gap in judged.contest.gaps.items()},
-            notes=f"retrained since {reason}",
+            notes=f"retrained: {reason}",
             about={
                 "event_log_offset": gathered.offset,
                 "retraining": {

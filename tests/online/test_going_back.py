@@ -1,0 +1,163 @@
+"""A release that loads, and then fails when it is asked: the one before comes back by itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import polars as pl
+import pytest
+from served import Served
+
+import tastemap as tm
+from tastemap.errors import ReleaseError
+from tastemap.online.engine import Engine
+from tastemap.online.events import EventLog
+from tastemap.online.serving import ForUser, SimilarTo
+from tastemap.online.watchdog import Counts
+
+FRAME = pl.DataFrame(
+    {
+        "user": [f"u{n % 7}" for n in range(60)],
+        "item": [f"i{(n * n + n // 7) % 11}" for n in range(60)],
+        "timestamp": [float(n) for n in range(60)],
+    }
+)
+
+
+def fitted(rows: int = 60) -> tm.Pipeline:
+    data = tm.Dataset.from_frame(FRAME.head(rows), user="user", item="item", time="timestamp")
+    return tm.Pipeline([tm.ALS(factors=4, iterations=2)]).fit(data)
+
+
+def broken() -> tm.Pipeline:
+    """Its files are whole, and a number that every answer needs is not in them."""
+    pipeline = fitted(50)
+    (model,) = pipeline.retrievers
+    assert isinstance(model, tm.ALS)
+    model.fitted_scale = np.empty(0, np.float32)
+    return pipeline
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> tm.ReleaseStore:
+    store = tm.ReleaseStore(tmp_path / "store")
+    store.publish(fitted())
+    return store
+
+
+@pytest.fixture
+def engine(store: tm.ReleaseStore, tmp_path: Path) -> Iterator[Engine]:
+    log = EventLog(tmp_path / "state")
+    yield Engine(store.path, log)
+    log.close()
+
+
+def ask(engine: Engine, times: int) -> int:
+    """How many of so many questions were answered."""
+    answered = 0
+    for _ in range(times):
+        try:
+            (answer,) = engine.answer([ForUser("u1", 3)])
+        except Exception:
+            continue
+        answered += not isinstance(answer, Exception)
+    return answered
+
+
+def test_the_engine_goes_back_and_the_store_remembers(
+    engine: Engine, store: tm.ReleaseStore
+) -> None:
+    good = store.current_version()
+    assert ask(engine, 50) == 50
+    bad = store.publish(broken()).version
+    engine.follow()
+    assert engine.serving.version == bad
+    assert ask(engine, 30) == 0
+    engine.follow()
+    assert (engine.serving.version, store.current_version()) == (good, good)
+    assert ask(engine, 30) == 30
+    assert "30 of 30 answers failed" in str(store.get(bad).refused)
+    # A roll back from the next one leads past it, and a person may still insist on it.
+    store.publish(fitted(55))
+    assert store.roll_back().version == good
+    assert store.roll_back(to=bad).refused is None
+
+
+def test_a_question_that_is_wrong_is_no_failure(engine: Engine, store: tm.ReleaseStore) -> None:
+    store.publish(fitted(50))
+    engine.follow()
+    for _ in range(50):
+        engine.answer([SimilarTo("no such item", 3)])
+    assert engine.watchdog.counts() == Counts(50, 0)
+
+
+def test_degraded_answers_that_others_count_are_looked_at(
+    engine: Engine, store: tm.ReleaseStore
+) -> None:
+    total = Counts(500, 1)
+    engine.watchdog.counts = lambda: total
+    good = store.current_version()
+    store.publish(fitted(50))
+    engine.follow()
+    total = Counts(600, 81)
+    engine.follow()
+    assert store.current_version() == good
+
+
+def test_a_store_that_cannot_be_written_is_served_from_all_the_same(
+    engine: Engine, store: tm.ReleaseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = store.current_version()
+    bad = store.publish(broken()).version
+    engine.follow()
+    assert ask(engine, 40) == 0
+
+    def full(*_: object) -> None:
+        raise ReleaseError("the disk is full")
+
+    monkeypatch.setattr(tm.ReleaseStore, "refuse", full)
+    for _ in range(3):
+        engine.follow()
+        assert engine.serving.version == good
+        assert "the disk is full" in str(engine.problem)
+    assert ask(engine, 40) == 40
+    assert store.current_version() == bad
+
+
+def test_where_there_is_nothing_to_go_back_to_the_release_stays(store: tm.ReleaseStore) -> None:
+    only = store.current_version()
+    with pytest.raises(ReleaseError, match="none to go back to"):
+        store.refuse(only, "it fails")
+    assert (store.current_version(), store.get(only).refused) == (only, None)
+
+
+def test_a_damaged_release_is_passed_over_on_the_way_back(store: tm.ReleaseStore) -> None:
+    first = store.current_version()
+    second = store.publish(fitted(55))
+    third = store.publish(fitted(50))
+    (second.path / "manifest.toml").write_text("")
+    assert store.refuse(third.version, "it fails").version == first
+    assert store.refuse(third.version, "another worker says so too").version == first
+
+
+def test_a_server_goes_back_by_itself(store: tm.ReleaseStore, tmp_path: Path) -> None:
+    with Served(store.path, tmp_path / "state") as served:
+        good = served.http.get("/health").json()["release"]
+        bad = store.publish(broken()).version
+        deadline = time.monotonic() + 60
+        seen, statuses = set(), set()
+        while store.current_version() == bad and time.monotonic() < deadline:
+            answer = served.http.get("/users/u1/recommendations")
+            statuses.add(answer.status_code)
+            seen.add(served.http.get("/health").json()["release"])
+            time.sleep(0.02)
+        assert seen == {good, bad}
+        while served.http.get("/health").json()["release"] != good:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert served.http.get("/users/u1/recommendations").status_code == httpx.codes.OK
+        assert store.get(bad).refused is not None
