@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from tastemap.cli.output import errors
+from tastemap.storage.atomic import unfinished_file
 
 if TYPE_CHECKING:
     import polars as pl
@@ -34,23 +35,17 @@ def write_answers(asked: Recommender, out: Path, *, k: int, exclude_seen: bool) 
     from rich.progress import track
 
     ids = asked.users.ids_array
-    unfinished = out.with_name(f".{out.name}.unfinished")
     rows = 0
-    try:
-        with ExitStack() as stack:
-            write: Write | None = None
-            file = stack.enter_context(unfinished.open("wb"))
-            starts = range(0, len(ids), _BATCH)
-            for start in track(starts, "Recommending", console=errors(), transient=True):
-                users = ids.slice(start, _BATCH).to_pylist()
-                frame = asked.recommend(users=users, k=k, exclude_seen=exclude_seen)
-                if write is None:
-                    write = _writer(out.suffix, file, frame, stack)
-                write(frame)
-                rows += len(frame)
-        unfinished.replace(out)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with unfinished_file(out) as file, ExitStack() as stack:
+        write: Write | None = None
+        starts = range(0, len(ids), _BATCH)
+        for start in track(starts, "Recommending", console=errors(), transient=True):
+            users = ids.slice(start, _BATCH).to_pylist()
+            frame = asked.recommend(users=users, k=k, exclude_seen=exclude_seen)
+            if write is None:
+                write = _writer(out.suffix, file, frame, stack)
+            write(frame)
+            rows += len(frame)
     return rows
 
 

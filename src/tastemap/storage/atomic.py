@@ -7,12 +7,14 @@ to the disk (`fsync`), rename, and flush the directory that holds the name.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from tastemap.errors import ReleaseError
 
@@ -23,6 +25,7 @@ __all__ = [
     "replace_file",
     "replaced_copies",
     "staging_directory",
+    "unfinished_file",
 ]
 
 _STAGED = ".staged"
@@ -79,6 +82,35 @@ def replace_file(path: Path, contents: bytes) -> None:
     except BaseException:
         staged.unlink(missing_ok=True)
         raise
+    sync(path.parent)
+
+
+@contextmanager
+def unfinished_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write at length, which stands at `path` when the block has ended well.
+
+    Its hidden name is always the same, so that what a killed writer left is written over.
+
+    Raises:
+        ReleaseError: another process is writing the same file.
+    """
+    staged = path.with_name(f".{path.name}.unfinished")
+    with staged.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ReleaseError(
+                f"another process is writing {path}. Wait until it has ended, or end it"
+            ) from None
+        try:
+            file.truncate(0)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(staged, path)
+        except BaseException:
+            staged.unlink(missing_ok=True)
+            raise
     sync(path.parent)
 
 

@@ -1,0 +1,119 @@
+"""`tastemap batch`: answers for everybody, made in advance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tastemap.cli.options import Json, K, ReleaseDir
+from tastemap.cli.output import errors, note, print_json
+from tastemap.errors import DataError, ReleaseError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tastemap.data.vocabulary import Vocabulary
+    from tastemap.pipeline.pipeline import Pipeline
+    from tastemap.release import Loaded
+
+__all__ = ["batch"]
+
+
+def batch(
+    release: ReleaseDir,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The .parquet file to write.")],
+    k: K = 100,
+    users: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Only for the users of this table (.csv, .tsv, .jsonl or .parquet).",
+        ),
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="The service's state folder: look at the events recorded since the release too.",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Make answers for everybody in advance, for a service that looks them up.
+
+    The file has the columns user, item, rank (from 1), score and source, sorted by user and rank.
+    It is written tile by tile, and stands at its place when it is whole. A service that answers
+    from it leaves out what users took meanwhile, so ask for more items than will be shown.
+
+    Examples:
+
+    - `tastemap batch --release demo --out tonight.parquet`
+    - `tastemap batch --release demo --state demo-state --users active.csv -k 50 --out some.parquet`
+    """
+    from rich.progress import Progress
+
+    from tastemap.online.precomputed import precompute
+    from tastemap.online.retraining import as_served
+    from tastemap.release import load_release
+
+    if out.suffix != ".parquet":
+        raise typer.BadParameter(f"{out.name} should end in .parquet", param_hint="--out")
+    loaded = load_release(release)
+    asked, offset = as_served(_pipeline(loaded), loaded.path, state)
+    rows = None if users is None else _rows(users, asked.users)
+    about = {"release": loaded.version, "event_log_offset": offset}
+    n = len(asked.users) - 1 if rows is None else len(rows)
+    with Progress(console=errors(), transient=True) as progress:
+        task = progress.add_task("Answering", total=n)
+        written = precompute(
+            asked,
+            out,
+            k=k,
+            users=rows,
+            about=about,
+            progress=lambda done: progress.update(task, completed=done),
+        )
+    if json:
+        print_json({**about, "out": str(out), "users": n, "rows": written})
+    else:
+        print(f"{written:,} answers for {n:,} users are in {out}")
+
+
+def _pipeline(loaded: Loaded) -> Pipeline:
+    from tastemap.pipeline.pipeline import Pipeline
+    from tastemap.retrieval.base import Retriever
+
+    found = loaded.object
+    pipeline = Pipeline([found]) if isinstance(found, Retriever) else found
+    if not isinstance(pipeline, Pipeline):
+        raise ReleaseError(
+            f"{loaded.path} holds a {type(found).__name__}, which recommends nothing by itself. "
+            "Name a model or a pipeline"
+        )
+    return pipeline
+
+
+def _rows(table: Path, known: Vocabulary) -> NDArray[np.int32]:
+    """Rows of the users that a table names; unknown ones are told of and left out."""
+    import numpy as np
+
+    from tastemap.data.files import read_table
+    from tastemap.data.names import recognise
+
+    if not table.exists():
+        raise DataError("there is no such file", source=table)
+    frame = read_table(table)
+    name = recognise("user", frame.columns)
+    if name is None:
+        raise DataError(
+            f"there is no column of users among {', '.join(frame.columns)}",
+            source=table,
+            remedy="Call it 'user'",
+        )
+    rows = known.rows(frame[name].drop_nulls().to_list())
+    if unknown := int((rows == 0).sum()):
+        note(f"{unknown:,} of {len(rows):,} users are not known to the release and are left out")
+    return np.unique(rows[rows > 0])
