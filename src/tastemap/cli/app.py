@@ -9,7 +9,19 @@ from typing import Annotated, Any
 import typer
 
 from tastemap import __version__
-from tastemap.cli import data, models, quickstart, recommend, releases, rules, serve, train, tune
+from tastemap.cli import (
+    batch,
+    data,
+    models,
+    quickstart,
+    recommend,
+    releases,
+    rules,
+    serve,
+    train,
+    trainer,
+    tune,
+)
 from tastemap.cli.output import fail, warn
 from tastemap.errors import TastemapError
 
@@ -52,7 +64,9 @@ app.command()(train.evaluate)
 app.command()(tune.tune)
 app.command()(recommend.recommend)
 app.command()(recommend.similar)
+app.command()(batch.batch)
 app.command()(serve.serve)
+app.command()(trainer.trainer)
 app.add_typer(releases.app, name="releases")
 app.add_typer(rules.app, name="rules")
 

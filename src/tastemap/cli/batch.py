@@ -9,15 +9,14 @@ import typer
 
 from tastemap.cli.options import Json, K, ReleaseDir
 from tastemap.cli.output import errors, note, print_json
-from tastemap.errors import DataError, ReleaseError
+from tastemap.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from tastemap.data.vocabulary import Vocabulary
-    from tastemap.pipeline.pipeline import Pipeline
-    from tastemap.release import Loaded
+    from tastemap.retrieval.recommender import Recommender
 
 __all__ = ["batch"]
 
@@ -55,14 +54,20 @@ def batch(
     """
     from rich.progress import Progress
 
+    from tastemap.online.events import EventReader
     from tastemap.online.precomputed import precompute
-    from tastemap.online.retraining import as_served
+    from tastemap.online.retraining.as_served import AsServed
+    from tastemap.online.retraining.gathering import gather, offset_of
     from tastemap.release import load_release
 
     if out.suffix != ".parquet":
         raise typer.BadParameter(f"{out.name} should end in .parquet", param_hint="--out")
     loaded = load_release(release)
-    asked, offset = as_served(_pipeline(loaded), loaded.path, state)
+    pipeline, offset = loaded.pipeline(), offset_of(loaded.path)
+    asked: Recommender = pipeline
+    if state is not None:
+        gathered = gather(pipeline.data, EventReader(state), offset)
+        asked, offset = AsServed(pipeline, gathered), gathered.position.offset
     rows = None if users is None else _rows(users, asked.users)
     about = {"release": loaded.version, "event_log_offset": offset}
     n = len(asked.users) - 1 if rows is None else len(rows)
@@ -80,20 +85,6 @@ def batch(
         print_json({**about, "out": str(out), "users": n, "rows": written})
     else:
         print(f"{written:,} answers for {n:,} users are in {out}")
-
-
-def _pipeline(loaded: Loaded) -> Pipeline:
-    from tastemap.pipeline.pipeline import Pipeline
-    from tastemap.retrieval.base import Retriever
-
-    found = loaded.object
-    pipeline = Pipeline([found]) if isinstance(found, Retriever) else found
-    if not isinstance(pipeline, Pipeline):
-        raise ReleaseError(
-            f"{loaded.path} holds a {type(found).__name__}, which recommends nothing by itself. "
-            "Name a model or a pipeline"
-        )
-    return pipeline
 
 
 def _rows(table: Path, known: Vocabulary) -> NDArray[np.int32]:

@@ -15,9 +15,7 @@ from tastemap.online.guard import Guard
 from tastemap.online.questions import Found, Question
 from tastemap.online.serving import Serving
 from tastemap.online.watchdog import Tally, Watchdog
-from tastemap.pipeline.pipeline import Pipeline
 from tastemap.release import Forgetting, Loaded, ReleaseStore, forget_in, load_release
-from tastemap.retrieval.base import Retriever
 from tastemap.storage import read_directory, read_manifest
 
 __all__ = ["Engine"]
@@ -63,14 +61,7 @@ class Engine:
 
     def _prepare(self, loaded: Loaded) -> tuple[Serving, Position]:
         """A release ready to answer, with how much of the log it reflects."""
-        found = loaded.object
-        pipeline = Pipeline([found]) if isinstance(found, Retriever) else found
-        if not isinstance(pipeline, Pipeline):
-            raise ReleaseError(
-                f"{loaded.path} holds a {type(found).__name__}; only models and pipelines can be "
-                "served"
-            )
-        serving = Serving(pipeline, loaded.version, self.events.key)
+        serving = Serving(loaded.pipeline(), loaded.version, self.events.key)
         # Before it is asked with a deadline.
         serving.warm_up()
         # A release made from data that held part of the log already says how far.

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tastemap.data.histories import Histories, offsets_of
+from tastemap.data.tombstones import is_tombstone
 from tastemap.data.vocabulary import Id, Vocabulary
 from tastemap.errors import DataError
 from tastemap.retrieval.recommender import Recommendations, Recommender
@@ -38,6 +39,9 @@ _COLUMNS = ["user", "item", "rank", "score", "source"]
 _GROUP = 256
 _TILE = 16 * _GROUP
 _REMEDY = "Make it anew with `tastemap batch`"
+
+
+_NOTHING = pl.DataFrame(schema={"item": pl.String, "score": pl.Float32, "source": pl.String})
 
 
 def precompute(
@@ -55,7 +59,7 @@ def precompute(
 
     Args:
         asked: by its histories, and without what is in these.
-        users: user rows; all by default.
+        users: user rows; all by default, but for those who were removed.
         about: what to say of it, such as the release's version.
         progress: told how many users are done.
 
@@ -66,7 +70,10 @@ def precompute(
         ReleaseError: another process is writing the same file.
     """
     ids = asked.users.ids_array
-    rows = np.arange(1, len(asked.users)) if users is None else np.unique(users)
+    if users is None:
+        known = [not is_tombstone(str(id_)) for id_ in ids.to_pylist()]
+        users = np.flatnonzero(known).astype(np.int32) + 1
+    rows = np.unique(users)
     rows = rows[pc.sort_indices(ids.take(pa.array(rows - 1))).to_numpy()].astype(np.int32)
     schema = pa.schema(
         [
@@ -115,7 +122,7 @@ def _table(
 class _Group:
     """The answers of some users, sorted: those of `users[i]` stand at offsets[i]:offsets[i+1]."""
 
-    users: list[Id]
+    users: list[Any]
     offsets: NDArray[np.int64]
     answers: pl.DataFrame
 
@@ -141,9 +148,7 @@ class Precomputed:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._file = pq.ParquetFile(
-                path, memory_map=True, page_checksum_verification=True
-            )
+            self._file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
             self._identity = _identity(path)
             footer = self._file.metadata
             self.about: dict[str, Any] = json.loads((footer.metadata or {})[_ABOUT])
@@ -155,7 +160,7 @@ class Precomputed:
             if self._file.schema_arrow.names != _COLUMNS:
                 raise KeyError("columns")
             groups = [footer.row_group(i).column(0) for i in range(footer.num_row_groups)]
-            self._starts: list[Id] = [group.statistics.min for group in groups]
+            self._starts: list[Any] = [group.statistics.min for group in groups]
         except FileNotFoundError:
             raise DataError("there is no such file", source=path, remedy=_REMEDY) from None
         except (KeyError, TypeError, ValueError, AttributeError, OSError, pa.ArrowException):
@@ -215,15 +220,13 @@ class Precomputed:
     def _of(self, user: str) -> pl.DataFrame:
         """The rows of a user, by rank."""
         id_ = self._as_id(user)
-        number = -1 if id_ is None else bisect_right(self._starts, id_) - 1  # type: ignore[type-var]
-        if number < 0:
-            return pl.DataFrame(
-                schema={"item": pl.String, "score": pl.Float32, "source": pl.String}
-            )
+        number = -1 if id_ is None else bisect_right(self._starts, id_) - 1
+        if id_ is None or number < 0:
+            return _NOTHING
         group = self._group(number)
         place = bisect_right(group.users, id_) - 1
         if group.users[place] != id_:
-            return group.answers.clear()
+            return _NOTHING
         start, stop = group.offsets[place : place + 2].tolist()
         return group.answers.slice(start, stop - start)
 

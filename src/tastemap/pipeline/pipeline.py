@@ -14,6 +14,7 @@ from tastemap.data.candidates import Candidates
 from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Holdout, Queries
+from tastemap.data.tombstones import without_users
 from tastemap.errors import ParameterError
 from tastemap.features.point_in_time import PointInTime
 from tastemap.index import Index, index_for
@@ -144,6 +145,13 @@ class Pipeline(Recommender):
             long_tail=self.long_tail,
             index=self.index,
         )
+
+    def forget(self, users: NDArray[np.int32]) -> None:
+        """Drops what some users (rows [n]) did and are; what was learned stays."""
+        if len(users):
+            self._data = without_users(self.data, users)
+            for retriever in self.retrievers:
+                retriever._data = self._data
 
     @property
     def stage(self) -> RankingStage | None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tastemap.errors import ReleaseError
 from tastemap.release.restoring import restore
 from tastemap.release.store import ReleaseStore
 from tastemap.release.versions import names_content, version_of
 from tastemap.storage import read_directory
+
+if TYPE_CHECKING:
+    from tastemap.pipeline.pipeline import Pipeline
 
 __all__ = ["Loaded", "load", "load_release"]
 
@@ -28,6 +31,23 @@ class Loaded:
     object: Any
     version: str
     path: Path
+
+    def pipeline(self) -> Pipeline:
+        """What was loaded as what can be served; a lone model is a pipeline of one.
+
+        Raises:
+            ReleaseError: it is a ranker or an index, which recommend nothing by themselves.
+        """
+        from tastemap.pipeline.pipeline import Pipeline
+        from tastemap.retrieval.base import Retriever
+
+        found = Pipeline([self.object]) if isinstance(self.object, Retriever) else self.object
+        if not isinstance(found, Pipeline):
+            raise ReleaseError(
+                f"{self.path} holds a {type(found).__name__}; only models and pipelines can be "
+                "served"
+            )
+        return found
 
 
 def load(path: str | Path, version: str | None = None) -> Any:

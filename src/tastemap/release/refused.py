@@ -12,7 +12,7 @@ from pathlib import Path
 from tastemap.release.versions import split_version
 from tastemap.storage.atomic import replace_file
 
-__all__ = ["mark_refused", "read_refused", "unmark_refused"]
+__all__ = ["mark_refused", "read_refused", "rename_refused", "unmark_refused"]
 
 REFUSED = "REFUSED"
 
@@ -37,6 +37,13 @@ def unmark_refused(store: Path, version: str) -> None:
     refused = read_refused(store)
     if refused.pop(version, None) is not None:
         _write(store, refused)
+
+
+def rename_refused(store: Path, old: str, new: str) -> None:
+    """Names `new` where `old` was named. The caller holds the store's lock."""
+    refused = read_refused(store)
+    if old in refused:
+        _write(store, {new if each == old else each: why for each, why in refused.items()})
 
 
 def _write(store: Path, refused: dict[str, str]) -> None:

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 from tastemap.errors import ReleaseError
 from tastemap.release.forgetting import Forgetting, forget_in
 from tastemap.release.lock import exclusive
-from tastemap.release.refused import mark_refused, read_refused, unmark_refused
+from tastemap.release.refused import mark_refused, read_refused, rename_refused, unmark_refused
 from tastemap.release.restoring import restore
 from tastemap.release.served import (
     CURRENT,
@@ -38,6 +38,7 @@ from tastemap.release.versions import (
     describe,
     names_content,
     new_version,
+    same_release,
     split_version,
     version_of,
     versions_in,
@@ -186,10 +187,10 @@ class ReleaseStore:
         """
         self._make_store()
         with self._writing(), staging_directory(self.path / "incoming") as incoming:
-            if replacing is not None and (current := self._current_or_none()) != replacing:
+            if replacing is not None and not same_release(replacing, self.current_version()):
                 raise ReleaseError(
-                    f"{self.path} was to replace {replacing}, and meanwhile serves {current}. "
-                    "Compare with that one, and publish then"
+                    f"{replacing} was to be replaced, and meanwhile {self.path} serves "
+                    f"{self.current_version()}. Compare with that one, and publish then"
                 )
             staged = incoming / "release"
             saveable.save(staged)
@@ -239,7 +240,8 @@ class ReleaseStore:
         self._require_store()
         with self._writing():
             current = self.current_version()
-            if current == version:
+            if same_release(current, version):
+                version = current
                 whole = [each for each in self._ways_back(version) if not self.check(each)]
                 if not whole:
                     raise ReleaseError(
@@ -315,6 +317,7 @@ class ReleaseStore:
             # A kill has left it there where an earlier call got no further than this.
             move_into_place(staged, self.path / new, overwrite=True)
         put_in_place_of(self.path, version, new)
+        rename_refused(self.path, version, new)
         shutil.rmtree(hide(self.path / version))
         return [replace(done, release=new)]
 

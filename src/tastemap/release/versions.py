@@ -17,6 +17,7 @@ __all__ = [
     "describe",
     "names_content",
     "new_version",
+    "same_release",
     "split_version",
     "version_of",
     "versions_in",
@@ -68,6 +69,13 @@ def split_version(text: str) -> tuple[datetime, str] | None:
         return datetime.strptime(match[1], TIME_FORMAT).replace(tzinfo=UTC), match[2]
     except ValueError:  # digits in the right places that are no date
         return None
+
+
+def same_release(one: str, other: str) -> bool:
+    """Whether two versions are of one release: of the same moment. The checksum changes when a user
+    is removed from it."""
+    mine, theirs = split_version(one), split_version(other)
+    return mine is not None and theirs is not None and mine[0] == theirs[0]
 
 
 def names_content(version: str, manifest: Manifest) -> bool:

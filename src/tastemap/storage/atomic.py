@@ -96,12 +96,10 @@ def unfinished_file(path: Path) -> Iterator[BinaryIO]:
     """
     staged = path.with_name(f".{path.name}.unfinished")
     with staged.open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(file, staged):
             raise ReleaseError(
                 f"another process is writing {path}. Wait until it has ended, or end it"
-            ) from None
+            )
         try:
             file.truncate(0)
             yield file
@@ -112,6 +110,16 @@ def unfinished_file(path: Path) -> Iterator[BinaryIO]:
             staged.unlink(missing_ok=True)
             raise
     sync(path.parent)
+
+
+def _locked(file: BinaryIO, path: Path) -> bool:
+    """Whether this is the one writer of a file. Another one may have ended, and so have renamed the
+    file, between the opening of it and the lock."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except (BlockingIOError, FileNotFoundError):
+        return False
 
 
 @contextmanager

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
-from tastemap.online.retraining.contest import AsServed
+from tastemap.online.retraining.as_served import AsServed
 from tastemap.online.retraining.gathering import Gathered
 
 __all__ = ["Shift", "shifts", "stability"]
@@ -57,7 +57,7 @@ def stability(of: str, before: NDArray[np.int64], now: NDArray[np.int64]) -> Shi
     p, q = (counts + 0.5) / (total + 0.5 * counts.shape[1])[:, None]
     index = float(((q - p) * np.log(q / p)).sum())
     degrees = max(1, counts.shape[1] - 1)
-    noise = float((1 / max(1, total[0]) + 1 / max(1, total[1])) * chi2.ppf(_CONFIDENCE, degrees))
+    noise = float((1 / max(1, total[0]) + 1 / max(1, total[1])) * chdtri(degrees, 1 - _CONFIDENCE))
     return Shift(of, index, noise)
 
 

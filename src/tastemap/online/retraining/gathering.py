@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,14 +15,12 @@ from numpy.typing import NDArray
 
 from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories, group_by_row
+from tastemap.data.tombstones import without_users
 from tastemap.data.vocabulary import Id, Vocabulary
-from tastemap.online.events import Event
+from tastemap.online.events import Event, EventReader, Position
+from tastemap.storage import read_manifest
 
-__all__ = ["NO_HISTORY", "Gathered", "gather"]
-
-NO_HISTORY = frozenset({"impression", "skip"})
-"""Kinds of events that are recorded and are not part of what a user did: to learn from what was
-merely shown would teach a model its own answers."""
+__all__ = ["Gathered", "forgotten_rows", "gather", "offset_of"]
 
 # Histories hold kinds as uint8.
 _MAX_KINDS = 256
@@ -35,13 +34,13 @@ class Gathered:
         data: the release's data and the later events. Its vocabularies begin with the release's,
             so a row of the release means the same here.
         later: bool [events of `data`], those that the release has not learned from.
-        offset: of the newest event of the log that was looked at.
+        position: how far the log was read.
         left_out: how many events were not taken, by reason.
     """
 
     data: Dataset
     later: NDArray[np.bool_]
-    offset: int
+    position: Position
     left_out: dict[str, int]
 
     @property
@@ -52,10 +51,9 @@ class Gathered:
 
 def gather(
     data: Dataset,
-    batches: Iterable[tuple[int, Sequence[Event]]],
+    events: EventReader,
+    offset: int,
     *,
-    offset: int = 0,
-    no_history: frozenset[str] = NO_HISTORY,
     min_value: float | None = None,
     now: float | None = None,
 ) -> Gathered:
@@ -64,62 +62,138 @@ def gather(
     Nothing in the log is trusted. Users and items that the release does not know become known. An
     id that is no integer where the release's ids are integers, and a time or value that is not a
     finite number, are left out and counted. An event of the future counts as one of now, since it
-    would else stand at the end of its user's history until its time has come.
+    would else stand at the end of its user's history until its time has come. What was merely shown
+    or passed over is no history. Users who were forgotten are not learned from; one who came back
+    is somebody new, whose events are all in the log.
 
     Args:
         data: of the release.
-        batches: events in the order of the log, as of `EventLog.since`.
+        events: the log.
         offset: of the last event that the release has seen.
-        no_history: kinds to leave out.
         min_value: events of a lower value are left out, as `tastemap train --min-value` does.
         now: Unix seconds; the clock's by default.
+
+    Raises:
+        StateError: the log cannot be read.
     """
     now = time.time() if now is None else now
-    users, items = _Growing(data.users), _Growing(data.items)
-    kinds = {name: code for code, name in enumerate(data.kind_names)}
-    left_out: Counter[str] = Counter()
-    parts: list[tuple[NDArray[np.int32], NDArray[np.int32], Histories]] = []
-    for last, events in batches:
-        offset = last
-        kept = list(_kept(events, no_history, min_value, left_out))
-        user_rows = users.rows([event.user for event in kept])
-        item_rows = items.rows([event.item for event in kept])
-        codes = [_code(kinds, event.kind) for event in kept]
-        told = (user_rows > 0) & (item_rows > 0)
-        left_out["an id is no integer, and the release's are"] += int((~told).sum())
-        columns = Histories(
-            np.zeros(1, np.int64),
-            item_rows[told],
-            np.minimum(np.array([event.time for event in kept], np.float64), now)[told],
-            np.array([event.value for event in kept], np.float32)[told],
-            np.array(codes, np.uint8)[told],
+    pages = events.news(Position(offset))
+    first = next(pages, None)
+    if first is None:
+        return Gathered(data, np.zeros(data.n_events, np.bool_), Position(offset), {})
+    if first.forgotten:
+        data = without_users(data, forgotten_rows(data, first.forgotten, events))
+    parts = _Parts(data, min_value, now)
+    parts.add(events.returned(offset), later=False)
+    parts.add(first.events)
+    position = first.position
+    gone: list[bytes] = []  # who was forgotten while this was reading
+    for page in pages:
+        parts.add(page.events)
+        gone += page.forgotten
+        position = page.position
+    joined, later = parts.joined()
+    if gone:
+        rows = forgotten_rows(joined, gone, events)
+        later = later[~np.isin(joined.histories.rows_of_events(), rows)]
+        joined = without_users(joined, rows)
+    return Gathered(joined, later, position, dict(+parts.left_out))
+
+
+def forgotten_rows(
+    data: Dataset, keys: Collection[bytes], events: EventReader
+) -> NDArray[np.int32]:
+    """The rows, int32 [n], of users whom the log says to forget, by their keys."""
+    if not keys:
+        return np.empty(0, np.int32)
+    wanted = frozenset(keys)
+    ids = data.users.ids_array.to_pylist()
+    rows = [row for row, id_ in enumerate(ids, start=1) if events.key(str(id_)) in wanted]
+    return np.array(rows, np.int32)
+
+
+def offset_of(release: Path) -> int:
+    """Of the last event of the log that a release has learned from; 0 where it saw none.
+
+    Raises:
+        ReleaseError: its manifest cannot be read.
+    """
+    return int(read_manifest(release).contents.get("event_log_offset", 0))
+
+
+class _Parts:
+    """The release's data, and events that are added behind."""
+
+    def __init__(self, data: Dataset, min_value: float | None, now: float) -> None:
+        self.data = data
+        self.left_out: Counter[str] = Counter()
+        self._min_value = min_value
+        self._now = now
+        self._users, self._items = _Growing(data.users), _Growing(data.items)
+        self._kinds = {name: code for code, name in enumerate(data.kind_names)}
+        h = data.histories
+        self._rows = [h.rows_of_events()]
+        self._columns = [h]
+        self._later = [np.zeros(h.n_events, np.bool_)]
+
+    def add(self, events: Sequence[Event], *, later: bool = True) -> None:
+        """Adds what can be learned from of some events."""
+        kept = list(self._kept(events))
+        users = self._users.rows([event.user for event in kept])
+        items = self._items.rows([event.item for event in kept])
+        codes = [self._code(event.kind) for event in kept]
+        told = (users > 0) & (items > 0)
+        self.left_out["an id is no integer, and the release's are"] += int((~told).sum())
+        self._rows.append(users[told])
+        self._columns.append(
+            Histories(
+                np.zeros(1, np.int64),
+                items[told],
+                np.minimum(np.array([event.time for event in kept], np.float64), self._now)[told],
+                np.array([event.value for event in kept], np.float32)[told],
+                np.array(codes, np.uint8)[told],
+            )
         )
-        parts.append((user_rows[told], item_rows[told], columns))
-    return _joined(data, users, items, tuple(kinds), parts, offset, +left_out)
+        self._later.append(np.full(int(told.sum()), later))
 
+    def _kept(self, events: Sequence[Event]) -> Iterator[Event]:
+        for event in events:
+            if not event.is_history:
+                self.left_out[f"kind {event.kind}"] += 1
+            elif not (math.isfinite(event.time) and math.isfinite(event.value)):
+                self.left_out["time or value is not a finite number"] += 1
+            elif self._min_value is not None and event.value < self._min_value:
+                self.left_out[f"value below {self._min_value:g}"] += 1
+            else:
+                yield event
 
-def _kept(
-    events: Sequence[Event],
-    no_history: frozenset[str],
-    min_value: float | None,
-    left_out: Counter[str],
-) -> Iterator[Event]:
-    for event in events:
-        if event.kind in no_history:
-            left_out[f"kind {event.kind}"] += 1
-        elif not (math.isfinite(event.time) and math.isfinite(event.value)):
-            left_out["time or value is not a finite number"] += 1
-        elif min_value is not None and event.value < min_value:
-            left_out[f"value below {min_value:g}"] += 1
-        else:
-            yield event
+    def _code(self, name: str) -> int:
+        # More kinds than fit are, as to the live state, events like any other.
+        if name not in self._kinds and len(self._kinds) == _MAX_KINDS:
+            return 0
+        return self._kinds.setdefault(name, len(self._kinds))
 
-
-def _code(kinds: dict[str, int], name: str) -> int:
-    # More kinds than fit are, as to the live state, events like any other.
-    if name not in kinds and len(kinds) == _MAX_KINDS:
-        return 0
-    return kinds.setdefault(name, len(kinds))
+    def joined(self) -> tuple[Dataset, NDArray[np.bool_]]:
+        """All as one data set, and which of its events came later."""
+        users = self._users.vocabulary()
+        times = np.concatenate([part.times for part in self._columns])
+        offsets, order = group_by_row(np.concatenate(self._rows), times, len(users))
+        histories = Histories(
+            offsets,
+            np.concatenate([part.items for part in self._columns])[order],
+            times[order],
+            np.concatenate([part.values for part in self._columns])[order],
+            np.concatenate([part.kinds for part in self._columns])[order],
+        )
+        data = replace(
+            self.data,
+            users=users,
+            items=self._items.vocabulary(),
+            histories=histories,
+            kind_names=tuple(self._kinds),
+            context=None,
+        )
+        return data, np.concatenate(self._later)[order]
 
 
 class _Growing:
@@ -149,36 +223,3 @@ def _as_integer(text: str) -> int | None:
         return None
     number = int(text)
     return number if str(number) == text and -(2**63) <= number < 2**63 else None
-
-
-def _joined(
-    data: Dataset,
-    users: _Growing,
-    items: _Growing,
-    kinds: tuple[str, ...],
-    parts: Sequence[tuple[NDArray[np.int32], NDArray[np.int32], Histories]],
-    offset: int,
-    left_out: Counter[str],
-) -> Gathered:
-    h = data.histories
-    vocabulary = users.vocabulary()
-    rows = np.concatenate([h.rows_of_events(), *(part[0] for part in parts)])
-    columns = [h, *(part[2] for part in parts)]
-    times = np.concatenate([each.times for each in columns])
-    offsets, order = group_by_row(rows, times, len(vocabulary))
-    histories = Histories(
-        offsets,
-        np.concatenate([each.items for each in columns])[order],
-        times[order],
-        np.concatenate([each.values for each in columns])[order],
-        np.concatenate([each.kinds for each in columns])[order],
-    )
-    joined = replace(
-        data,
-        users=vocabulary,
-        items=items.vocabulary(),
-        histories=histories,
-        kind_names=kinds,
-        context=None,
-    )
-    return Gathered(joined, np.asarray(order >= h.n_events), offset, dict(left_out))

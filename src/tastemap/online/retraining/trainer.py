@@ -5,39 +5,28 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from tastemap.errors import DataError, ParameterError, ReleaseError, TastemapError
-from tastemap.online.events import Event, StateError
-from tastemap.online.retraining.contest import AsServed, Contest, contest, newest
+from tastemap.errors import DataError, ParameterError, TastemapError
+from tastemap.online.events import EventReader, Position, StateError
+from tastemap.online.retraining.as_served import AsServed
+from tastemap.online.retraining.contest import Contest, contest, newest
 from tastemap.online.retraining.decisions import Decision, Decisions, Outcome
 from tastemap.online.retraining.drift import shifts
-from tastemap.online.retraining.gathering import NO_HISTORY, Gathered, gather
+from tastemap.online.retraining.gathering import Gathered, forgotten_rows, gather, offset_of
 from tastemap.online.retraining.quality import next_hit_rate
 from tastemap.online.retraining.triggers import Since, Triggers
 from tastemap.pipeline.pipeline import Pipeline
 from tastemap.release import ReleaseStore, load_release
-from tastemap.retrieval.base import Retriever
 from tastemap.storage import read_manifest
 from tastemap.training.run import Run
 
-__all__ = ["Judging", "Log", "Trainer"]
+__all__ = ["Judging", "Trainer"]
 
 log = logging.getLogger("tastemap.trainer")
-
-
-class Log(Protocol):
-    """The part of the event log that a trainer reads."""
-
-    @property
-    def last_offset(self) -> int:
-        """Of the newest event; 0 for an empty log."""
-
-    def since(self, offset: int) -> Iterator[tuple[int, list[Event]]]:
-        """The events after an offset in lists, each with the offset of its last one."""
 
 
 @dataclass(frozen=True)
@@ -98,20 +87,18 @@ class Trainer:
         triggers: when to retrain.
         judging: how a candidate is judged.
         run: where and how models are fitted.
-        no_history: kinds of events to leave out.
         min_value: events of a lower value are left out.
     """
 
     def __init__(
         self,
         store: Path,
-        events: Log,
+        events: EventReader,
         decisions: Decisions,
         *,
         triggers: Triggers | None = None,
         judging: Judging | None = None,
         run: Run | None = None,
-        no_history: frozenset[str] = NO_HISTORY,
         min_value: float | None = None,
     ) -> None:
         self.store = ReleaseStore(store)
@@ -120,7 +107,6 @@ class Trainer:
         self.triggers = Triggers() if triggers is None else triggers
         self.judging = Judging() if judging is None else judging
         self.run = Run() if run is None else run
-        self.no_history = no_history
         self.min_value = min_value
         self._looked = 0  # the offset at which distributions were last compared
 
@@ -154,7 +140,7 @@ class Trainer:
             StateError: log or record cannot be used.
         """
         release, begun = self.store.current(), self.decisions.last_begun()
-        offset, moment = _offset(release.path), release.created.timestamp()
+        offset, moment = offset_of(release.path), release.created.timestamp()
         if begun is not None:
             # The same events must not set off the same retraining again after it lost.
             offset, moment = max(offset, begun.offset), max(moment, begun.moment)
@@ -181,7 +167,7 @@ class Trainer:
         if self.triggers.quality is None or serving.hit_rate is None:
             return None
         try:
-            now = next_hit_rate(served, newest(gathered, 1.0))
+            now = next_hit_rate(served, newest(gathered, self.judging.holdout))
         except DataError:
             return None
         if now.n_users >= self.judging.least_users and now.fell(
@@ -207,7 +193,7 @@ class Trainer:
         serving, gathered = self._gathered()
         about: dict[str, Any] = {
             "serving": serving.version,
-            "offset": gathered.offset,
+            "offset": gathered.position.offset,
             "left_out": gathered.left_out,
         }
         # Written before the work, so that a trainer that dies of it does not begin again at once.
@@ -231,25 +217,17 @@ class Trainer:
         serving = self._serving()
         gathered = gather(
             serving.pipeline.data,
-            self.events.since(serving.offset),
-            offset=serving.offset,
-            no_history=self.no_history,
+            self.events,
+            serving.offset,
             min_value=self.min_value,
         )
         return serving, gathered
 
     def _serving(self) -> _Serving:
         loaded = load_release(self.store.path)
-        pipeline = Pipeline([loaded.object]) if isinstance(loaded.object, Retriever) else None
-        pipeline = loaded.object if isinstance(loaded.object, Pipeline) else pipeline
-        if pipeline is None:
-            raise ReleaseError(
-                f"{loaded.path} holds a {type(loaded.object).__name__}; only models and pipelines "
-                "can be retrained"
-            )
         contents = read_manifest(loaded.path).contents
         rate = contents.get("retraining", {}).get("next_hit_rate")
-        return _Serving(loaded.version, pipeline, _offset(loaded.path), rate)
+        return _Serving(loaded.version, loaded.pipeline(), offset_of(loaded.path), rate)
 
     def _judged(self, serving: _Serving, gathered: Gathered, about: dict[str, Any]) -> _Judged:
         try:
@@ -278,11 +256,11 @@ class Trainer:
         log.info("%s; fitting on all %s events", _found(judged), f"{gathered.data.n_events:,}")
         pipeline = serving.pipeline.unfitted().fit(gathered.data, run=self.run)
         release = self.store.publish(
-            pipeline,
+            _WithoutForgotten(pipeline, self.events, gathered.position),
             metrics={name: gap.candidate for name, gap in judged.contest.gaps.items()},
             notes=f"retrained: {reason}",
             about={
-                "event_log_offset": gathered.offset,
+                "event_log_offset": gathered.position.offset,
                 "retraining": {
                     "reason": reason,
                     "against": serving.version,
@@ -302,6 +280,24 @@ class Trainer:
 
 
 @dataclass(frozen=True)
+class _WithoutForgotten:
+    """A pipeline that is saved without those who were forgotten while it was fitted.
+
+    The store holds its lock while it saves. So a removal either has told the log before, and is
+    seen here, or goes over the releases after, and finds this one.
+    """
+
+    pipeline: Pipeline
+    events: EventReader
+    since: Position
+
+    def save(self, path: Path) -> object:
+        for news in self.events.news(self.since):
+            self.pipeline.forget(forgotten_rows(self.pipeline.data, news.forgotten, self.events))
+        return self.pipeline.save(path)
+
+
+@dataclass(frozen=True)
 class _Judged:
     """What a candidate was found to be."""
 
@@ -317,7 +313,3 @@ def _found(judged: _Judged) -> str:
         f"release, difference {gap.difference:+.4f} ({gap.low:+.4f} to {gap.high:+.4f}), "
         f"{judged.contest.n_users:,} people"
     )
-
-
-def _offset(path: Path) -> int:
-    return int(read_manifest(path).contents.get("event_log_offset", 0))

@@ -1,0 +1,198 @@
+"""That the comparison is fair, and what is said of drift and quality."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+from worlds import later_events
+
+import tastemap as tm
+from tastemap.errors import DataError
+from tastemap.online.events import Event, EventLog
+from tastemap.online.live import LiveState
+from tastemap.online.retraining.as_served import AsServed
+from tastemap.online.retraining.contest import Gap, contest, newest
+from tastemap.online.retraining.drift import shifts, stability
+from tastemap.online.retraining.gathering import gather
+from tastemap.online.retraining.quality import HitRate, next_hit_rate
+
+METRICS = ["ndcg@10", "hit_rate@10"]
+
+
+@pytest.fixture
+def release(shop: tm.Dataset) -> tm.Pipeline:
+    return tm.Pipeline([tm.ItemKNN()]).fit(shop)
+
+
+def test_the_serving_release_is_asked_as_the_live_service_asks_it(
+    shop: tm.Dataset, release: tm.Pipeline, log: EventLog
+) -> None:
+    later = [*later_events(10), Event("u3", "new thing", "buy", 3500.0, 1.0)]
+    log.append([later])
+    gathered = gather(shop, log, 0, now=1e9)
+    split = newest(gathered, 0.3)
+    moment = split.test.queries.as_of[0]
+    live = LiveState(shop, log.key)
+    live.add([event for event in later if event.time < moment])
+    users = [str(id_) for id_ in gathered.data.users.ids(split.test.queries.users)]
+    rows, histories = live.histories(users)
+    expected = release.answer(tm.Queries.of(histories, users=rows), 10)
+    found = AsServed(release, gathered).answer(split.test.queries, 10)
+    assert found.padded(10).tolist() == expected.padded(10).tolist()
+    assert "u130" in users  # came after the release
+
+
+def test_what_both_are_judged_by_neither_has_learned_from(shop: tm.Dataset, log: EventLog) -> None:
+    log.append([later_events(0)])
+    # Late to arrive: known to nobody, and before the moment, so not of what is foretold.
+    log.append([[Event("u5", "i59", "view", 10.0, 1.0)]])
+    gathered = gather(shop, log, 0, now=1e9)
+    split = newest(gathered, 0.3)
+    moment = split.test.queries.as_of[0]
+    assert (split.test.truth.times >= moment).all()
+    h = split.train.histories
+    assert (h.times < moment).all()
+    held = gathered.later & (gathered.data.histories.times >= moment)
+    assert held.sum() == pytest.approx(0.3 * gathered.n_later, abs=2)
+    assert h.n_events == gathered.data.n_events - held.sum()
+    row = int(gathered.data.users.rows(["u5"])[0])
+    assert gathered.data.items.rows(["i59"])[0] in h.items_of(row)
+    # Nothing is asked for that was in the history.
+    for query in range(len(split.test)):
+        known = split.test.queries.histories.items_of(query)
+        assert not np.isin(split.test.truth.items_of(query), known).any()
+
+
+def test_release_events_later_than_the_moment_are_never_foretold(
+    past: pl.DataFrame, log: EventLog
+) -> None:
+    """The serving release has learned from them."""
+    ahead = past.with_columns(pl.col("timestamp") + 2500.0)
+    data = tm.Dataset.from_frame(ahead, time="timestamp", kind="event")
+    log.append([later_events(0)])
+    gathered = gather(data, log, 0, now=1e9)
+    split = newest(gathered, 0.3)
+    moment = split.test.queries.as_of[0]
+    assert gathered.data.n_events - split.train.n_events == pytest.approx(360, abs=2)
+    assert (split.train.histories.times >= moment).any()
+    old = set(zip(*ahead.select("user", "item").to_dict(as_series=False).values(), strict=True))
+    rows = split.test.queries.users[split.test.truth.rows_of_events()]
+    users = gathered.data.users.ids(rows)
+    items = gathered.data.items.ids(split.test.truth.items)
+    assert not old & set(zip(users, items, strict=True))
+
+
+def test_new_tastes_are_won_by_the_candidate_and_new_items_stand_apart(
+    shop: tm.Dataset, release: tm.Pipeline, log: EventLog
+) -> None:
+    rng = np.random.default_rng(3)
+    hit = [Event(f"u{n}", "hit", "view", float(rng.uniform(3000, 4000)), 1.0) for n in range(100)]
+    log.append([later_events(10), hit])
+    gathered = gather(shop, log, 0, now=1e9)
+    split = newest(gathered, 0.3)
+    candidate = release.unfitted().fit(split.train)
+    found = contest(AsServed(release, gathered), candidate, split, METRICS)
+    assert found.gap.low > 0.1
+    assert not found.gap.loses(0.0)
+    assert found.known is not None
+    assert found.known.difference < found.gap.difference  # new items are part of the gain
+    assert found.known.low > 0
+    swapped = contest(AsServed(release, gathered), AsServed(release, gathered), split, METRICS)
+    assert (swapped.gap.difference, swapped.gap.low, swapped.gap.high) == (0, 0, 0)
+
+
+def test_a_worse_candidate_loses(shop: tm.Dataset, release: tm.Pipeline, log: EventLog) -> None:
+    log.append([later_events(0)])
+    gathered = gather(shop, log, 0, now=1e9)
+    split = newest(gathered, 0.3)
+    worse = tm.Pipeline([tm.Popularity()]).fit(split.train)
+    found = contest(AsServed(release, gathered), worse, split, METRICS)
+    assert found.gap.high < 0
+    assert found.gap.loses(0.5)
+
+
+@pytest.mark.parametrize(
+    ("difference", "low", "high", "loses"),
+    [
+        (0.01, -0.02, 0.04, False),
+        (-0.001, -0.02, 0.02, False),  # may be chance, and is small
+        (-0.01, -0.03, 0.02, True),  # may be chance, and is not small
+        (-0.001, -0.0015, -0.0005, True),  # small, and no chance
+    ],
+)
+def test_when_a_candidate_loses(difference: float, low: float, high: float, loses: bool) -> None:
+    assert Gap(0.5, 0.5 + difference, difference, low, high).loses(0.01) is loses
+
+
+def test_nothing_new_cannot_be_judged_by(shop: tm.Dataset, log: EventLog) -> None:
+    with pytest.raises(DataError, match="nothing was recorded"):
+        newest(gather(shop, log, 0), 0.3)
+    h = shop.histories
+    rows, items = shop.users.ids(h.rows_of_events()), shop.items.ids(h.items)
+    again = [Event(u, i, "view", 4000.0, 1.0) for u, i in zip(rows, items, strict=True)]
+    log.append([again])
+    with pytest.raises(DataError, match="first of an item"):
+        newest(gather(shop, log, 0), 0.3)
+
+
+def test_the_stability_index_is_as_published_and_knows_its_noise() -> None:
+    before, now = np.array([5000, 3000, 2000]), np.array([400, 300, 300])
+    p, q = before / 10_000, now / 1000
+    shift = stability("x", before, now)
+    assert shift.index == pytest.approx(((q - p) * np.log(q / p)).sum(), abs=1e-3)
+    rng = np.random.default_rng(0)
+    share = np.full(10, 0.1)
+    same = [
+        stability("x", rng.multinomial(2000, share), rng.multinomial(500, share))
+        for _ in range(400)
+    ]
+    assert sum(shift.index > shift.noise for shift in same) <= 3
+    assert np.mean([shift.index for shift in same]) > same[0].noise / 6
+    few = stability("x", np.array([10, 0]), np.array([5, 5]))
+    assert few.index > 0.25
+    assert not few.beyond(0.25)
+    assert stability("x", np.array([0, 900]), np.array([500, 400])).beyond(0.25)
+
+
+def test_drift_of_popularity_and_kinds_is_seen_and_none_where_there_is_none(
+    shop: tm.Dataset, release: tm.Pipeline, log: EventLog
+) -> None:
+    def found(events: list[Event]) -> dict[str, bool]:
+        log.append([events])
+        offset = log.last_offset - len(events)
+        gathered = gather(shop, log, offset, now=1e9)
+        served = AsServed(release, gathered)
+        return {shift.of: shift.beyond(0.25) for shift in shifts(served, gathered)}
+
+    assert found(later_events(0)) == {"popularity": False, "kinds": False, "scores": False}
+    new = [
+        replace(event, item=f"n{event.item}", kind="buy")
+        if place % 2
+        else replace(event, item="i3")
+        for place, event in enumerate(later_events(0))
+    ]
+    drifted = found(new)
+    assert drifted["popularity"]
+    assert drifted["kinds"]
+
+
+def test_the_next_hit_rate_does_not_depend_on_how_long_one_looks(
+    shop: tm.Dataset, release: tm.Pipeline, log: EventLog
+) -> None:
+    log.append([later_events(0)])
+    gathered = gather(shop, log, 0, now=1e9)
+    split = newest(gathered, 1.0)
+    rate = next_hit_rate(AsServed(release, gathered), split)
+    first = split.test.truth.offsets[:-1]
+    short = replace(split.test, truth=split.test.truth.parts(first, first + 1))
+    assert next_hit_rate(AsServed(release, gathered), replace(split, test=short)) == rate
+    assert rate.low < rate.value < rate.high
+    assert 0.2 < rate.value < 1
+
+
+def test_when_quality_fell() -> None:
+    assert HitRate(0.3, 0.25, 0.35, 200).fell(0.5, 0.2)
+    assert not HitRate(0.3, 0.20, 0.42, 200).fell(0.5, 0.2)
