@@ -58,6 +58,20 @@ def test_a_service_is_retrained_while_it_serves(
         seen = {f"p{(7 * 4 + place * 2) % 15 + 15}" for place in range(8)}
         now = served.http.get("/users/u4/recommendations", params={"k": 30}).json()["items"]
         assert not seen & {each["item"] for each in now}
+        # A release that loads, and then fails when it is asked, is taken back.
+        failing = tm.BPR(factors=4, epochs=2).fit(tm.load(shop_store).data)
+        failing.user_factors = failing.user_factors[:1]
+        about = {"event_log_offset": decision["offset"]}
+        bad = tm.ReleaseStore(shop_store).publish(tm.Pipeline([failing]), about=about)
+        while tm.ReleaseStore(shop_store).current_version() == bad.version:
+            assert time.monotonic() < deadline
+            served.http.get("/users/u1/recommendations")
+            time.sleep(0.01)
+        assert "answers failed" in str(tm.ReleaseStore(shop_store).get(bad.version).refused)
+        while served.http.get("/health").json()["release"] != decision["release"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert served.http.get("/users/u1/recommendations").status_code == 200
         # A release that is damaged on its way is refused, and the service goes on.
         bad = tm.ReleaseStore(tmp_path / "elsewhere").publish(tm.load(shop_store))
         file = next(bad.path.glob("*.safetensors"))
@@ -81,6 +95,7 @@ def test_a_service_is_retrained_while_it_serves(
             time.sleep(0.05)
     shown = tastemap("trainer", "--release", shop_store, "--history")
     assert "published" in shown.out
+    assert "refused" in tastemap("releases", "list", "--release", shop_store).out
     assert "asked to" in shown.out
     lines = tastemap("trainer", "--release", shop_store, "--history", "--json").json
     assert [line["outcome"] for line in lines] == ["began", "published"]
@@ -101,8 +116,9 @@ def test_what_the_trainer_cannot_do_is_said(
     ran = tastemap("trainer", "--release", shop_store, "--once")
     assert ran.code == 0
     assert ran.out == "kept: nothing was recorded since the release was made\n"
-    ran = tastemap("trainer", "--release", shop_store, "--once", "--metric", "nonsense@10")
-    assert ran.code != 0
+    ran = tastemap("trainer", "--release", shop_store, "--once", "--metric", "coverage@10")
+    assert ran.code == 1
+    assert "coverage@10 cannot decide" in ran.err
     ran = tastemap("trainer", "--release", tmp_path, "--state", tmp_path / "x", "--history")
     assert "Nothing was decided yet" in ran.err
 

@@ -120,7 +120,7 @@ class Tally:
     """Totals of what one thread answers.
 
     An answer that is an exception of tastemap, such as an unknown item, is no failure: it tells the
-    asker what was wrong with the question.
+    asker what was wrong with the question. One that names what was left out of it (`degraded`) is.
     """
 
     def __init__(self) -> None:
@@ -141,7 +141,9 @@ class Tally:
 
 
 def _is_failure(answer: object) -> bool:
-    return isinstance(answer, Exception) and not isinstance(answer, TastemapError)
+    if isinstance(answer, Exception):
+        return not isinstance(answer, TastemapError)
+    return bool(getattr(answer, "degraded", ()))
 
 
 def _chance(before: Counts, since: Counts) -> float:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tastemap.errors import DataError, ParameterError, TastemapError
+from tastemap.metrics import Metric
 from tastemap.online.events import EventReader, Position, StateError
 from tastemap.online.retraining.as_served import AsServed
 from tastemap.online.retraining.contest import Contest, contest, newest
@@ -35,7 +36,7 @@ class Judging:
 
     Args:
         holdout: share of the events since the release, the newest, that both are judged by.
-        metrics: what is measured; the first one decides.
+        metrics: what is measured by the lists of each person; the first one decides.
         margin: the candidate may be worse by so large a share of what the serving release has,
             where the interval of the difference holds 0. Small, as one can lose it again and again.
         least_users: fewer people than so many say nothing, and the serving release stays.
@@ -54,6 +55,12 @@ class Judging:
             raise ParameterError(f"Judging: holdout must be between 0 and 1, got {self.holdout!r}")
         if not self.metrics:
             raise ParameterError("Judging: metrics is empty, so nothing can decide")
+        for metric in Metric.parse_all(self.metrics):
+            if metric.info.kind != "hits":
+                raise ParameterError(
+                    f"Judging: {metric} cannot decide, as it does not say how right each person's "
+                    "list is; take ndcg, recall, hit_rate, map or mrr"
+                )
         if not 0 <= self.margin < 1:
             raise ParameterError(f"Judging: margin must be from 0 to below 1, got {self.margin!r}")
         if self.least_users < 1:
@@ -242,7 +249,8 @@ class Trainer:
         log.info("fitting a candidate on %s events", f"{split.train.n_events:,}")
         candidate = serving.pipeline.unfitted().fit(split.train, run=self.run)
         served = AsServed(serving.pipeline, gathered)
-        found = contest(served, candidate, split, list(self.judging.metrics))
+        metrics = [str(metric) for metric in Metric.parse_all(self.judging.metrics)]
+        found = contest(served, candidate, split, metrics)
         about["contest"] = asdict(found)
         # As it will be asked live: with histories and counts that hold what came meanwhile.
         held = gathered.later & (gathered.data.histories.times >= found.moment)
