@@ -14,7 +14,7 @@ from served import Served
 import tastemap as tm
 from tastemap.data.candidates import Candidates
 from tastemap.data.queries import Holdout
-from tastemap.errors import DataError
+from tastemap.errors import DataError, NotFittedError
 from tastemap.features.batch import FeatureBatch
 from tastemap.pipeline.candidates import candidates_of
 from tastemap.pipeline.ranking_stage import OutOfTime, RankingStage
@@ -41,6 +41,26 @@ def known(holdout: Holdout) -> Holdout:
     """Those of whom something is known."""
     rows = np.flatnonzero(holdout.queries.histories.counts)
     return Holdout(holdout.queries.take(rows), holdout.truth.take(rows))
+
+
+def test_an_unfitted_copy_has_the_settings_and_nothing_that_was_learned(
+    ranked: tm.Pipeline,
+) -> None:
+    copy = ranked.unfitted()
+    assert (copy.name, copy.candidates, copy.stage) == (ranked.name, 100, None)
+    assert copy.rows.hyperparameter_values() == ROWS.hyperparameter_values()
+    parts = zip(
+        [*copy.retrievers, copy.features], [*ranked.retrievers, ranked.features], strict=True
+    )
+    for mine, theirs in [*parts, (copy.ranker, ranked.ranker)]:
+        assert mine is not None
+        assert theirs is not None
+        assert mine is not theirs
+        assert mine.hyperparameter_values() == theirs.hyperparameter_values()
+    with pytest.raises(NotFittedError):
+        _ = copy.data
+    with pytest.raises(NotFittedError):
+        _ = copy.features.schema
 
 
 def test_training_rows_are_out_of_time(
