@@ -138,3 +138,27 @@ def test_a_damaged_release_is_passed_over_on_the_way_back(store: tm.ReleaseStore
     (second.path / "manifest.toml").write_text("")
     assert store.refuse(third.version, "it fails").version == first
     assert store.refuse(third.version, "another worker says so too").version == first
+
+
+def test_a_refusal_outlives_the_removal_of_a_user(store: tm.ReleaseStore) -> None:
+    bad = store.publish(fitted(50)).version
+    store.refuse(bad, "it fails")
+    store.forget_user("u1")
+    refused = [release for release in store.list() if release.refused]
+    assert [release.refused for release in refused] == ["it fails"]
+    assert refused[0].version != bad
+    assert refused[0].version[:16] == bad[:16]
+    # Whoever still knows it by its old name refuses the same release.
+    now = store.publish(fitted(55)).version
+    store.forget_user("u2")
+    assert store.current_version() != now
+    assert store.refuse(now, "it fails too").version[:16] < now[:16]
+
+
+def test_a_release_replaces_only_the_one_it_was_compared_with(store: tm.ReleaseStore) -> None:
+    first = store.current_version()
+    store.forget_user("u1")
+    second = store.publish(fitted(55), replacing=first)  # the same, without a user
+    with pytest.raises(ReleaseError, match=f"meanwhile .* serves {second.version}"):
+        store.publish(fitted(50), replacing=first)
+    assert store.current_version() == second.version

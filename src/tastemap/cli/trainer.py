@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 from pathlib import Path
@@ -84,10 +85,10 @@ def trainer(
 ) -> None:
     """Retrain while a service serves, and publish what does not lose.
 
-    A process of its own: it reads the event log, publishes into the release store, and may be
-    killed at any moment. The data of the serving release and the events recorded since are learned
-    from by the same models with the same settings, first without the newest events. By these the
-    new one is compared with the serving release as it answers live, person by person. Where it
+    A process of its own, of low priority: it reads the event log, publishes into the release store,
+    and may be killed at any moment. The same models with the same settings learn from the data of
+    the serving release and the events recorded since, first without the newest events. By these
+    the new one is compared with the serving release as it answers live, person by person. Where it
     does not lose, it learns from everything and is published, and the service takes it up. Every
     decision is a line of trainer.jsonl in the state folder.
 
@@ -131,6 +132,8 @@ def trainer(
         if not once:
             stop = threading.Event()
             signal.signal(signal.SIGTERM, lambda *_: stop.set())
+            # Whoever waits for an answer on this machine goes first.
+            os.nice(10)
             note(f"Watching {folder} for {release} (Ctrl-C ends it)")
             worker.follow(seconds, stop)
             return

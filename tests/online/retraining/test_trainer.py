@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -292,3 +293,29 @@ def test_a_store_or_a_log_that_is_not_there_is_said(
         Trainer(tmp_path / "none", log, decisions).look()
     with pytest.raises(StateError, match="nowhere"):
         EventReader(tmp_path / "nowhere")
+    store.publish(tm.load(store.path), about={"event_log_offset": 7})
+    with pytest.raises(StateError, match=r"ends with event 0.*learned from its event 7.*--state"):
+        Trainer(store.path, log, decisions).retrain("a test")
+
+
+def test_it_follows_log_and_store_until_it_is_stopped(
+    store: tm.ReleaseStore, log: EventLog, decisions: Decisions
+) -> None:
+    triggers, stop = replace(NEVER, after_events=1000), threading.Event()
+    trainer = Trainer(store.path, log, decisions, triggers=triggers)
+    old = store.current_version()
+    (store.path / "CURRENT").write_text("nonsense\n")  # a look that fails is not the last one
+    follower = threading.Thread(target=trainer.follow, args=(0.02, stop))
+    follower.start()
+    log.append([later_events(10)])
+    time.sleep(0.1)
+    assert decisions.read() == []
+    store.roll_back(to=old)
+    deadline = time.monotonic() + 60
+    while len(decisions.read()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    stop.set()
+    follower.join(timeout=60)
+    assert not follower.is_alive()
+    assert [each.outcome for each in decisions.read()] == [Outcome.began, Outcome.published]
+    assert store.current_version() == decisions.read()[1].release

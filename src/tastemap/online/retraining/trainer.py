@@ -127,6 +127,8 @@ class Trainer:
                 self.look()
             except (TastemapError, OSError) as error:
                 log.error("%s", error)
+            except Exception:
+                log.exception("looking whether to retrain failed")
             stop.wait(seconds)
 
     def look(self) -> Decision | None:
@@ -151,7 +153,7 @@ class Trainer:
         if begun is not None:
             # The same events must not set off the same retraining again after it lost.
             offset, moment = max(offset, begun.offset), max(moment, begun.moment)
-        last = self.events.last_offset
+        last = self._last_offset(offset_of(release.path))
         since = Since(time.time() - moment, last - offset)
         if (due := self.triggers.due(since)) is not None:
             return due
@@ -159,6 +161,16 @@ class Trainer:
             return None
         self._looked = last
         return self._changed()
+
+    def _last_offset(self, learned: int) -> int:
+        last = self.events.last_offset
+        if last < learned:
+            raise StateError(
+                f"the event log {self.events.path} ends with event {last:,}, and the release that "
+                f"is served has learned from its event {learned:,}. It is of another service: name "
+                "its state folder with --state"
+            )
+        return last
 
     def _changed(self) -> str | None:
         if self.triggers.drift is None and self.triggers.quality is None:
@@ -222,6 +234,7 @@ class Trainer:
 
     def _gathered(self) -> tuple[_Serving, Gathered]:
         serving = self._serving()
+        self._last_offset(serving.offset)
         gathered = gather(
             serving.pipeline.data,
             self.events,
