@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from tastemap.cli.output import errors
-from tastemap.storage.atomic import unfinished_file
 
 if TYPE_CHECKING:
     import polars as pl
@@ -33,6 +32,8 @@ def write_answers(asked: Recommender, out: Path, *, k: int, exclude_seen: bool) 
         The number of rows.
     """
     from rich.progress import track
+
+    from tastemap.storage.atomic import unfinished_file
 
     ids = asked.users.ids_array
     rows = 0
