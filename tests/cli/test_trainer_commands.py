@@ -65,7 +65,7 @@ def test_a_service_is_retrained_while_it_serves(
         failing.user_factors = failing.user_factors[:1]
         about = {"event_log_offset": decision["offset"]}
         bad = tm.ReleaseStore(shop_store).publish(tm.Pipeline([failing]), about=about)
-        while tm.ReleaseStore(shop_store).current_version() == bad.version:
+        while tm.ReleaseStore(shop_store).get(bad.version).refused is None:
             assert time.monotonic() < deadline
             # After a failure the server closes the connection, maybe while it is used again.
             with suppress(httpx.TransportError):
