@@ -143,7 +143,9 @@ class Pipeline(Recommender):
             features=self.features.unfitted(),
             rows=self.rows,
             long_tail=self.long_tail,
+            short_histories=self.short_histories,
             index=self.index,
+            rules=self.rules,
         )
 
     def forget(self, users: NDArray[np.int32]) -> None:

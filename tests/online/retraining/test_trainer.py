@@ -17,6 +17,7 @@ import tastemap as tm
 from tastemap.errors import ParameterError, ReleaseError
 from tastemap.online.engine import Engine
 from tastemap.online.events import Event, EventLog, EventReader, StateError
+from tastemap.online.questions import Ask, Found
 from tastemap.online.retraining import Decision, Decisions, Judging, Outcome, Trainer, Triggers
 from tastemap.online.retraining.gathering import gather
 from tastemap.online.retraining.triggers import Since
@@ -36,11 +37,9 @@ def trainer(store: tm.ReleaseStore, log: EventLog, decisions: Decisions) -> Trai
 
 
 def shown(engine: Engine, user: str) -> set[str]:
-    from tastemap.online.serving import ForUser
-
-    (answer,) = engine.answer([ForUser(user, 60)])
-    assert not isinstance(answer, Exception)
-    return {suggestion.card.item for suggestion in answer[0]}
+    (answer,) = engine.answer([Ask(60, user=user)])
+    assert isinstance(answer, Found)
+    return {suggestion.card.item for suggestion in answer.items}
 
 
 def test_a_better_one_is_published_and_the_service_takes_it_up(
@@ -232,6 +231,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tastemap.online.events import EventReader
+from tastemap.online.questions import Ask, Found
 from tastemap.online.retraining import Decisions, Trainer
 from tastemap.release import ReleaseStore
 from tastemap.retrieval.item_knn import ItemKNN
