@@ -202,6 +202,7 @@ class Engine:
             self._position = self._lay(serving, position)
             self._before = self.serving.version
             self.serving = serving
+        self.guard.renew()
         self.watchdog.swapped(time.monotonic())
 
     def _go_back(self, reason: str) -> None:

@@ -49,6 +49,11 @@ class Guard:
         """What runs the stages of one batch."""
         return Attempt(self)
 
+    def renew(self) -> None:
+        """Forgets how the stages did, since those of another release take their places."""
+        for lane in list(self._lanes.values()):
+            lane.breaker = Breaker(pause=self.pause)
+
     def states(self) -> dict[str, str]:
         """How the breaker of each stage stands."""
         return {stage: lane.breaker.state for stage, lane in list(self._lanes.items())}
