@@ -161,8 +161,11 @@ def measure(dataset: str, model: str, seeds: int) -> dict[str, Any]:
         hashes[seed] = task.digest
         run = tm.Run(device="cpu", progress=False)
         fitted = getattr(tm, model)().fit(task.train, run=run)
-        serving = Serving(tm.Pipeline([fitted]), "trial")
-        alone = Serving(tm.Pipeline([fitted], short_histories=ShortHistories(prior=0)), "alone")
+        alone = tm.Pipeline([fitted], short_histories=ShortHistories(prior=0))
+        # Nobody is forgotten here, so any key does.
+        serving, alone = (
+            Serving(pipeline, "trial", str.encode) for pipeline in (tm.Pipeline([fitted]), alone)
+        )
         values = {}
         for known, questions in asks(task):
             values[known] = judged(serving, questions, task)

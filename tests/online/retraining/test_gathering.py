@@ -38,6 +38,22 @@ def test_new_users_items_and_kinds_stand_behind_those_of_the_release(
     assert old.histories.times.tolist() == shop.histories.times.tolist()
 
 
+def test_circumstances_stay_with_their_events(log: EventLog) -> None:
+    frame = pl.DataFrame(
+        {
+            "user": ["a", "b", "a"],
+            "item": ["x", "y", "z"],
+            "time": [1, 2, 9],
+            "country": ["RU", "DE", "FI"],
+        }
+    )
+    data = tm.Dataset.from_frame(frame, context=["country"])
+    log.append([[event("a", "y", time=5.0)]])
+    found = gather(data, log, 0).data
+    told = found.to_frame().select("user", "item", "country").rows()
+    assert told == [("a", "x", "RU"), ("a", "y", None), ("a", "z", "FI"), ("b", "y", "DE")]
+
+
 def test_only_what_the_release_has_not_seen_is_read(shop: tm.Dataset, log: EventLog) -> None:
     log.append([[event("u1", "i1"), event("u1", "i2"), event("u1", "i3", time=1.0)]])
     found = gather(shop, log, 1, now=5000.0)

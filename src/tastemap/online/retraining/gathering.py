@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -185,13 +186,18 @@ class _Parts:
             np.concatenate([part.values for part in self._columns])[order],
             np.concatenate([part.kinds for part in self._columns])[order],
         )
+        context = self.data.context
+        if context is not None:
+            # The log does not say in which circumstances its events came about.
+            unknown = context.clear(len(order) - context.height)
+            context = pl.concat([context, unknown])[order]
         data = replace(
             self.data,
             users=users,
             items=self._items.vocabulary(),
             histories=histories,
             kind_names=tuple(self._kinds),
-            context=None,
+            context=context,
         )
         return data, np.concatenate(self._later)[order]
 
