@@ -128,8 +128,8 @@ def test_it_tells_more_than_stage_one_does(ranked: tm.Pipeline, split: tm.splits
     assert ranked.stage is not None
     ranks = held.candidates.ranks
     fused = np.nansum(1 / (60 + ranks), axis=1)
-    features = ranked.stage.features.of(held.moments, held.candidates)
-    scores = ranked.stage.ranker.score_batch(ranked.stage._known(features))
+    features = ranked.stage.features.apart(held.moments, held.candidates)
+    scores = ranked.stage.ranker.score_requests(ranked.stage._known(features))
     assert auc(scores, held.labels) > auc(fused, held.labels) + 0.03
 
 
@@ -213,7 +213,7 @@ def test_an_item_that_the_ranker_never_saw_is_the_unknown(ranked: tm.Pipeline) -
     none = np.full((3, 2), np.nan, np.float32)
     names = tuple(retriever.name for retriever in ranked.retrievers)
     asked = Candidates(np.array([0, 3]), rare, none, none, names)
-    rows = stage._known(stage.features.of(queries, asked))
+    rows = stage._known(stage.features.apart(queries, asked)).joined()
     assert (rows.categorical[:, items] == 0).all()
 
 

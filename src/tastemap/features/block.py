@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tastemap.features.batch import FeatureBatch, Ragged
 from tastemap.features.schema import Categorical, Feature, Numeric, Schema
+from tastemap.features.schema import Sequence as SequenceOf
 
 __all__ = ["Block"]
 
@@ -73,6 +74,36 @@ class Block:
             multi_valued=tuple(ragged.take(rows) for ragged in self.multi_valued),
             sequences=tuple(ragged.take(rows) for ragged in self.sequences),
         )
+
+    def only(self, known: Mapping[str, NDArray[np.bool_]]) -> Block:
+        """The block with row 0, the unknown, in place of all others of some categorical features
+        and of sequences of them, where bool [size] by the feature's name does not hold."""
+        categorical, sequences = self.categorical, list(self.sequences)
+        of_rows = [each.name for each in self.features if isinstance(each, Categorical)]
+        of_lists = [each.of for each in self.features if isinstance(each, SequenceOf)]
+        for place, name in enumerate(of_rows):
+            if name in known:
+                if categorical is self.categorical:
+                    categorical = categorical.copy()
+                categorical[:, place] *= known[name][categorical[:, place]]
+        for place, name in enumerate(of_lists):
+            if name in known:
+                rows = sequences[place].rows
+                sequences[place] = Ragged(sequences[place].offsets, rows * known[name][rows])
+        return Block(
+            self.features,
+            len(self.numeric),
+            categorical=categorical,
+            numeric=self.numeric,
+            multi_valued=self.multi_valued,
+            sequences=tuple(sequences),
+        )
+
+    def numbers(self, name: str) -> NDArray[np.float32]:
+        """The numbers [n] of a numeric feature."""
+        names = [each.name for each in self.features if isinstance(each, Numeric)]
+        column: NDArray[np.float32] = self.numeric[:, names.index(name)]
+        return column
 
     def batch(self, schema: Schema) -> FeatureBatch:
         """The block as a batch; `schema` is that of its features."""

@@ -27,6 +27,7 @@ from tastemap.features.numbers import (
     source_numbers,
     user_numbers,
 )
+from tastemap.features.requests import RequestFeatures
 from tastemap.features.schema import Schema
 from tastemap.features.schema import Sequence as SequenceOf
 from tastemap.features.tables import AttributeColumns
@@ -133,7 +134,8 @@ class PointInTime(Hyperparameters):
         nobody, nothing = Queries.of(dataset.histories.slice(0, 0)), np.zeros(1, np.int64)
         empty = np.empty((0, len(self.sources)), np.float32)
         none = Candidates(nothing, np.empty(0, np.int32), empty, empty, self.sources)
-        self._schema = Schema(self._block(Moments.of(nobody), none).features)
+        blocks = self._blocks(Moments.of(nobody), none)
+        self._schema = Schema(tuple(each for block in blocks for each in block.features))
 
     @property
     def schema(self) -> Schema:
@@ -153,7 +155,11 @@ class PointInTime(Hyperparameters):
         self._events.add(items, times, values)
 
     def of(self, queries: Queries | Moments, candidates: Candidates) -> FeatureBatch:
-        """The features of each candidate, in the order of `candidates.items`.
+        """The features of each candidate, in the order of `candidates.items`; see `apart`."""
+        return self.apart(queries, candidates).joined()
+
+    def apart(self, queries: Queries | Moments, candidates: Candidates) -> RequestFeatures:
+        """The features of requests, and of their candidates in the order of `candidates.items`.
 
         Args:
             queries: [B].
@@ -172,9 +178,10 @@ class PointInTime(Hyperparameters):
         if not self._has_times:
             queries = replace(queries, as_of=np.full(len(queries), np.inf))
         moments = Moments.of(queries) if isinstance(queries, Queries) else queries
-        return self._block(moments, candidates).batch(schema)
+        return RequestFeatures(schema, *self._blocks(moments, candidates), candidates.offsets)
 
-    def _block(self, moments: Moments, candidates: Candidates) -> Block:
+    def _blocks(self, moments: Moments, candidates: Candidates) -> tuple[Block, Block]:
+        """Features of the moments, and of the candidates."""
         h, n, rows = moments.histories, len(moments), candidates.rows_of_queries()
         liked = h.values >= self._like_from
         known = Known(h.items, h.times, h.values, liked, moments.start, moments.stop)
@@ -194,13 +201,14 @@ class PointInTime(Hyperparameters):
             prior=self.prior,
             last=self.last,
         )
-        of_moments = Block.beside(self._of_moments(moments, known, now, overall, fit))
-        return Block.beside(
-            [
-                of_moments.take(rows),
-                *self._of_items(candidates.items, found, overall.take(rows), now[rows]),
-                self._of_pairs(candidates, fit),
-            ]
+        return (
+            Block.beside(self._of_moments(moments, known, now, overall, fit)),
+            Block.beside(
+                [
+                    *self._of_items(candidates.items, found, overall.take(rows), now[rows]),
+                    self._of_pairs(candidates, fit),
+                ]
+            ),
         )
 
     def _of_moments(

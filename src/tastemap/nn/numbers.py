@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
+from typing import Self
 
 import torch
 from torch import nn
@@ -32,6 +34,13 @@ class NumberVectors(nn.Module, ABC):
         self.weight = nn.Parameter(torch.empty(features, parts, dim).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.zeros(features, dim))
         self.missing = nn.Parameter(torch.zeros(features, dim))
+
+    def of_features(self, places: list[int]) -> Self:
+        """A copy for some of the features."""
+        part = copy.deepcopy(self)
+        for tensor in (*part.parameters(), *part.buffers()):
+            tensor.data = tensor.data[places]
+        return part
 
     @abstractmethod
     def look_at(self, numbers: torch.Tensor, labels: torch.Tensor | None = None) -> None:

@@ -14,8 +14,9 @@ from tastemap.data.histories import Histories
 from tastemap.data.moments import Moments
 from tastemap.data.queries import Queries
 from tastemap.errors import DataError
-from tastemap.features.batch import FeatureBatch, Ragged
+from tastemap.features.batch import FeatureBatch
 from tastemap.features.point_in_time import PointInTime
+from tastemap.features.requests import RequestFeatures
 from tastemap.hyperparameters import Hyperparameters, hyperparameter
 from tastemap.pipeline.candidates import candidates_of
 from tastemap.pipeline.long_tail import LongTail
@@ -202,12 +203,12 @@ class RankingStage:
                 unknown.
         """
         features.fit(dataset, train.candidates.source_names)
-        rows = features.of(train.moments, train.candidates)
-        seen = _seen(rows, train.candidates.offsets, least)
+        rows = features.apart(train.moments, train.candidates)
+        seen = _seen(rows.joined(), train.candidates.offsets, least)
         stage = cls(ranker, features, seen, LongTail() if long_tail is None else long_tail)
-        held = stage._known(features.of(validation.moments, validation.candidates))
+        held = stage._known(features.apart(validation.moments, validation.candidates)).joined()
         ranker.fit_batch(
-            stage._known(rows),
+            stage._known(rows).joined(),
             train.labels,
             groups=train.candidates.rows_of_queries(),
             validation=(held, validation.labels, validation.candidates.rows_of_queries()),
@@ -221,28 +222,26 @@ class RankingStage:
         """The ranker's score of each candidate, float32 [m], and the candidates of each query in
         the order in which they are shown, int64 [m]."""
         scores, popularity = np.empty((2, len(candidates.items)), np.float32)
-        share = [feature.name for feature in self.features.schema.numeric].index("item.share")
         for start, stop in candidates.tiles(_TILE):
             some = slice(candidates.offsets[start], candidates.offsets[stop])
-            rows = self.features.of(queries.slice(start, stop), candidates.slice(start, stop))
-            scores[some] = self.ranker.score_batch(self._known(rows))
-            popularity[some] = rows.numeric[:, share]
+            asked, proposed = queries.slice(start, stop), candidates.slice(start, stop)
+            features = self._known(self.features.apart(asked, proposed))
+            scores[some] = self.ranker.score_requests(features)
+            popularity[some] = features.candidates.numbers("item.share")
         return scores, self.long_tail.order(candidates, scores, popularity)
 
-    def _known(self, rows: FeatureBatch) -> FeatureBatch:
-        categorical = rows.categorical.copy()
-        sequences = list(rows.sequences)
-        for place, (feature, seen) in enumerate(
-            zip(rows.schema.categorical, self.seen, strict=True)
-        ):
-            if seen[1:].all():
-                continue
-            categorical[:, place] *= seen[categorical[:, place]]
-            for other, sequence in enumerate(rows.schema.sequences):
-                if sequence.of == feature.name:
-                    listed = sequences[other]
-                    sequences[other] = Ragged(listed.offsets, listed.rows * seen[listed.rows])
-        return replace(rows, categorical=categorical, sequences=tuple(sequences))
+    def _known(self, features: RequestFeatures) -> RequestFeatures:
+        """With the unknown in place of values that the ranker does not know."""
+        seen = {
+            feature.name: known
+            for feature, known in zip(features.schema.categorical, self.seen, strict=True)
+            if not known[1:].all()
+        }
+        return replace(
+            features,
+            requests=features.requests.only(seen),
+            candidates=features.candidates.only(seen),
+        )
 
 
 def _seen(rows: FeatureBatch, offsets: NDArray[np.int64], least: int) -> list[NDArray[np.bool_]]:

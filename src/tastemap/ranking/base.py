@@ -14,6 +14,7 @@ from scipy.special import expit
 from tastemap.errors import NotFittedError, ParameterError, SchemaError
 from tastemap.features.batch import FeatureBatch
 from tastemap.features.frames import FrameEncoder
+from tastemap.features.requests import RequestFeatures
 from tastemap.features.schema import Schema
 from tastemap.hyperparameters import Hyperparameters, hyperparameter
 from tastemap.ranking.calibration import CALIBRATIONS, Calibration
@@ -204,16 +205,29 @@ class Ranker(Hyperparameters, ABC):
             NotFittedError: before `fit_batch`.
             SchemaError: other features than it was fitted on, or a value outside its vocabulary.
         """
-        if features.schema != self.schema:
-            raise SchemaError(
-                f"{type(self).__name__} was fitted on the features "
-                f"{', '.join(self.schema.names)}, and got other ones or sizes: "
-                f"{', '.join(features.schema.names)}"
-            )
+        self._check_schema(features.schema)
         features.check_rows()
         if len(features) == 0:
             return np.empty(0, np.float32)
         return self._score(features)
+
+    def score_requests(self, features: RequestFeatures) -> NDArray[np.float32]:
+        """What `score_batch` gives for the candidates of all requests, float32 [m]; a ranker that
+        can works on what candidates share once. For features that `PointInTime` made: values are
+        not looked at one by one.
+
+        Raises:
+            NotFittedError, SchemaError: as `score_batch`.
+        """
+        return self.score_batch(features.joined())
+
+    def _check_schema(self, schema: Schema) -> None:
+        if schema is not self.schema and schema != self.schema:
+            raise SchemaError(
+                f"{type(self).__name__} was fitted on the features "
+                f"{', '.join(self.schema.names)}, and got other ones or sizes: "
+                f"{', '.join(schema.names)}"
+            )
 
     def _labelled(
         self, features: FeatureBatch, labels: NDArray[Any], groups: NDArray[Any] | None = None

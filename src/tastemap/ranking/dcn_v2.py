@@ -5,9 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
+from tastemap.features.requests import RequestFeatures
 from tastemap.hyperparameters import hyperparameter
 from tastemap.nn.candidate_attention import DotAttention
 from tastemap.nn.cross import CrossLayer, MixtureCrossLayer
@@ -15,6 +18,8 @@ from tastemap.ranking.parts.deep import DeepRanker
 from tastemap.ranking.parts.fields import Fields
 from tastemap.ranking.parts.inputs import TensorBatch
 from tastemap.ranking.parts.neural import RankingNetwork
+from tastemap.ranking.parts.served_crosses import ServedCrosses
+from tastemap.training.precision import has_bfloat16_units
 
 __all__ = ["DCNv2"]
 
@@ -97,6 +102,8 @@ class DCNv2(DeepRanker):
         "attention, a softmax of products with the candidate"
     )  # fmt: skip
 
+    _served: ServedCrosses | None = None
+
     def make_network(self) -> RankingNetwork:
         attention = (lambda: DotAttention(self.dim)) if self.history == "dot" else None
         fields = self.make_fields(self.dim, attention)
@@ -105,6 +112,15 @@ class DCNv2(DeepRanker):
         if self.structure == "stacked":
             return StackedNetwork(fields, crosses, deep, self.hidden)
         return ParallelNetwork(fields, crosses, deep, self.input_width + self.hidden)
+
+    def score_requests(self, features: RequestFeatures) -> NDArray[np.float32]:
+        if self.structure != "parallel" or self.rank is not None or self.history != "mean":
+            return super().score_requests(features)
+        self._check_schema(features.schema)
+        if self._served is None or self._served.network is not self.network:
+            dtype = torch.bfloat16 if has_bfloat16_units("cpu") else torch.float32
+            self._served = ServedCrosses(self.network, features, dtype)
+        return self._served(features)
 
     def _cross_layer(self) -> nn.Module:
         if self.rank is None:

@@ -15,7 +15,7 @@ from tastemap.features.schema import Categorical, MultiValued, Schema
 from tastemap.nn.attribute_bag import SparseRows
 from tastemap.training.module import tensor_of
 
-__all__ = ["Inputs", "TableLayout", "TensorBatch"]
+__all__ = ["Inputs", "TableLayout", "TensorBatch", "side_by_side"]
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,9 @@ class Inputs:
         self._several = torch.arange(len(lists), device=device)
         if lists:
             starts = [layout.before[name] for name in names]
-            self._bags = SparseRows(_side_by_side(lists, starts, layout.rows)).to(device)
+            offsets, rows, weights = side_by_side(lists, starts)
+            bags = csr_array((weights, rows, offsets), shape=(len(offsets) - 1, layout.rows))
+            self._bags = SparseRows(bags).to(device)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -106,9 +108,19 @@ class Inputs:
         )
 
 
-def _side_by_side(lists: tuple[Ragged, ...], starts: list[int], columns: int) -> csr_array:
-    """A sparse matrix with the row i × len(lists) + f for list i of feature f: 1 / (how many values
-    are known) for each of them."""
+def side_by_side(
+    lists: tuple[Ragged, ...], starts: list[int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Bags of rows of the table whose sums are means: bag i × len(lists) + f is list i of feature
+    f, without what is unknown.
+
+    Args:
+        lists: of each feature, [n].
+        starts: what is added to each feature's rows.
+
+    Returns:
+        offsets int64 [n × len(lists) + 1], rows int64 [m] and weights float32 [m].
+    """
     parts = []
     for place, (ragged, start) in enumerate(zip(lists, starts, strict=True)):
         of = np.repeat(np.arange(len(ragged)), ragged.counts)
@@ -118,8 +130,6 @@ def _side_by_side(lists: tuple[Ragged, ...], starts: list[int], columns: int) ->
     rows = np.concatenate([row for _, row in parts])
     order = np.argsort(bags, kind="stable")
     bags, rows = bags[order], rows[order]
-    n_bags = len(lists[0]) * len(lists)
-    counts: NDArray[np.int64] = np.bincount(bags, minlength=n_bags)
+    counts: NDArray[np.int64] = np.bincount(bags, minlength=len(lists[0]) * len(lists))
     offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-    weights = (1 / counts[bags]).astype(np.float32)
-    return csr_array((weights, rows, offsets), shape=(n_bags, columns))
+    return offsets, rows, (1 / counts[bags]).astype(np.float32)

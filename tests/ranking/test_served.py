@@ -1,0 +1,105 @@
+"""A ranker at work: candidates of requests are scored as rows of features are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import tastemap as tm
+from tastemap.data.candidates import Candidates
+from tastemap.errors import SchemaError
+from tastemap.features.requests import RequestFeatures
+from tastemap.kernels.crosses import crossed
+from tastemap.ranking.parts.served_crosses import ServedCrosses
+from tests.features.generated import dataset, events
+
+RUN = tm.Run(device="cpu", progress=False)
+USERS, ITEMS = 40, 60
+
+
+@pytest.fixture(scope="module")
+def features() -> RequestFeatures:
+    """Three requests with 300, 0 and 2 candidates, of one source that knows few of them."""
+    rng = np.random.default_rng(0)
+    data = dataset(events(0, 2000, USERS, ITEMS), USERS, ITEMS)
+    items = rng.integers(0, ITEMS, 302).astype(np.int32)
+    scores = np.where(rng.random((302, 1)) < 0.5, np.nan, rng.random((302, 1))).astype(np.float32)
+    proposed = Candidates(np.array([0, 300, 300, 302]), items, scores, scores + 1, ("knn",))
+    known = tm.PointInTime().fit(data, ("knn",))
+    return known.apart(data.queries(np.array([3, 4, 5])), proposed)
+
+
+def fitted(features: RequestFeatures, **hyperparameters: Any) -> tm.DCNv2:
+    rows = features.joined()
+    ranker = tm.DCNv2(dim=6, hidden=16, epochs=30, learning_rate=0.05, **hyperparameters)
+    return ranker.fit_batch(rows, rows.categorical[:, 3] % 3 == 0, run=RUN)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize(
+    "hyperparameters", [{}, {"numbers": "periodic", "tables": "hashed", "layers": 1}]
+)
+def test_what_candidates_share_is_computed_once_and_nothing_changes(
+    features: RequestFeatures, layers: int, hyperparameters: dict[str, Any]
+) -> None:
+    ranker = fitted(features, cross_layers=layers, **hyperparameters)
+    expected = ranker.score_batch(features.joined())
+    assert expected.std() > 0.1
+    network: Any = ranker.network
+    whole = ServedCrosses(network, features, torch.float32)(features)
+    np.testing.assert_allclose(whole, expected, atol=1e-4)
+    # bfloat16 keeps 8 bits of what is multiplied.
+    rough = ServedCrosses(network, features, torch.bfloat16)(features)
+    np.testing.assert_allclose(rough, expected, atol=0.03 * float(np.ptp(expected)))
+
+
+@pytest.mark.parametrize(
+    "hyperparameters", [{"structure": "stacked"}, {"rank": 2}, {"history": "dot"}, {}]
+)
+def test_every_form_scores_requests_as_it_scores_rows(
+    features: RequestFeatures, hyperparameters: dict[str, Any]
+) -> None:
+    ranker = fitted(features, **hyperparameters)
+    expected = ranker.score_batch(features.joined())
+    found = ranker.score_requests(features)
+    np.testing.assert_allclose(found, expected, atol=0.03 * float(np.ptp(expected)))
+
+
+def test_a_ranker_that_learned_again_serves_what_it_learned(features: RequestFeatures) -> None:
+    ranker = fitted(features)
+    before = ranker.score_requests(features)
+    rows = features.joined()
+    ranker.fit_batch(rows, rows.categorical[:, 3] % 3 == 1, run=RUN)
+    after = ranker.score_requests(features)
+    assert np.abs(after - before).max() > 0.5
+    np.testing.assert_allclose(after, ranker.score_batch(rows), atol=0.03 * float(np.ptp(after)))
+
+
+def test_other_features_are_refused(features: RequestFeatures) -> None:
+    ranker = fitted(features)
+    data = dataset(events(0))
+    known = tm.PointInTime().fit(data, ("other",))
+    none = np.ones((1, 1), np.float32)
+    asked = Candidates(np.array([0, 1]), np.ones(1, np.int32), none, none, ("other",))
+    with pytest.raises(SchemaError, match="was fitted on the features"):
+        ranker.score_requests(known.apart(data.queries(np.array([1])), asked))
+
+
+def test_bfloat16_is_rounded_as_torch_rounds_it() -> None:
+    rng = np.random.default_rng(0)
+    request, candidates = rng.standard_normal(3), rng.standard_normal((40, 5))
+    u, c = (torch.tensor(each, dtype=torch.float32) for each in (request, candidates))
+    y = torch.tensor(rng.standard_normal((40, 8))).bfloat16()
+    first = torch.cat([u.expand(40, 3), c], 1)
+    weights = torch.tensor(rng.standard_normal(8), dtype=torch.float32)
+    x, sums = crossed(y.view(torch.uint16).numpy(), u.numpy(), c.numpy(), None, weights.numpy())
+    expected = first + first * y.float()
+    # A fused multiplication and addition may round to the other neighbour.
+    np.testing.assert_allclose(
+        torch.from_numpy(x).view(torch.bfloat16).float(), expected.bfloat16().float(), rtol=2**-7
+    )
+    assert (x == expected.bfloat16().view(torch.uint16).numpy()).mean() > 0.95
+    np.testing.assert_allclose(sums, expected @ weights, atol=1e-5)
