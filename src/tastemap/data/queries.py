@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 from tastemap.data.histories import Histories
 
-__all__ = ["Holdout", "Queries"]
+__all__ = ["Holdout", "Queries", "rows_of"]
+
+# So many rows are quicker put together one by one.
+_FEW = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +70,8 @@ class Queries:
             self.users[rows],
             self.histories.take(rows),
             self.as_of[rows],
-            None if self.profile is None else self.profile[rows],
-            None if self.context is None else self.context[rows],
+            None if self.profile is None else rows_of(self.profile, rows),
+            None if self.context is None else rows_of(self.context, rows),
             None if self.hidden is None else self.hidden.take(rows),
         )
 
@@ -109,3 +112,14 @@ class Holdout:
 
     def __len__(self) -> int:
         return len(self.queries)
+
+
+def rows_of(frame: pl.DataFrame, rows: NDArray[Any]) -> pl.DataFrame:
+    """The rows of a frame at places `rows`, int [k] from 0.
+
+    Polars hands any gathering to its threads and waits for them, which takes as long as some
+    milliseconds where the machine is busy. A request has a row or a few, and those are slices.
+    """
+    if not 0 < len(rows) <= _FEW:
+        return frame[rows]
+    return pl.concat([frame.slice(row, 1) for row in rows.tolist()], rechunk=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ class RequestFeatures:
     def slices(self) -> Iterator[slice]:
         """Where the candidates of each request stand."""
         stops = self.offsets.tolist()
-        return (slice(*pair) for pair in zip(stops, stops[1:], strict=False))
+        return (slice(*pair) for pair in pairwise(stops))
 
     def joined(self) -> FeatureBatch:
         """A row for each candidate, with the features of its request too, [m]."""

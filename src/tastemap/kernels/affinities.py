@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any, NamedTuple
 
 import numba as nb
@@ -78,14 +79,13 @@ def _affinities(
     rates: Any,
     ages: Any,
     similarities: Any,
+    taken: Any,
+    likes: Any,
+    last_taken: Any,
+    touched: Any,
+    weights: Any,
 ) -> None:
-    n_categories = len(column_of)
-    taken = np.zeros(n_categories, np.int64)
-    likes = np.zeros(n_categories, np.int64)
-    last_taken = np.zeros(n_categories)
-    touched = np.zeros(n_categories, np.int64)
     n_touched = 0
-    weights = np.zeros(n_categories)
     of_column = np.zeros(shares.shape[1], np.int64)
     begin = end = np.int64(-1)
     n_likes = 0
@@ -151,6 +151,8 @@ def _affinities(
         for event in range(recent, end):
             for place in range(item_offsets[items[event]], item_offsets[items[event] + 1]):
                 weights[item_categories[place]] = 0.0
+    for place in range(n_touched):
+        taken[touched[place]] = likes[touched[place]] = 0
 
 
 def affinities(
@@ -190,6 +192,7 @@ def affinities(
         np.full((n, columns), np.nan, np.float32),
         np.zeros(n, np.float32),
     )
+    counters = _counters(len(column_of))
     _affinities(
         *known,
         now,
@@ -202,8 +205,22 @@ def affinities(
         prior,
         last,
         *found,
+        *counters,
     )
+    _IDLE[len(column_of)].append(counters)
     return found
+
+
+# Counters of categories, all 0, by how many; a call takes some and brings them back. To make them
+# anew for each request would take longer than its whole history, where authors are categories.
+_IDLE: defaultdict[int, list[tuple[NDArray[Any], ...]]] = defaultdict(list)
+
+
+def _counters(n: int) -> tuple[NDArray[Any], ...]:
+    try:
+        return _IDLE[n].pop()
+    except IndexError:
+        return tuple(np.zeros(n, dtype) for dtype in (np.int64, np.int64, float, np.int64, float))
 
 
 @nb.njit(cache=True, nogil=True)

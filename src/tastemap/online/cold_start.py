@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tastemap.data.histories import Histories
-from tastemap.data.queries import Queries
+from tastemap.data.queries import Queries, rows_of
 from tastemap.errors import DataError
 from tastemap.online.catalogue import Catalogue
 from tastemap.online.clock import now
@@ -154,7 +154,7 @@ class Knowledge:
     def _profiles(self, asks: Sequence[Ask], rows: NDArray[np.int32]) -> pl.DataFrame | None:
         of_users = self._catalogue.user_profiles
         if not any(ask.profile for ask in asks):
-            return None if of_users is None else of_users[rows]
+            return None if of_users is None else rows_of(of_users, rows)
         frames = []
         for ask, row in zip(asks, rows.tolist(), strict=True):
             frame = self._data.profile_of(ask.profile)

@@ -100,7 +100,7 @@ def _through(
     scores = np.zeros((len(queries), depth), np.float32)
     known = np.flatnonzero(retriever.knows(queries))
     if len(known):
-        asked = queries.take(known)
+        asked = queries if len(known) == len(queries) else queries.take(known)
         items[known], scores[known] = index.search(
             retriever.encode_queries(asked),
             depth,
