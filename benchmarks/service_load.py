@@ -48,7 +48,8 @@ BATCHES = (1, 8, 32)
 def stages(release: Path, users: int, repetitions: int = 200) -> dict[str, dict[int, float]]:
     """Milliseconds of processor time a request, by stage and size of a batch."""
     import tastemap as tm
-    from tastemap.online.serving import ForUser, Serving
+    from tastemap.online.questions import Ask
+    from tastemap.online.serving import Serving
 
     pipeline = tm.load(release)
     serving = Serving(pipeline, "measured")
@@ -68,7 +69,7 @@ def stages(release: Path, users: int, repetitions: int = 200) -> dict[str, dict[
     for size in BATCHES:
         samples: dict[str, list[float]] = defaultdict(list)
         for repetition in range(max(20, repetitions // size)):
-            asked = [ForUser(str(user), 10) for user in rng.integers(1, users, size)]
+            asked = [Ask(10, str(user)) for user in rng.integers(1, users, size)]
             spent.clear()
             began = time.process_time()
             serving.answer(asked)

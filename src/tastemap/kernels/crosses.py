@@ -1,7 +1,7 @@
 """What stands between the matrix products of cross layers, in one pass over memory each.
 
-Matrices that are multiplied are float32, or bfloat16, whose bits numba takes as uint16: they are the
-upper half of those of a float32.
+Matrices that are multiplied are float32, or bfloat16, whose bits numba takes as uint16: they are
+the upper half of those of a float32.
 """
 
 from __future__ import annotations

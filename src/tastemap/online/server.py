@@ -16,6 +16,7 @@ import uvicorn
 from tastemap.errors import ParameterError, TastemapError
 from tastemap.online.app import create_app
 from tastemap.online.events import EventLog
+from tastemap.online.process import settle
 from tastemap.release import ReleaseStore
 from tastemap.storage import read_manifest
 from tastemap.supervision import Tell, supervise
@@ -73,6 +74,7 @@ def serve(
         if workers == 1:
             listener.listen(1024)
             app = create_app(release, state, page=page)
+            settle()
             print(f"tastemap is serving {release} at {where} (Ctrl-C ends it)", flush=True)
             # Ctrl-C has ended the server in good order by the time it is raised again here.
             with suppress(KeyboardInterrupt):
@@ -118,6 +120,7 @@ class _Work:
         _log_to_stderr()
         try:
             app = create_app(self.release, self.state, page=self.page)
+            settle()
             listener = socket.socket(self.family, socket.SOCK_STREAM)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -126,7 +126,8 @@ class Serving:
                 if len(rows):
                     some = [asked[place] for place in good[rows].tolist()]
                     links = [known.links[row] for row in rows.tolist()]
-                    queries = known.queries.take(rows)
+                    everybody = len(rows) == len(good)
+                    queries = known.queries if everybody else known.queries.take(rows)
                     found = self._recommended(some, links, queries, stand_in, stages)
                     for place, answer in zip(good[rows].tolist(), found, strict=True):
                         answers[place] = answer
