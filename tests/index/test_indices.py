@@ -269,3 +269,15 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     with pytest.raises(MissingExtraError, match=r"tastemap\[ann\]"):
         HNSWIndex().build(ROWS, VECTORS)
     ExactIndex().build(ROWS, VECTORS)
+
+
+def test_lists_lead_to_long_vectors_first() -> None:
+    # Some are a hundred times as long as others, as items that many took and that hardly anybody
+    # did; lists of the greatest products with centres have .55 of the nearest.
+    rng = np.random.default_rng(0)
+    scale = (1 + np.arange(16)) ** -0.5
+    lengths = rng.lognormal(0, 2, (20_000, 1))
+    vectors = (rng.standard_normal((20_000, 16)) * scale * lengths).astype(np.float32)
+    queries = (rng.standard_normal((50, 16)) * scale).astype(np.float32)
+    index = IVFIndex(probes=64).build(np.arange(1, 20_001), vectors, queries=queries)
+    assert index.recall is not None and index.recall.value > 0.9

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tastemap.errors import ReleaseError
-from tastemap.hyperparameters import hyperparameter
+from tastemap.hyperparameters import assigned_by_fit, hyperparameter
 from tastemap.index.base import Index
 from tastemap.index.library import FaissIndex, faiss
 from tastemap.storage import Stored
@@ -19,6 +19,8 @@ __all__ = ["IVFIndex", "Lists", "ListsIndex"]
 
 # As many vectors for each list find the centres (more hardly move them), and at least so many.
 _TRAINED_ON, _LEAST = 64, 39
+# The share of the vectors that are at most as long as R.
+_NOT_LONGER = 0.999
 
 
 class Lists(Index):
@@ -79,26 +81,59 @@ class ListsIndex(Lists, FaissIndex):
 
 
 class IVFIndex(ListsIndex):
-    """Lists of whole vectors, by faiss."""
+    """Lists of whole vectors, by faiss.
+
+    Lists are made of vectors with one more number, as in `HNSWIndex`: x becomes (x, √(R² - |x|²)),
+    so that all have the length R, centres are directions, and a query (q, 0) comes to the lists of
+    long vectors first. Without it the greatest inner products with centres tell little where
+    lengths differ much, as of ALS: of a million items most of which hardly anybody took, 96 lists
+    of 4000 had .18 of the nearest, and with it 24 have .99. R is the length of all but a thousandth
+    of the vectors, so that a few very long ones do not make all others alike.
+    """
 
     name = "ivf"
+
+    probes: int = hyperparameter(default=64, ge=1, help="lists that a search looks at")
+
+    _radius: float = assigned_by_fit()
+
+    def _create(self, vectors: NDArray[np.float32]) -> None:
+        lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+        self._radius = float(np.quantile(lengths, _NOT_LONGER)) if len(lengths) else 0.0
+        super()._create(vectors)
 
     def _empty(self, dim: int, lists: int) -> Any:
         library = faiss()
         made = library.IndexIVFFlat(
-            library.IndexFlatIP(dim), dim, lists, library.METRIC_INNER_PRODUCT
+            library.IndexFlatIP(dim + 1), dim + 1, lists, library.METRIC_INNER_PRODUCT
         )
+        made.cp.spherical = True
         made.make_direct_map(True)  # says in which list a vector stands
         return made
+
+    def _for_library(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        squares = np.einsum("nd,nd->n", vectors, vectors)
+        last = np.sqrt(np.maximum(self._radius**2 - squares, 0)).astype(np.float32)
+        return np.column_stack([vectors, last])
 
     def _ask(
         self, queries: NDArray[np.float32], k: int, room: int, share: float, selector: Any
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        lifted = np.column_stack([queries, np.zeros(len(queries), np.float32)])
         products, found = self._library_index.search(
-            queries, k, params=self._probed(share, selector)
+            lifted, k, params=self._probed(share, selector)
         )
         return found, products
 
     def _vectors(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
         vectors: NDArray[np.float32] = self._library_index.reconstruct_batch(positions)
-        return vectors
+        return vectors[:, : self.dim]
+
+    def _tensors(self) -> dict[str, dict[str, NDArray[Any]]]:
+        groups = super()._tensors()
+        groups[""]["radius"] = np.array([self._radius])
+        return groups
+
+    def _restore(self, stored: Stored, group: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        super()._restore(stored, group, arrays)
+        self._radius = float(arrays["radius"][0])

@@ -39,7 +39,7 @@ class IVFPQIndex(ListsIndex):
         default=None, ge=1, help="parts of a vector, with 4 bits each; none: one for two numbers"
     )
     candidates: int = hyperparameter(
-        default=5000, ge=1, help="how many by codes are ordered anew, and 10 times k at least"
+        default=10_000, ge=1, help="how many by codes are ordered anew, and 10 times k at least"
     )
 
     _mapped: NDArray[np.float16] = assigned_by_fit()
