@@ -97,10 +97,10 @@ class IVFIndex(ListsIndex):
 
     _radius: float = assigned_by_fit()
 
-    def _create(self, vectors: NDArray[np.float32]) -> None:
+    def _create(self, vectors: NDArray[np.float32], rows: NDArray[np.int32]) -> None:
         lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
         self._radius = float(np.quantile(lengths, _NOT_LONGER)) if len(lengths) else 0.0
-        super()._create(vectors)
+        super()._create(vectors, rows)
 
     def _empty(self, dim: int, lists: int) -> Any:
         library = faiss()

@@ -114,12 +114,14 @@ class DCNv2(DeepRanker):
         return ParallelNetwork(fields, crosses, deep, self.input_width + self.hidden)
 
     def score_requests(self, features: RequestFeatures) -> NDArray[np.float32]:
-        if self.structure != "parallel" or self.rank is not None or self.history != "mean":
-            return super().score_requests(features)
         self._check_schema(features.schema)
-        if self._served is None or self._served.network is not self.network:
+        network = self.network
+        plain = self.rank is None and self.history == "mean"
+        if not plain or not isinstance(network, ParallelNetwork):
+            return super().score_requests(features)
+        if self._served is None or self._served.network is not network:
             dtype = torch.bfloat16 if has_bfloat16_units("cpu") else torch.float32
-            self._served = ServedCrosses(self.network, features, dtype)
+            self._served = ServedCrosses(network, features, dtype)
         return self._served(features)
 
     def _cross_layer(self) -> nn.Module:

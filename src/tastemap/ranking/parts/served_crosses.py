@@ -50,8 +50,8 @@ class ServedCrosses:
         self.request, self.candidate = (
             ServedFields(network.fields, features.schema, half) for half in halves
         )
-        crosses = [layer.linear for layer in network.crosses.layers]
-        hidden, *deep = (each for each in network.deep.modules() if isinstance(each, nn.Linear))
+        crosses = _linears(network.crosses)
+        hidden, *deep = _linears(network.deep)
         places = torch.cat([self.request.places, self.candidate.places])
         width = crosses[0].in_features
         dim = width // len(places)
@@ -138,3 +138,8 @@ def _numbers(tensor: torch.Tensor) -> NDArray[Any]:
         tensor = tensor.view(torch.uint16)
     numbers: NDArray[Any] = tensor.numpy()
     return numbers
+
+
+def _linears(module: nn.Module) -> list[nn.Linear]:
+    """The linear layers of a module, in order."""
+    return [each for each in module.modules() if isinstance(each, nn.Linear)]

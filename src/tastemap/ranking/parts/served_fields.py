@@ -44,10 +44,10 @@ class ServedFields:
         self._numbers = _fast(
             fields.numbers.of_features([numeric.index(name) for name in of_kind[Numeric]])
         )
-        everything = [
-            each.name for each in (*schema.categorical, *schema.multi_valued, *schema.sequences)
-        ]
-        everything += numeric
+        several = [each.name for each in schema.multi_valued]
+        sequences = [each.name for each in schema.sequences]
+        categorical = [each.name for each in schema.categorical]
+        everything = [*categorical, *several, *sequences, *numeric]
         self.places = torch.tensor(
             [everything.index(name) for kind in kinds for name in of_kind[kind]]
         )
