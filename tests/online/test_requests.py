@@ -15,6 +15,7 @@ import tastemap as tm
 from tastemap.online.engine import Engine
 from tastemap.online.events import EventLog
 from tastemap.online.questions import Ask, Found
+from tastemap.online.schemas import Answer
 from tastemap.online.tokens import MAX_SHOWN
 
 
@@ -254,3 +255,8 @@ def test_if_all_fails_what_is_popular_is_the_answer(
     found = answer(engine, Ask(10, "anybody"))
     assert found.degraded == ("answer",)
     assert len(items(found)) == 10
+
+
+def test_answers_are_what_the_schema_says(served: Served) -> None:
+    found = post(served, history=["50"], k=3)
+    assert Answer.model_validate(found).model_dump(exclude_none=True) == found

@@ -78,9 +78,13 @@ class Knowledge:
         """What is wrong with a question, None where it can be answered."""
         try:
             self._items(ask)
-            _checked("profile", lambda: self._data.profile_of(ask.profile))
-            _checked("context", lambda: self._pipeline.context_of(ask.context))
-            _checked("tastes", lambda: self._tastes.items(ask.tastes))
+            # Most say nothing of the kind, and even an empty row takes its time.
+            if ask.profile:
+                _checked("profile", lambda: self._data.profile_of(ask.profile))
+            if ask.context:
+                _checked("context", lambda: self._pipeline.context_of(ask.context))
+            if ask.tastes:
+                _checked("tastes", lambda: self._tastes.items(ask.tastes))
         except (UnknownItemError, BadAskError) as error:
             return error
         return None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+import orjson
+from fastapi import APIRouter, Depends, Query, Response
 
 from tastemap.online.batching import Batcher
 from tastemap.online.cold_start import BadAskError
@@ -20,8 +21,8 @@ from tastemap.online.schemas import (
     AnswerList,
     AskBatch,
     AskIn,
-    Recommended,
     Token,
+    answer_fields,
 )
 from tastemap.online.tokens import MAX_SHOWN, Shown, TokenError, Tokens
 
@@ -38,19 +39,15 @@ def recommending(answers: Batcher[Question, Found], tokens: Tokens, metrics: Met
     """The routes, over a batcher that answers questions."""
     router = APIRouter(tags=["recommendations"])
 
-    def given(found: Found, after: Shown | None = None) -> Answer:
+    def given(found: Found, after: Shown | None = None) -> dict[str, Any]:
         metrics.answered(found)
-        items = [Recommended.of(one) for one in found.items]
         token = tokens.give(
             found.release,
-            [one.item for one in items],
-            [one.source for one in items],
+            [one.card.item for one in found.items],
+            [one.source for one in found.items],
             after=after,
         )
-        degraded = list(found.degraded) or None
-        return Answer(
-            items=items, link=found.link, release=found.release, token=token, degraded=degraded
-        )
+        return answer_fields(found, token)
 
     def read(token: str | None, *loc: str | int) -> Shown | None:
         if token is None:
@@ -60,7 +57,7 @@ def recommending(answers: Batcher[Question, Found], tokens: Tokens, metrics: Met
         except TokenError as error:
             raise Refusal(422, loc, str(error), "bad_token") from None
 
-    async def ask(question: Ask, shown: Shown | None, *loc: str | int) -> Answer:
+    async def ask(question: Ask, shown: Shown | None, *loc: str | int) -> dict[str, Any]:
         try:
             found = await answers.ask(question)
         except UnknownItemError as error:
@@ -73,31 +70,31 @@ def recommending(answers: Batcher[Question, Found], tokens: Tokens, metrics: Met
             found = replace(found, items=found.items[: MAX_SHOWN - len(shown.items)])
         return given(found, shown)
 
-    @router.get("/users/{user:id}/recommendations", response_model_exclude_none=True)
-    async def recommend_to_user(user: PathId, k: K = 10, after: After = None) -> Answer:
+    @router.get("/users/{user:id}/recommendations", response_model=Answer)
+    async def recommend_to_user(user: PathId, k: K = 10, after: After = None) -> Response:
         """What next for a user. One never seen before gets what is popular."""
         shown = read(after, "query", "after")
         hidden = None if shown is None else shown.items
-        return await ask(Ask(k, user, shown=hidden), shown, "query")
+        return _json(await ask(Ask(k, user, shown=hidden), shown, "query"))
 
     @router.post(
         "/recommendations",
-        response_model_exclude_none=True,
+        response_model=Answer,
         dependencies=[Depends(require_json)],
     )
-    async def recommend_to_somebody(asked: AskIn) -> Answer:
+    async def recommend_to_somebody(asked: AskIn) -> Response:
         """What next for somebody, by what is known: a user, liked items, attributes, chosen
         values, circumstances, friends. The first of these that says something is used, and named
         as the answer's `link`."""
         shown = read(asked.after, "body", "after")
-        return await ask(asked.ask(shown), shown, "body")
+        return _json(await ask(asked.ask(shown), shown, "body"))
 
     @router.post(
         "/recommendations/batch",
-        response_model_exclude_none=True,
+        response_model=AnswerList,
         dependencies=[Depends(require_json)],
     )
-    async def recommend_to_many(asked: AskBatch) -> AnswerList:
+    async def recommend_to_many(asked: AskBatch) -> Response:
         """Answers to many at once. A list with one bad request is refused whole."""
         waiting = []
         for place, one in enumerate(asked.requests):
@@ -105,14 +102,19 @@ def recommending(answers: Batcher[Question, Found], tokens: Tokens, metrics: Met
             shown = read(one.after, *loc, "after")
             waiting.append((one.ask(shown), shown, loc))
         answered = [ask(question, shown, *loc) for question, shown, loc in waiting]
-        return AnswerList(answers=await asyncio.gather(*answered))
+        return _json({"answers": await asyncio.gather(*answered)})
 
-    @router.get("/items/{item:id}/similar", response_model_exclude_none=True)
-    async def similar_items(item: PathId, k: K = 10) -> Answer:
+    @router.get("/items/{item:id}/similar", response_model=Answer)
+    async def similar_items(item: PathId, k: K = 10) -> Response:
         """The items most like one."""
         try:
-            return given(await answers.ask(SimilarTo(item, k)))
+            return _json(given(await answers.ask(SimilarTo(item, k))))
         except UnknownItemError as error:
             raise unknown_item(error, "path", "item") from None
 
     return router
+
+
+def _json(content: dict[str, Any]) -> Response:
+    # Written as it is: checking an answer against its model would cost more than making it.
+    return Response(orjson.dumps(content), media_type="application/json")

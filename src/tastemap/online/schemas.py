@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from tastemap.online.clock import now
 from tastemap.online.events import Event
-from tastemap.online.questions import Ask, Suggestion
+from tastemap.online.questions import Ask, Found
 from tastemap.online.tokens import MAX_TOKEN, Shown
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "Token",
     "UserList",
     "UserOut",
+    "answer_fields",
 ]
 
 MAX_K = 1000
@@ -262,19 +263,6 @@ class Recommended(Item):
     source: str = Field(description="the model, or the kind of popularity, that found the item")
     reason: str = Field(description="why it is here, for people")
 
-    @classmethod
-    def of(cls, suggestion: Suggestion) -> Recommended:
-        card = suggestion.card
-        return cls(
-            item=card.item,
-            title=card.title,
-            year=card.year,
-            genres=card.genres,
-            score=suggestion.score,
-            source=suggestion.source,
-            reason=suggestion.reason,
-        )
-
 
 class Answer(BaseModel):
     """Recommendations, best first."""
@@ -293,6 +281,27 @@ class Answer(BaseModel):
     degraded: list[str] | None = Field(
         None, description="stages that failed, without which the answer was made"
     )
+
+
+def answer_fields(found: Found, token: str) -> dict[str, Any]:
+    """An answer as an `Answer` has it, without what is not known."""
+    items = []
+    for one in found.items:
+        card = one.card
+        item: dict[str, Any] = {"item": card.item}
+        if card.title is not None:
+            item["title"] = card.title
+        if card.year is not None:
+            item["year"] = card.year
+        item |= {
+            "genres": card.genres,
+            "score": one.score,
+            "source": one.source,
+            "reason": one.reason,
+        }
+        items.append(item)
+    fields = {"items": items, "link": found.link, "release": found.release, "token": token}
+    return fields | {"degraded": list(found.degraded)} if found.degraded else fields
 
 
 class AnswerList(BaseModel):
