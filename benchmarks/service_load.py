@@ -52,7 +52,7 @@ def stages(release: Path, users: int, repetitions: int = 200) -> dict[str, dict[
     from tastemap.online.serving import Serving
 
     pipeline = tm.load(release)
-    serving = Serving(pipeline, "measured")
+    serving = Serving(pipeline, "measured", str.encode)
     retriever = pipeline.retrievers[0]
     spent: dict[str, float] = defaultdict(float)
     _timed(spent, "history", serving.live, "histories")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
-from itertools import pairwise
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from tastemap.data.dataset import Dataset
+from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
 
 __all__ = ["Fallback"]
@@ -21,6 +24,8 @@ _MAX_VALUES = 50
 _BINS = 5
 # Sources are stored as uint8, and the retrievers need theirs.
 _MAX_GROUPS = 200
+# So many items of a group are put in order, once.
+_DEEP = 20_000
 
 
 @dataclass(eq=False)
@@ -46,6 +51,7 @@ class Fallback:
     shares: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     sizes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     edges: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    _orders: dict[int, NDArray[np.int32]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def fit(cls, dataset: Dataset) -> Fallback:
@@ -103,16 +109,72 @@ class Fallback:
         return np.where(by_profile > 0, by_profile, by_context)
 
     def _smallest(self, table: pl.DataFrame | None, link: str, n: int) -> NDArray[np.int64]:
-        chosen = np.zeros(n, np.int64)
-        if table is None or table.width == 0 or link not in self.links:
-            return chosen
-        place = {name: row for row, name in enumerate(self.names) if self.links[row] == link}
-        for name, members in self._groups(table, link):
-            group = place.get(name)
-            if group is not None:
-                smaller = members & (self.sizes[group] < self.sizes[chosen])
-                chosen[smaller] = group
-        return chosen
+        chosen = [0] * n
+        # Value by value and not with the table's own means, whose calls cost more than all of this
+        # for the few rows of a request.
+        for column, groups in self._places[link].items():
+            if table is None or column not in table.columns:
+                continue
+            edges = self.edges.get((link, column))
+            for row, value in enumerate(table[column].to_list()):
+                group = groups.get(_label(value, edges), 0)
+                if group and self.sizes[group] < self.sizes[chosen[row]]:
+                    chosen[row] = group
+        return np.array(chosen, np.int64)
+
+    @cached_property
+    def _places(self) -> dict[str, dict[str, dict[str | None, int]]]:
+        """By link and column, the group of each label."""
+        places: dict[str, dict[str, dict[str | None, int]]] = {"profile": {}, "context": {}}
+        for group, (name, link) in enumerate(zip(self.names, self.links, strict=True)):
+            if group:
+                column, _, label = name.removeprefix("popularity:").partition("=")
+                places[link].setdefault(column, {})[label] = group
+        return places
+
+    def best(
+        self,
+        groups: NDArray[np.int64],
+        k: int,
+        excluded: Histories,
+        allowed: NDArray[np.bool_] | None,
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """The k most popular items of each group and their shares, [n, k], padded with 0.
+
+        Args:
+            groups: int64 [n].
+            excluded: items that may not come out, [n].
+            allowed: bool [item rows], those that may; None for all.
+        """
+        items, scores = np.zeros((len(groups), k), np.int32), np.zeros((len(groups), k), np.float32)
+        for row, group in enumerate(groups.tolist()):
+            left_out = excluded.items_of(row)
+            order = self._order(group)
+            # With nothing forbidden so many are enough, whatever is left out.
+            looked_at = order if allowed is not None else order[: k + len(left_out)]
+            kept = looked_at[~np.isin(looked_at, left_out)]
+            if allowed is not None:
+                kept = kept[allowed[kept]]
+            if len(kept) < k and len(looked_at) < self.shares.shape[1] - 1:
+                kept = np.argsort(-self.shares[group, 1:], kind="stable").astype(np.int32) + 1
+                kept = kept[~np.isin(kept, left_out)]
+                kept = kept if allowed is None else kept[allowed[kept]]
+            kept = kept[:k]
+            items[row, : len(kept)], scores[row, : len(kept)] = kept, self.shares[group, kept]
+        return items, scores
+
+    def _order(self, group: int) -> NDArray[np.int32]:
+        """The item rows of a group that are most popular, best first."""
+        order = self._orders.get(group)
+        if order is None:
+            shares = self.shares[group, 1:]
+            last = np.partition(shares, max(len(shares) - _DEEP, 0))[max(len(shares) - _DEEP, 0)]
+            most = np.flatnonzero(shares > last)
+            # Of equal ones the first rows, as a full sort would have them.
+            most = np.append(most, np.flatnonzero(shares == last)[: _DEEP - len(most)])
+            best = most[np.argsort(-shares[most], kind="stable")]
+            order = self._orders[group] = (best + 1).astype(np.int32)
+        return order
 
 
 def _edges(table: pl.DataFrame, link: str) -> dict[tuple[str, str], list[float]]:
@@ -127,14 +189,20 @@ def _edges(table: pl.DataFrame, link: str) -> dict[tuple[str, str], list[float]]
 
 def _labels(values: pl.Series, edges: list[float] | None) -> pl.Series | None:
     """The group of each value as text: the value itself, or its bin such as "25–34"."""
-    if edges is not None:
-        numbers = values.cast(pl.Float64, strict=False)
-        bins = np.searchsorted(edges, numbers.fill_null(np.nan).to_numpy(), side="right")
-        names = [f"under {edges[0]:g}"]
-        names += [f"{low:g}–{high - 1:g}" for low, high in pairwise(edges)]
-        names += [f"{edges[-1]:g} and over"]
-        labels = pl.Series([names[b] for b in bins], dtype=pl.Utf8)
-        return pl.select(pl.when(numbers.is_not_null()).then(labels)).to_series()
-    if values.dtype in (pl.Utf8, pl.Categorical, pl.Boolean) or values.dtype.is_integer():
-        return values.cast(pl.Utf8)
-    return None
+    told = values.dtype in (pl.Utf8, pl.Categorical, pl.Boolean) or values.dtype.is_integer()
+    if edges is None and not told:
+        return None
+    return pl.Series([_label(value, edges) for value in values.to_list()], dtype=pl.Utf8)
+
+
+def _label(value: Any, edges: list[float] | None) -> str | None:
+    if value is None:
+        return None
+    if edges is None:
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    place = bisect_right(edges, float(value))
+    if place == 0:
+        return f"under {edges[0]:g}"
+    if place == len(edges):
+        return f"{edges[-1]:g} and over"
+    return f"{edges[place - 1]:g}–{edges[place] - 1:g}"

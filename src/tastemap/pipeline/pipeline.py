@@ -18,7 +18,6 @@ from tastemap.data.tombstones import without_users
 from tastemap.errors import ParameterError
 from tastemap.features.point_in_time import PointInTime
 from tastemap.index import Index, index_for
-from tastemap.kernels.topk import top_k
 from tastemap.pipeline.arranging import Answers, arranged, groups_of
 from tastemap.pipeline.candidates import candidates_of, indices_of
 from tastemap.pipeline.fallback import Fallback
@@ -306,7 +305,7 @@ class Pipeline(Recommender):
             answers.put(long, self._retrieved(some, k, exclude_seen, among, stages))
         some, depth = queries.take(short), min(max(k, self.candidates), len(self.items))
         personal = self._retrieved(some, depth, exclude_seen, among, stages)
-        popular = self._filled(some, Answers.empty(len(short), depth), exclude_seen, among)
+        popular = self._popular(some, depth, exclude_seen, among)
         joined = self.short_histories.joined(personal, popular, some.histories.counts)
         answers.put(short, joined.first(k))
         return answers
@@ -349,32 +348,37 @@ class Pipeline(Recommender):
         short = np.flatnonzero(items[:, -1] == 0)
         if len(short) == 0:
             return answers
-        k = items.shape[1]
         asked = queries.take(short)
-        group = self._fallback.choose(asked)
-        chosen = Histories.from_lists(items[short])
-        excluded = asked.excluded(exclude_seen)
-        left_out = chosen if excluded is None else chosen.append(excluded)
-        # Scored a tile at a time, as the shares of a million items for all would not fit.
-        for start in range(0, len(short), 256):
-            tile = slice(start, min(start + 256, len(short)))
-            fill, fill_scores = top_k(
-                self._fallback.shares[group[tile]],
-                k,
-                excluded=left_out.slice(tile.start, tile.stop),
-                allowed=among,
-            )
-            rows = short[tile]
-            empty = items[rows] == 0
-            # Place p of a row with c candidates takes the (p - c)-th popular item.
-            source_place = np.cumsum(empty, axis=1) - 1
-            taken = np.take_along_axis(fill, np.maximum(source_place, 0), axis=1)
-            taken_scores = np.take_along_axis(fill_scores, np.maximum(source_place, 0), axis=1)
-            items[rows] = np.where(empty, taken, items[rows])
-            scores[rows] = np.where(empty, taken_scores, scores[rows])
-            of_group = (len(self.retrievers) + group[tile])[:, None]
-            sources[rows] = np.where(empty, of_group, sources[rows]).astype(np.uint8)
+        chosen = Histories.from_lists([row[row > 0] for row in items[short]])
+        popular = self._popular(asked, items.shape[1], exclude_seen, among, chosen)
+        empty = items[short] == 0
+        # Place p of a row with c candidates takes the (p - c)-th popular item.
+        place = np.maximum(np.cumsum(empty, axis=1) - 1, 0)
+        for mine, theirs in (
+            (items, popular.items),
+            (scores, popular.scores),
+            (sources, popular.sources),
+        ):
+            mine[short] = np.where(empty, np.take_along_axis(theirs, place, axis=1), mine[short])
         return answers
+
+    def _popular(
+        self,
+        queries: Queries,
+        k: int,
+        exclude_seen: bool,
+        among: NDArray[np.bool_] | None,
+        chosen: Histories | None = None,
+    ) -> Answers:
+        """What is popular with people like each, without the items of `chosen` [B]."""
+        group = self._fallback.choose(queries)
+        left_out = queries.excluded(exclude_seen)
+        if chosen is not None:
+            left_out = chosen if left_out is None else chosen.append(left_out)
+        if left_out is None:
+            left_out = Histories.empty(len(queries))
+        sources = np.repeat(len(self.retrievers) + group, k).reshape(-1, k).astype(np.uint8)
+        return Answers(*self._fallback.best(group, k, left_out, among), sources)
 
     def similar_rows(
         self, items: NDArray[np.int32], k: int, among: NDArray[np.bool_] | None = None
