@@ -112,7 +112,7 @@ def test_effects_are_metrics(http: TestClient) -> None:
 
 
 def test_stand_ins_show_what_may_be_shown_to_anybody(pipeline: tm.Pipeline) -> None:
-    serving = Serving(pipeline, "1")
+    serving = Serving(pipeline, "1", str.encode)
     assert pipeline.policy is not None
 
     def popular() -> set[int]:

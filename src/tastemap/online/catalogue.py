@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ __all__ = ["Catalogue", "ItemCard"]
 
 _TITLE_COLUMNS = ("title", "name")
 _ARTICLE = re.compile(r"^(.*), (The|An?)( \(\d{4}\))?$")
+# Cards that are kept made, those of what is recommended often.
+_CARDS = 1 << 16
 _GENRE_COLUMNS = ("genres", "genre", "categories", "category")
 
 
@@ -69,11 +71,12 @@ class Catalogue:
         labels = pl.Series(self._titles, dtype=pl.Utf8)
         self._searched = _folded(labels) if titles is not None else self._ids
         self._by_popularity = np.argsort(-data.item_counts[1:], kind="stable")
+        self.item: Callable[[int], ItemCard] = lru_cache(_CARDS)(self._card)
+        """The card of an item row (from 1)."""
         # Aligned once, since looking a user up in the user table takes a pass over all of it.
         self.user_profiles = data.profiles(np.arange(len(data.users)))
 
-    def item(self, row: int) -> ItemCard:
-        """The card of an item row (from 1)."""
+    def _card(self, row: int) -> ItemCard:
         genres = self._genres[row - 1]
         if isinstance(genres, str):
             genres = genres.split("|")
