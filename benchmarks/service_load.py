@@ -226,6 +226,7 @@ def main() -> None:
         from benchmarks import results
 
         name = f"{said.items}-{'retrieval' if said.retrieval else 'ranked'}"
+        result["command"] = "python -m benchmarks.service_load " + " ".join(sys.argv[1:])
         print("wrote", results.write("service-load", name, result, said.out))
 
 
