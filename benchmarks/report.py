@@ -435,8 +435,8 @@ def _service_load(found: list[Result]) -> str:
                 f"{load['writes']:.0%} of them events: {load['errors']} errors, "
                 f"{load['answered_a_second']:.0f} answered a second, "
                 f"{load['cpu_ms_a_request']:.2f} ms of processor time a request "
-                f"(the generator's: {load['generator_ms_a_request']:.2f}), memory {first:.0f} MiB at "
-                f"the start and {last:.0f} at the end.",
+                f"(the generator's: {load['generator_ms_a_request']:.2f}), memory {first:.0f} MiB "
+                f"at the start and {last:.0f} at the end.",
                 "",
                 *_table(
                     ["", "p50", "p90", "p99", "max"],
