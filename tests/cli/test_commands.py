@@ -31,13 +31,17 @@ def test_help(tastemap: Command, words: list[str]) -> None:
     ran = tastemap(*words, "--help")
     assert ran.code == 0
     assert "Usage: tastemap" in ran.out
-    assert len(words) == 0 or words in (["data"], ["releases"], ["rules"]) or "Example" in ran.out
+    assert (
+        len(words) == 0
+        or words in (["data"], ["keys"], ["releases"], ["rules"])
+        or "Example" in ran.out
+    )
 
 
 def test_the_commands_of_the_readme_are_all() -> None:
     assert {words[0] for words in all_commands() if words} == {
         "quickstart", "data", "models", "train", "evaluate", "recommend", "similar", "serve",
-        "releases", "rules", "tune", "trainer", "batch",
+        "releases", "rules", "tune", "keys", "trainer", "batch",
     }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from served import Served
@@ -47,3 +48,17 @@ def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         processes = served.workers()
     assert served.process.returncode == 0
     assert not any(Path(f"/proc/{process}").exists() for process in processes)
+
+
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release of 40 users and 30 items of two tastes, which is made and loaded at once."""
+    rng = np.random.default_rng(5)
+    rows = [
+        (f"u{user}", f"i{item + 15 * (user % 2)}", 1_700_000_000 + 60 * int(rng.integers(10_000)))
+        for user in range(40)
+        for item in rng.choice(15, size=6, replace=False)
+    ]
+    frame = pl.DataFrame(rows, schema=["user", "item", "time"], orient="row")
+    data = tm.Dataset.from_frame(frame, user="user", item="item", time="time")
+    folder = tmp_path_factory.mktemp("small")
+    return tm.Pipeline([tm.ItemKNN()]).fit(data).save(folder / "pipeline")

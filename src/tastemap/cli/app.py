@@ -12,6 +12,7 @@ from tastemap import __version__
 from tastemap.cli import (
     batch,
     data,
+    keys,
     models,
     quickstart,
     recommend,
@@ -67,6 +68,7 @@ app.command()(recommend.similar)
 app.command()(batch.batch)
 app.command()(serve.serve)
 app.command()(trainer.trainer)
+app.add_typer(keys.app, name="keys")
 app.add_typer(releases.app, name="releases")
 app.add_typer(rules.app, name="rules")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,6 +11,8 @@ from tastemap.cli.options import ReleaseDir
 from tastemap.cli.output import note
 
 __all__ = ["serve", "state_beside"]
+
+LogFormat = Literal["text", "json"]
 
 
 def serve(
@@ -30,25 +32,63 @@ def serve(
         int,
         typer.Option(min=1, max=256, help="Processes that answer; one that dies is replaced."),
     ] = 1,
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Who may ask (see tastemap keys new). Or the text of such a file in the variable "
+            "TASTEMAP_KEYS.",
+        ),
+    ] = None,
+    no_keys: Annotated[
+        bool,
+        typer.Option("--no-keys", help="Let anybody ask, from other machines too."),
+    ] = False,
+    rate_limit: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Requests a second of one caller to one worker, 0 for any number. By default "
+            "1000, and any number at 127.0.0.1.",
+        ),
+    ] = None,
+    log_format: Annotated[
+        LogFormat,
+        typer.Option(help="json: an object a line, and a line a request."),
+    ] = "text",
+    otel: Annotated[
+        bool,
+        typer.Option(
+            "--otel",
+            help="Send traces by OTLP; also where OTEL_EXPORTER_OTLP_ENDPOINT is set.",
+        ),
+    ] = False,
 ) -> None:
     """Serve a release over HTTP, with a page to try it on.
 
     Events that are sent to it are recorded in the state folder, and the next answers look at them.
     A newer release that is published into the same directory is taken up without a restart.
     Workers share the state folder: whichever takes an event, the next answer of all reflects it.
+    Where other machines can reach it, it asks for keys.
 
     Examples:
 
     - `tastemap serve --release demo`
     - `tastemap serve --release demo --workers 4`
-    - `tastemap serve --release demo --state /var/lib/tastemap --port 80 --host 0.0.0.0`
+    - `tastemap serve --release demo --state /var/lib/tastemap --host 0.0.0.0 --keys keys.toml`
     """
     from tastemap.console import PAGE
+    from tastemap.online import Operating
     from tastemap.online import serve as serve_release
 
+    operating = Operating.of(
+        keys, anybody=no_keys, rate=rate_limit, log_format=log_format, traces=otel
+    )
     folder = state_beside(release) if state is None else state
     note(f"Events are recorded in {folder}")
-    serve_release(release, folder, host=host, port=port, page=PAGE, workers=workers)
+    serve_release(
+        release, folder, host=host, port=port, page=PAGE, workers=workers, operating=operating
+    )
 
 
 def state_beside(release: Path) -> Path:

@@ -1,6 +1,7 @@
 """The HTTP service: live recommendations over a durable log of events."""
 
 from tastemap.online.app import create_app
+from tastemap.online.operating import Operating
 from tastemap.online.server import serve
 
-__all__ = ["create_app", "serve"]
+__all__ = ["Operating", "create_app", "serve"]

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Body, Depends, FastAPI, Response
 
 import tastemap
+from tastemap.online.access import permitted
 from tastemap.online.batching import Batcher
 from tastemap.online.browse import browsing
+from tastemap.online.business import Business
 from tastemap.online.clock import now
+from tastemap.online.described import describe
 from tastemap.online.engine import STAGE_SECONDS, Engine
 from tastemap.online.events import Event, EventLog, IdConflictError, Recorded
-from tastemap.online.metrics import Measured, Metrics
+from tastemap.online.metrics import Metrics
+from tastemap.online.operating import Operating
 from tastemap.online.page import add_page
 from tastemap.online.personal import personal
 from tastemap.online.questions import Found, Question, UnknownItemError
+from tastemap.online.readiness import Readiness, Watched, readiness
 from tastemap.online.recommending import recommending
 from tastemap.online.refusals import (
-    BodyLimit,
     Refusal,
     explain_refusals,
     require_json,
@@ -36,9 +40,12 @@ from tastemap.online.schemas import (
 )
 from tastemap.online.tokens import Tokens
 
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
 __all__ = ["create_app"]
 
-_BODY_LIMIT = 4 << 20
+_NOTHING = Operating()
 _ABOUT = """Live recommendations over a release, and the log of what people do.
 
 Ids are text. A refused request names the field: `{"detail": [{"loc": ["body", 3, "item"], "msg":
@@ -52,6 +59,7 @@ def create_app(
     page: Path | None = None,
     poll_seconds: float = 2.0,
     stage_seconds: float = STAGE_SECONDS,
+    operating: Operating = _NOTHING,
 ) -> FastAPI:
     """The service over one release and one event log.
 
@@ -62,11 +70,14 @@ def create_app(
         poll_seconds: how often to look whether the store serves another release.
         stage_seconds: how long a stage of an answer (a retriever, the ranker) may take, before it
             is given without.
+        operating: keys, limits, logs and traces; none by default.
 
     Raises:
+        MissingExtraError: traces are wanted, and OpenTelemetry is not installed.
         ReleaseError: there is no release, or it is damaged.
         StateError: the state folder cannot be used.
     """
+    provider = operating.provider()
     log = EventLog(state)
     try:
         engine = Engine(release, log, stage_seconds=stage_seconds)
@@ -80,7 +91,11 @@ def create_app(
         metrics.batch.observe(len(questions))
         return engine.answer(questions)
 
-    answers: Batcher[Question, Found] = Batcher("answers", answer, limit=256)
+    tokens = Tokens.of_folder(state)
+    business = Business(metrics.registry, tokens)
+    ready = Readiness(engine, state)
+    metrics.watch(Watched(engine, ready))
+    answers = _answers(engine, answer, provider)
     records: Batcher[Sequence[Event], Recorded] = Batcher("events", engine.record, limit=256)
 
     @asynccontextmanager
@@ -91,6 +106,8 @@ def create_app(
         answers.close()
         records.close()
         log.close()
+        if provider is not None:
+            provider.shutdown()
 
     app = FastAPI(
         title="tastemap",
@@ -98,21 +115,38 @@ def create_app(
         description=_ABOUT,
         lifespan=lifespan,
         redoc_url=None,
+        dependencies=[Depends(permitted)],
     )
-    app.include_router(recommending(answers, Tokens.of_folder(state), metrics))
-    app.include_router(_recording(engine, records, metrics))
+    app.include_router(recommending(answers, tokens, metrics, business))
+    app.include_router(_recording(engine, records, metrics, business))
     app.include_router(_observing(engine, metrics))
+    app.include_router(readiness(ready, engine))
     app.include_router(browsing(engine))
     app.include_router(personal(engine))
     add_page(app, page)
     explain_refusals(app)
-    app.add_middleware(BodyLimit, limit=_BODY_LIMIT)
-    app.add_middleware(Measured, metrics=metrics)
+    describe(app)
+    operating.surround(app, metrics, provider)
     return app
 
 
+def _answers(
+    engine: Engine,
+    answer: Callable[[list[Question]], list[Found | Exception]],
+    provider: TracerProvider | None,
+) -> Batcher[Question, Found]:
+    if provider is None:
+        return Batcher("answers", answer, limit=256)
+    from tastemap.online.tracing import TracedBatcher
+
+    return TracedBatcher("answers", answer, limit=256, guard=engine.guard, provider=provider)
+
+
 def _recording(
-    engine: Engine, records: Batcher[Sequence[Event], Recorded], metrics: Metrics
+    engine: Engine,
+    records: Batcher[Sequence[Event], Recorded],
+    metrics: Metrics,
+    business: Business,
 ) -> APIRouter:
     router = APIRouter(tags=["events"])
 
@@ -141,6 +175,7 @@ def _recording(
             raise Refusal(409, ["body", error.index, "id"], str(error), "id_conflict") from None
         metrics.events.labels("accepted").inc(len(recorded.accepted))
         metrics.events.labels("duplicate").inc(recorded.duplicates)
+        business.recorded(recorded.accepted)
         return Accepted(accepted=len(recorded.accepted), duplicates=recorded.duplicates)
 
     return router
@@ -167,7 +202,11 @@ def _observing(engine: Engine, metrics: Metrics) -> APIRouter:
             like=LikeOut(kind=like.kind, value=like.value),
         )
 
-    @router.get("/metrics", response_class=Response)
+    @router.get(
+        "/metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
     def prometheus() -> Response:
         """Counters in the text format of Prometheus, summed over all workers."""
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")

@@ -74,6 +74,11 @@ class Breaker:
         """Where it stands; open until a probe has gone out, be the pause over or not."""
         return self._state
 
+    @property
+    def resting(self) -> bool:
+        """Whether it is open and its pause not over, so that no call goes through."""
+        return self._state == "open" and self._clock() < self._until
+
     def allow(self) -> bool:
         """Whether to make the call now; True is followed by `succeeded` or `failed`."""
         with self._lock:

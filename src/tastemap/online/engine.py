@@ -61,11 +61,13 @@ class Engine:
 
     def _prepare(self, loaded: Loaded) -> tuple[Serving, Position]:
         """A release ready to answer, with how much of the log it reflects."""
-        serving = Serving(loaded.pipeline(), loaded.version, self.events.key)
+        manifest = read_manifest(loaded.path)
+        made = manifest.created.timestamp()
+        serving = Serving(loaded.pipeline(), loaded.version, self.events.key, made=made)
         # Before it is asked with a deadline.
         serving.warm_up()
         # A release made from data that held part of the log already says how far.
-        seen = read_manifest(loaded.path).contents.get("event_log_offset", 0)
+        seen = manifest.contents.get("event_log_offset", 0)
         position = self._lay(serving, Position(seen))
         # Who was forgotten lives by the log alone, so by its part before that as well.
         serving.add(self.events.returned(seen))

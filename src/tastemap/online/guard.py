@@ -58,6 +58,10 @@ class Guard:
         """How the breaker of each stage stands."""
         return {stage: lane.breaker.state for stage, lane in list(self._lanes.items())}
 
+    def resting(self) -> set[str]:
+        """The stages that would not be asked now."""
+        return {stage for stage, lane in list(self._lanes.items()) if lane.breaker.resting}
+
     def run(self, stage: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The function's result.
 

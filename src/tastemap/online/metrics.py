@@ -103,6 +103,10 @@ class Metrics:
         self._shown.register(_Watched(engine))
         self._shown.register(RuleMetrics(lambda: engine.serving.pipeline.policy))
 
+    def watch(self, collector: Collector) -> None:
+        """Shows what a collector reads when somebody asks, too."""
+        self._shown.register(collector)
+
     def stage(self, stage: str, seconds: float, outcome: str) -> None:
         """Counts a stage that was run; see `Guard.observe`."""
         if outcome != "ok":

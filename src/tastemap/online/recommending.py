@@ -10,6 +10,7 @@ import orjson
 from fastapi import APIRouter, Depends, Query, Response
 
 from tastemap.online.batching import Batcher
+from tastemap.online.business import Business
 from tastemap.online.cold_start import BadAskError
 from tastemap.online.metrics import Metrics
 from tastemap.online.questions import Ask, Found, Question, SimilarTo, UnknownItemError
@@ -35,16 +36,20 @@ After = Annotated[
 ]
 
 
-def recommending(answers: Batcher[Question, Found], tokens: Tokens, metrics: Metrics) -> APIRouter:
+def recommending(
+    answers: Batcher[Question, Found], tokens: Tokens, metrics: Metrics, business: Business
+) -> APIRouter:
     """The routes, over a batcher that answers questions."""
     router = APIRouter(tags=["recommendations"])
 
     def given(found: Found, after: Shown | None = None) -> dict[str, Any]:
         metrics.answered(found)
+        sources = [one.source for one in found.items]
+        business.shown(sources, 0 if after is None else len(after.items))
         token = tokens.give(
             found.release,
             [one.card.item for one in found.items],
-            [one.source for one in found.items],
+            sources,
             after=after,
         )
         return answer_fields(found, token)

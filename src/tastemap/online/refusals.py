@@ -14,7 +14,7 @@ from tastemap.online.events import StateError
 from tastemap.online.questions import UnknownItemError
 from tastemap.online.schemas import errors_as_json
 
-__all__ = ["BodyLimit", "Refusal", "explain_refusals", "require_json", "unknown_item"]
+__all__ = ["BodyLimit", "Refusal", "explain_refusals", "refused", "require_json", "unknown_item"]
 
 
 class Refusal(Exception):
@@ -55,26 +55,27 @@ def explain_refusals(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
-        return _refused(422, error.errors())
+        return refused(422, error.errors())
 
     @app.exception_handler(Refusal)
-    async def refused(_: Request, error: Refusal) -> Response:
-        return _refused(error.status, [{"loc": error.loc, "msg": error.msg, "type": error.type}])
+    async def refuse(_: Request, error: Refusal) -> Response:
+        return refused(error.status, [{"loc": error.loc, "msg": error.msg, "type": error.type}])
 
     @app.exception_handler(StateError)
     async def not_recorded(_: Request, error: StateError) -> Response:
         detail = {"loc": ["body"], "msg": str(error), "type": "not_recorded"}
-        return _refused(503, [detail], {"Retry-After": "5"})
+        return refused(503, [detail], {"Retry-After": "5"})
 
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> Response:
         # FastAPI's word for a body it could not parse is 400 without a place.
         loc = ["body"] if error.status_code in (400, 413) else ["path"]
         detail = {"loc": loc, "msg": error.detail, "type": "http"}
-        return _refused(error.status_code, [detail], error.headers)
+        return refused(error.status_code, [detail], error.headers)
 
 
-def _refused(status: int, errors: Sequence[Mapping[str, Any]], headers: object = None) -> Response:
+def refused(status: int, errors: Sequence[Mapping[str, Any]], headers: object = None) -> Response:
+    """The answer to a request that is refused, in the form that all of them have."""
     return Response(
         errors_as_json(errors),
         status,
@@ -114,4 +115,4 @@ class BodyLimit:
         return f"the body is larger than {self.limit:,} bytes; send the events in smaller lists"
 
     def _too_large(self) -> Response:
-        return _refused(413, [{"loc": ["body"], "msg": self._reason(), "type": "too_large"}])
+        return refused(413, [{"loc": ["body"], "msg": self._reason(), "type": "too_large"}])

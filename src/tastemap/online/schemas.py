@@ -139,7 +139,6 @@ class EventIn(BaseModel):
     id: ExternalId | None = Field(
         None, description="your own id of the event; sent again, it is not recorded again"
     )
-
     duration: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False, strict=True)] | None = (
         Field(None, description="how many seconds it lasted, for a view")
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import socket
 import tempfile
@@ -16,12 +15,15 @@ import uvicorn
 from tastemap.errors import ParameterError, TastemapError
 from tastemap.online.app import create_app
 from tastemap.online.events import EventLog
+from tastemap.online.operating import Operating
 from tastemap.online.process import settle
 from tastemap.release import ReleaseStore
 from tastemap.storage import read_manifest
 from tastemap.supervision import Tell, supervise
 
 __all__ = ["ServerError", "serve"]
+
+_NOTHING = Operating()
 
 
 class ServerError(TastemapError):
@@ -39,6 +41,7 @@ def serve(
     port: int = 8000,
     page: Path | None = None,
     workers: int = 1,
+    operating: Operating = _NOTHING,
 ) -> None:
     """Serves a release over HTTP until it is interrupted.
 
@@ -54,8 +57,10 @@ def serve(
         port: 0 for any free one.
         page: a folder with the page to show at "/".
         workers: processes that answer. With more than one, a supervisor replaces those that die.
+        operating: keys, limits, logs and traces; see `Operating.at` for what is usual.
 
     Raises:
+        KeysError: other machines could ask without a key.
         ParameterError: fewer than one worker.
         ServerError: the port is taken or not allowed, or the host is not this machine.
         WorkerError: a worker cannot start.
@@ -64,16 +69,17 @@ def serve(
     """
     if workers < 1:
         raise ParameterError(f"workers must be at least 1, got {workers}")
-    _log_to_stderr()
+    operating.log()
     # The port first, since loading a release takes a while.
     with _bound(host, port) as listener:
         address = listener.getsockname()
+        operating = operating.at(address[0])
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
         shown = f"[{shown}]" if ":" in shown else shown
         where = f"http://{shown}:{address[1]}"
         if workers == 1:
             listener.listen(1024)
-            app = create_app(release, state, page=page)
+            app = create_app(release, state, page=page, operating=operating)
             settle()
             print(f"tastemap is serving {release} at {where} (Ctrl-C ends it)", flush=True)
             # Ctrl-C has ended the server in good order by the time it is raised again here.
@@ -94,7 +100,7 @@ def serve(
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
             try:
                 supervise(
-                    _Work(release, state, page, listener.family, address),
+                    _Work(release, state, page, operating, listener.family, address),
                     workers,
                     ready=lambda: print(
                         f"tastemap is serving {release} at {where} with {workers} workers "
@@ -113,13 +119,14 @@ class _Work:
     release: Path
     state: Path
     page: Path | None
+    operating: Operating
     family: int
     address: tuple[str, int]
 
     def __call__(self, tell: Tell) -> None:
-        _log_to_stderr()
+        self.operating.log()
         try:
-            app = create_app(self.release, self.state, page=self.page)
+            app = create_app(self.release, self.state, page=self.page, operating=self.operating)
             settle()
             listener = socket.socket(self.family, socket.SOCK_STREAM)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -153,12 +160,6 @@ def _config(app: object) -> uvicorn.Config:
         access_log=False,
         timeout_graceful_shutdown=10,
         backlog=1024,
-    )
-
-
-def _log_to_stderr() -> None:
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(message)s"
     )
 
 

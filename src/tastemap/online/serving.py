@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
 from tastemap.online.catalogue import Catalogue
 from tastemap.online.cold_start import Knowledge
+from tastemap.online.drift import Drifts
 from tastemap.online.events import Event
 from tastemap.online.live import LiveState
 from tastemap.online.questions import (
@@ -51,18 +53,38 @@ class Serving:
     Args:
         pipeline: a fitted one.
         version: of the release it came from.
+        made: when that was made, Unix seconds; now by default.
+
+    Attributes:
+        drifts: of what is asked and answered.
+        newest: the time of the newest event that answers look at; None for a release without times
+            and before the first one.
     """
 
-    def __init__(self, pipeline: Pipeline, version: str, key: Callable[[str], bytes]) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        version: str,
+        key: Callable[[str], bytes],
+        *,
+        made: float | None = None,
+    ) -> None:
         self.pipeline = pipeline
         self.version = version
+        self.made = time.time() if made is None else made
         self.live = LiveState(pipeline.data, key)
         self.catalogue = Catalogue(pipeline.data)
         self._knowledge = Knowledge(pipeline, self.live, self.catalogue)
+        self.drifts = Drifts(pipeline.data.item_counts)
+        times = pipeline.data.histories.times
+        self.newest = float(times.max()) if pipeline.data.has_times and len(times) else None
 
     def add(self, events: Sequence[Event]) -> None:
         """Lays events over the release."""
         self.live.add(events)
+        times = [event.time for event in events]
+        if times:
+            self.newest = max(times if self.newest is None else [self.newest, *times])
         if self.pipeline.stage is None:
             return
         events = [event for event in events if event.is_history]
@@ -147,6 +169,7 @@ class Serving:
             because = stages.run("reasons", self.pipeline.because, queries, found)
         except StageError:
             because = np.zeros(len(found.items), np.int32)
+        self.drifts.add(queries.histories.items, found.scores)
         liked = queries.histories.values >= self.like.least
         answers = []
         for row, (ask, link) in enumerate(zip(asked, links, strict=True)):
@@ -249,6 +272,7 @@ class Serving:
         asks = [Ask(1, user="\0"), Ask(1, history=(item,))]
         self.answer([*asks, SimilarTo(item, 1)])
         self.popular(asks[0])
+        self.drifts = Drifts(self.pipeline.data.item_counts)
 
 
 def _first(found: Recommendations, row: int, k: int) -> slice:

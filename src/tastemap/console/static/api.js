@@ -1,5 +1,7 @@
 // The service's HTTP interface.
 
+import { askForKey, authorization } from "./key.js";
+
 export class ApiError extends Error {
   constructor(message, status) {
     super(message);
@@ -14,7 +16,8 @@ function path(...parts) {
 async function request(url, options = {}) {
   let response;
   try {
-    response = await fetch(url, { headers: { accept: "application/json" }, ...options });
+    const headers = { accept: "application/json", ...options.headers, ...authorization() };
+    response = await fetch(url, { ...options, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError("The service does not answer. Is it still running?", 0);
@@ -22,6 +25,7 @@ async function request(url, options = {}) {
   const body = await response.json().catch(() => null);
   if (response.ok && body) return body;
   const first = body?.detail?.[0];
+  if (response.status === 401 && (await askForKey(first?.msg ?? ""))) return request(url, options);
   throw new ApiError(first?.msg ?? `The service answered ${response.status}.`, response.status);
 }
 

@@ -1,0 +1,110 @@
+"""Whether what comes in and goes out is still like what did right after a release was loaded.
+
+The population stability index of two distributions over the same bins is Σ (p − q) · ln(p / q)
+(N. Siddiqi, Credit Risk Scorecards, 2006, chapter 7): below 0.1 nothing has moved, above 0.25 much
+has.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tastemap.errors import ParameterError
+
+__all__ = ["Drift", "Drifts", "stability_index"]
+
+
+def stability_index(before: NDArray[np.int64], now: NDArray[np.int64]) -> float:
+    """The index of two rows of counts, int64 [bins]. Half a count is added to each bin, so that an
+    empty one is no infinity; bins that are empty in both say nothing."""
+    some = (before + now) > 0
+    p, q = (counts[some] + 0.5 for counts in (before, now))
+    p, q = p / p.sum(), q / q.sum()
+    return float(((q - p) * np.log(q / p)).sum())
+
+
+class Drift:
+    """Compares the newest values with the first ones. One thread adds, any may read.
+
+    Args:
+        values: how many the first ones are, and how many a window of newest ones is.
+        bins: of equally many of the first values each.
+
+    Raises:
+        ParameterError: fewer than two bins, or fewer than ten values a bin.
+    """
+
+    def __init__(self, *, values: int = 5_000, bins: int = 10) -> None:
+        if bins < 2 or values < 10 * bins:
+            raise ParameterError(
+                f"drift needs two bins and ten values a bin at least; got {bins} and {values}"
+            )
+        self._values, self._bins = values, bins
+        self._first: list[NDArray[np.float64]] = []
+        self._n_first = 0
+        self._edges: NDArray[np.float64] | None = None
+        self._before = np.zeros(bins, np.int64)
+        self._window = np.zeros(bins, np.int64)
+        self._filling = np.zeros(bins, np.int64)
+
+    def add(self, values: NDArray[np.floating[Any]]) -> None:
+        """Takes values, [n], into account; those that are not finite are left out."""
+        values = values[np.isfinite(values)]
+        if len(values) == 0:
+            return
+        if self._edges is None:
+            self._first.append(values[: self._values - self._n_first].astype(np.float64))
+            self._n_first += len(self._first[-1])
+            if self._n_first == self._values:
+                first = np.concatenate(self._first)
+                # Equal values make equal edges; bins between them stay empty.
+                edges = np.quantile(first, np.linspace(0, 1, self._bins + 1)[1:-1])
+                self._before = self._counts(first, edges)
+                self._first, self._edges = [], edges
+            return
+        self._filling = self._filling + self._counts(values, self._edges)
+        if self._filling.sum() >= self._values:
+            self._window, self._filling = self._filling, np.zeros(self._bins, np.int64)
+
+    def _counts(
+        self, values: NDArray[np.floating[Any]], edges: NDArray[np.float64]
+    ) -> NDArray[np.int64]:
+        return np.bincount(edges.searchsorted(values, "right"), minlength=self._bins)
+
+    def index(self) -> float | None:
+        """The index of the last full window against the first values; None before there is one."""
+        return stability_index(self._before, self._window) if self._window.any() else None
+
+
+class Drifts:
+    """The drift of one release at work.
+
+    Args:
+        item_counts: int [item rows], events of each item in the release's data.
+
+    Attributes:
+        scores: of the items of answers.
+        inputs: log2(1 + n) of the items of the histories that were asked about, with n events.
+    """
+
+    def __init__(self, item_counts: NDArray[np.integer[Any]]) -> None:
+        self.scores = Drift()
+        self.inputs = Drift()
+        self._popularity = np.log2(1 + item_counts).astype(np.float32)
+
+    def indices(self) -> dict[str, float | None]:
+        """The indices by name."""
+        return {"scores": self.scores.index(), "inputs": self.inputs.index()}
+
+    def add(self, items: NDArray[np.int32], scores: NDArray[np.float32]) -> None:
+        """Takes a batch of answers into account.
+
+        Args:
+            items: item rows of the histories, [n].
+            scores: of the answers, [m].
+        """
+        self.inputs.add(self._popularity[items])
+        self.scores.add(scores)
