@@ -50,6 +50,7 @@ def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     assert not any(Path(f"/proc/{process}").exists() for process in processes)
 
 
+@pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A release of 40 users and 30 items of two tastes, which is made and loaded at once."""
     rng = np.random.default_rng(5)

@@ -23,7 +23,7 @@ from tastemap.online import create_app
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 # What the composition is made for and this version has not.
-TO_COME = {"--workers", "--redis", "trainer", "ingest", "tastemap_cache_total"}
+TO_COME = {"--redis", "ingest", "tastemap_cache_total"}
 # What Prometheus itself adds.
 ITS_OWN = {"up"}
 

@@ -106,15 +106,17 @@ def _add_refusals(path: str, method: str, operation: dict[str, Any]) -> None:
         refusals[404] = "The item is not in the release."
     elif "{" in path:
         refusals[404] = "No route is like this path."
+    responses = operation["responses"]
     for status, why in refusals.items():
-        described = operation["responses"].setdefault(str(status), {})
-        described.setdefault("description", why)
-        if status == 422:
-            described["description"] = why
-        described["content"] = {
-            "application/json": {"schema": {"$ref": "#/components/schemas/Problems"}}
-        }
-        if status in (429, 503):
-            described.setdefault("headers", {}).update(_WAIT)
-    for described in operation["responses"].values():
-        described.setdefault("headers", {}).update(_REQUEST_ID)
+        responses.setdefault(str(status), {"description": why})
+    if "422" in responses:
+        # FastAPI's own words are of its own form.
+        responses["422"]["description"] = _ALWAYS[422]
+    for status, described in responses.items():
+        headers = described.setdefault("headers", {})
+        headers.update(_REQUEST_ID)
+        if status >= "400":
+            schema = {"$ref": "#/components/schemas/Problems"}
+            described["content"] = {"application/json": {"schema": schema}}
+        if status == "429" or (status, path) == ("503", "/events"):
+            headers.update(_WAIT)
