@@ -157,6 +157,8 @@ def _config(app: object) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         log_level="warning",
+        # As everything else that this process logs.
+        log_config=None,
         access_log=False,
         timeout_graceful_shutdown=10,
         backlog=1024,
