@@ -18,8 +18,10 @@ _PROGRAM = """
 import sys
 from pathlib import Path
 from tastemap.console import PAGE
-from tastemap.online import serve
-serve(Path(sys.argv[1]), Path(sys.argv[2]), port=0, page=PAGE, workers=int(sys.argv[3]))
+from tastemap.online import Operating, serve
+release, state, workers, *keys = sys.argv[1:]
+operating = Operating.of(*map(Path, keys))
+serve(Path(release), Path(state), port=0, page=PAGE, workers=int(workers), operating=operating)
 """
 
 
@@ -28,11 +30,21 @@ class Served:
 
     Args:
         before: Python to run first in that process.
+        keys: a file of keys that it asks for.
     """
 
-    def __init__(self, release: Path, state: Path, *, workers: int = 1, before: str = "") -> None:
+    def __init__(
+        self,
+        release: Path,
+        state: Path,
+        *,
+        workers: int = 1,
+        before: str = "",
+        keys: Path | None = None,
+    ) -> None:
+        arguments = [release, state, workers, *([] if keys is None else [keys])]
         self.process = subprocess.Popen(
-            [sys.executable, "-c", before + _PROGRAM, str(release), str(state), str(workers)],
+            [sys.executable, "-c", before + _PROGRAM, *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

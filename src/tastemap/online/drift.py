@@ -1,9 +1,4 @@
-"""Whether what comes in and goes out is still like what did right after a release was loaded.
-
-The population stability index of two distributions over the same bins is Σ (p − q) · ln(p / q)
-(N. Siddiqi, Credit Risk Scorecards, 2006, chapter 7): below 0.1 nothing has moved, above 0.25 much
-has.
-"""
+"""Whether what comes in and goes out is still like what did right after a release was loaded."""
 
 from __future__ import annotations
 
@@ -13,17 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tastemap.errors import ParameterError
+from tastemap.online.stability import stability
 
-__all__ = ["Drift", "Drifts", "stability_index"]
-
-
-def stability_index(before: NDArray[np.int64], now: NDArray[np.int64]) -> float:
-    """The index of two rows of counts, int64 [bins]. Half a count is added to each bin, so that an
-    empty one is no infinity; bins that are empty in both say nothing."""
-    some = (before + now) > 0
-    p, q = (counts[some] + 0.5 for counts in (before, now))
-    p, q = p / p.sum(), q / q.sum()
-    return float(((q - p) * np.log(q / p)).sum())
+__all__ = ["Drift", "Drifts"]
 
 
 class Drift:
@@ -75,8 +62,9 @@ class Drift:
         return np.bincount(edges.searchsorted(values, "right"), minlength=self._bins)
 
     def index(self) -> float | None:
-        """The index of the last full window against the first values; None before there is one."""
-        return stability_index(self._before, self._window) if self._window.any() else None
+        """The population stability index of the last full window against the first values; None
+        before there is one."""
+        return stability("", self._before, self._window).index if self._window.any() else None
 
 
 class Drifts:

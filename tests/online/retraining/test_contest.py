@@ -15,9 +15,10 @@ from tastemap.online.events import Event, EventLog
 from tastemap.online.live import LiveState
 from tastemap.online.retraining.as_served import AsServed
 from tastemap.online.retraining.contest import Gap, contest, newest
-from tastemap.online.retraining.drift import shifts, stability
+from tastemap.online.retraining.drift import shifts
 from tastemap.online.retraining.gathering import gather
 from tastemap.online.retraining.quality import HitRate, next_hit_rate
+from tastemap.online.stability import stability
 
 METRICS = ["ndcg@10", "hit_rate@10"]
 
