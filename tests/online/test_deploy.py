@@ -60,7 +60,7 @@ def exposed(
         item = answer["items"][0]["item"]
         http.post("/events", json={"user": "u1", "item": item, "token": answer["token"]})
         asks = {"requests": [{"user": f"u{n}", "k": 30} for n in range(40)] * 12}
-        for _ in range(4):
+        for _ in range(6):
             http.post("/recommendations/batch", json=asks)
 
         def broken(*_: object, **__: object) -> None:

@@ -31,6 +31,7 @@ class Business:
 
     def __init__(self, registry: CollectorRegistry, tokens: Tokens) -> None:
         self._tokens = tokens
+        self._shown: dict[tuple[str, str], Counter] = {}
         self._impressions = Counter(
             "tastemap_impressions",
             "Items in answers, by source and place.",
@@ -56,8 +57,12 @@ class Business:
     def shown(self, sources: Sequence[str], before: int = 0) -> None:
         """Counts the items of an answer, by the source of each, after `before` on earlier pages."""
         places = (_place(before + index) for index in range(len(sources)))
-        for (source, place), n in Tally(zip(map(_family, sources), places, strict=True)).items():
-            self._impressions.labels(source, place).inc(n)
+        for pair, n in Tally(zip(map(_family, sources), places, strict=True)).items():
+            # Each answer comes by here, and to look a counter up costs more than to count.
+            counter = self._shown.get(pair)
+            if counter is None:
+                counter = self._shown[pair] = self._impressions.labels(*pair)
+            counter.inc(n)
 
     def recorded(self, events: Sequence[Event]) -> None:
         """Counts events that were recorded, each once."""

@@ -30,31 +30,32 @@ class Drift:
                 f"drift needs two bins and ten values a bin at least; got {bins} and {values}"
             )
         self._values, self._bins = values, bins
-        self._first: list[NDArray[np.float64]] = []
-        self._n_first = 0
+        self._held: list[NDArray[np.floating[Any]]] = []
+        self._n_held = 0
         self._edges: NDArray[np.float64] | None = None
         self._before = np.zeros(bins, np.int64)
         self._window = np.zeros(bins, np.int64)
-        self._filling = np.zeros(bins, np.int64)
 
     def add(self, values: NDArray[np.floating[Any]]) -> None:
-        """Takes values, [n], into account; those that are not finite are left out."""
-        values = values[np.isfinite(values)]
-        if len(values) == 0:
+        """Takes values, [n], into account; those that are not finite are left out. They are kept,
+        and counted by the window, so that a request pays next to nothing."""
+        self._held.append(values)
+        self._n_held += len(values)
+        if self._n_held >= self._values:
+            window = np.concatenate(self._held)[: self._values]
+            self._held, self._n_held = [], 0
+            self._take(window[np.isfinite(window)])
+
+    def _take(self, window: NDArray[np.floating[Any]]) -> None:
+        if len(window) == 0:
             return
-        if self._edges is None:
-            self._first.append(values[: self._values - self._n_first].astype(np.float64))
-            self._n_first += len(self._first[-1])
-            if self._n_first == self._values:
-                first = np.concatenate(self._first)
-                # Equal values make equal edges; bins between them stay empty.
-                edges = np.quantile(first, np.linspace(0, 1, self._bins + 1)[1:-1])
-                self._before = self._counts(first, edges)
-                self._first, self._edges = [], edges
+        if self._edges is not None:
+            self._window = self._counts(window, self._edges)
             return
-        self._filling = self._filling + self._counts(values, self._edges)
-        if self._filling.sum() >= self._values:
-            self._window, self._filling = self._filling, np.zeros(self._bins, np.int64)
+        # Equal values make equal edges; bins between them stay empty.
+        edges = np.quantile(window.astype(np.float64), np.linspace(0, 1, self._bins + 1)[1:-1])
+        self._before = self._counts(window, edges)
+        self._edges = edges
 
     def _counts(
         self, values: NDArray[np.floating[Any]], edges: NDArray[np.float64]
