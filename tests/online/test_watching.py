@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import tastemap as tm
 from tastemap.errors import ParameterError
 from tastemap.online import create_app, readiness
+from tastemap.online.breaker import Breaker
 from tastemap.online.drift import Drift
 
 
@@ -73,7 +75,9 @@ def test_not_ready_while_all_retrievers_rest_and_ready_for_their_probe(
 
         with monkeypatch.context() as patch:
             patch.setattr(tm.ItemKNN, "answer", broken)
-            patch.setattr("tastemap.online.breaker.time.monotonic", lambda: 1000.0)
+            now = 1000.0
+            slow = partial(Breaker, clock=lambda: now)
+            patch.setattr("tastemap.online.guard.Breaker", slow)
             for _ in range(8):
                 answer = http.get("/users/u1/recommendations")
                 assert answer.status_code == 200
@@ -82,6 +86,9 @@ def test_not_ready_while_all_retrievers_rest_and_ready_for_their_probe(
             assert refused.status_code == 503
             assert "itemknn" in refused.json()["detail"][0]["msg"]
             assert metrics(http)["tastemap_breaker_open", "itemknn"] == 1
+            # After the pause a request has to come for the breaker to close.
+            now += 6
+            assert http.get("/ready").status_code == 200
 
 
 def test_ages(http: TestClient) -> None:
