@@ -14,12 +14,16 @@ import typer
 
 import tastemap as tm
 from benchmarks import data, results
+from tastemap.content.likeness import Likeness
 from tastemap.data.dataset import Dataset
 from tastemap.data.queries import Holdout, Queries
+from tastemap.kernels.topk import top_k
 from tastemap.metrics import judge, ndcg, recall
+from tastemap.retrieval.recommender import Recommendations
 
 SUITE = "cold-items"
-MODELS = ("TwoTower",)
+MODELS = ("TwoTower", "ALS + content neighbours", "EASE + content neighbours")
+_NEIGHBOURS = " + content neighbours"
 _K = 20
 
 
@@ -88,6 +92,41 @@ def judged(model: Any, task: Task) -> dict[str, float]:
     return {name: float(value.mean()) for name, value in values.items()}
 
 
+class ByNeighbours:
+    """New items by the known ones most like them, as the service shows them (`Likeness`)."""
+
+    def __init__(self, model: Any, task: Task) -> None:
+        data = task.cold
+        self._model = model
+        self._new = np.flatnonzero(task.new).astype(np.int32)
+        self._n_items = len(data.items)
+        table = data.item_attributes()[self._new - 1]
+        self._weights = Likeness(data).weights(table)
+
+    def answer(self, queries: Queries, k: int, among: np.ndarray) -> Recommendations:
+        items, best = [], []
+        for _, tile in queries.tiles(self._model.tile_size()):
+            scores = np.full((len(tile), self._n_items), -np.inf, np.float32)
+            scores[:, self._new] = (self._weights @ self._model.score(tile).T).T
+            found = top_k(scores, k, allowed=among)
+            items.append(found[0])
+            best.append(found[1])
+        sources = np.zeros((len(queries), 1), np.uint8)
+        return Recommendations.from_padded(
+            np.concatenate(items), np.concatenate(best), sources, [self._model.name]
+        )
+
+
+def fitted(name: str, task: Task, part: str, seed: int) -> Any:
+    """A model that was fitted without ("cold") or with ("warm") events of the new items; by
+    content, where its name says so, without them."""
+    model = getattr(tm, name.removesuffix(_NEIGHBOURS))()
+    if "seed" in model.hyperparameter_values():
+        model = type(model)(seed=seed)
+    model.fit(getattr(task, part), run=tm.Run(device="cpu", progress=False))
+    return ByNeighbours(model, task) if name.endswith(_NEIGHBOURS) and part == "cold" else model
+
+
 def measure(dataset: str, seeds: int) -> dict[str, Any]:
     """Each model, fitted without and with the events of the new items, and what chance gives."""
     whole = tm.datasets.load(dataset)
@@ -99,9 +138,7 @@ def measure(dataset: str, seeds: int) -> dict[str, Any]:
         for name in MODELS:
             run: dict[str, Any] = {"seed": seed, "chance": _K / int(task.new.sum())}
             for part in ("cold", "warm"):
-                model = getattr(tm, name)(seed=seed)
-                model.fit(getattr(task, part), run=tm.Run(device="cpu", progress=False))
-                run[part] = judged(model, task)
+                run[part] = judged(fitted(name, task, part, seed), task)
             runs[name].append(run)
             print(f"seed {seed}, {name}: {run}", flush=True)
     command = f"python -m benchmarks.cold_items --dataset {dataset} --seeds {seeds}"

@@ -63,6 +63,24 @@ def serve(
             help="Send traces by OTLP; also where OTEL_EXPORTER_OTLP_ENDPOINT is set.",
         ),
     ] = False,
+    newcomers: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=0.5,
+            metavar="SHARE",
+            help="The share of places in answers that new items get (POST /items); 0 for none.",
+        ),
+    ] = 0.1,
+    half_life: Annotated[
+        float,
+        typer.Option(
+            min=0.001,
+            max=10_000,
+            metavar="DAYS",
+            help="After so many days an event counts half for what is popular now.",
+        ),
+    ] = 3.0,
 ) -> None:
     """Serve a release over HTTP, with a page to try it on.
 
@@ -80,6 +98,7 @@ def serve(
     from tastemap.console import PAGE
     from tastemap.online import Operating
     from tastemap.online import serve as serve_release
+    from tastemap.online.following import Following
 
     operating = Operating.of(
         keys, anybody=no_keys, rate=rate_limit, log_format=log_format, traces=otel
@@ -87,7 +106,14 @@ def serve(
     folder = state_beside(release) if state is None else state
     note(f"Events are recorded in {folder}")
     serve_release(
-        release, folder, host=host, port=port, page=PAGE, workers=workers, operating=operating
+        release,
+        folder,
+        host=host,
+        port=port,
+        page=PAGE,
+        workers=workers,
+        operating=operating,
+        following=Following(newcomers, half_life * 86_400),
     )
 
 

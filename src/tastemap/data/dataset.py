@@ -182,6 +182,31 @@ class Dataset:
         schema = pl.Schema({**(more or {}), **of_events})
         return _row_of(circumstances, schema, "the events have no such column")
 
+    def item_of(self, attributes: Mapping[str, Any]) -> pl.DataFrame:
+        """What is said of an item, a row with the item table's columns but the id; null where
+        nothing is said.
+
+        Raises:
+            DataError: the item table has no such column, or the value is not of its type.
+        """
+        table = pl.DataFrame() if self.item_table is None else self.item_table.drop("item")
+        return _row_of(attributes, table.schema, "the item table has no such column")
+
+    def with_item_rows(self, items: Mapping[str, Mapping[str, Any]]) -> Dataset:
+        """The same with rows of the item table for some items, by id as text, in place of those
+        that it may have. Where there is no item table it stays so.
+
+        Raises:
+            DataError: there is no such column, or a value is not of its type (see `item_of`).
+        """
+        table = self.item_table
+        if table is None or table.width == 1 or not items:
+            return self
+        ids = pl.Series("item", list(items), dtype=pl.String).cast(table["item"].dtype)
+        rows = pl.concat([self.item_of(attributes) for attributes in items.values()])
+        kept = table.filter(~pl.col("item").is_in(ids.implode()))
+        return replace(self, item_table=pl.concat([kept, rows.insert_column(0, ids)]))
+
     @cached_property
     def liking_value(self) -> float:
         """The value of an event that says "I like this": the 90th percentile of all values.
@@ -373,15 +398,21 @@ def _compact(array: pa.Array) -> pa.Array:
 
 
 def _row_of(given: Mapping[str, Any], schema: pl.Schema, missing: str) -> pl.DataFrame:
+    row: dict[str, Any] = dict.fromkeys(schema)
     for name, value in given.items():
         if name not in schema:
             known = ", ".join(schema) or "none"
             raise DataError(f"{missing} (it has: {known})", column=name)
         try:
-            pl.Series([value], dtype=schema[name], strict=True)
+            kind = schema[name]
+            if isinstance(value, str) and isinstance(kind, (pl.Date, pl.Datetime, pl.Time)):
+                row[name] = pl.Series([value]).str.strptime(kind, strict=True).item()
+            else:
+                pl.Series([value], dtype=kind, strict=True)
+                row[name] = value
         except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
             raise DataError(f"must be of type {schema[name]}", column=name, value=value) from None
-    return pl.DataFrame({name: [given.get(name)] for name in schema}, schema=schema)
+    return pl.DataFrame({name: [value] for name, value in row.items()}, schema=schema)
 
 
 def _aligned(

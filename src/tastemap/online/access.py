@@ -70,6 +70,8 @@ _NEEDED = {
     ("POST", "/recommendations"): Role.READ,
     ("POST", "/recommendations/batch"): Role.READ,
     ("POST", "/events"): Role.WRITE,
+    ("POST", "/items"): Role.WRITE,
+    ("DELETE", "/items/{item:id}"): Role.WRITE,
     ("GET", "/users/{user:id}/data"): Role.ADMIN,
 }
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})

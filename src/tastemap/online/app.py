@@ -19,6 +19,7 @@ from tastemap.online.clock import now
 from tastemap.online.described import describe
 from tastemap.online.engine import STAGE_SECONDS, Engine
 from tastemap.online.events import Event, EventLog, IdConflictError, Recorded
+from tastemap.online.following import Following
 from tastemap.online.metrics import Metrics
 from tastemap.online.operating import Operating
 from tastemap.online.page import add_page
@@ -38,6 +39,7 @@ from tastemap.online.schemas import (
     Health,
     LikeOut,
 )
+from tastemap.online.stocking import stocking
 from tastemap.online.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ def create_app(
     poll_seconds: float = 2.0,
     stage_seconds: float = STAGE_SECONDS,
     operating: Operating = _NOTHING,
+    following: Following | None = None,
 ) -> FastAPI:
     """The service over one release and one event log.
 
@@ -71,6 +74,7 @@ def create_app(
         stage_seconds: how long a stage of an answer (a retriever, the ranker) may take, before it
             is given without.
         operating: keys, limits, logs and traces; none by default.
+        following: how the release follows what happens.
 
     Raises:
         MissingExtraError: traces are wanted, and OpenTelemetry is not installed.
@@ -80,7 +84,7 @@ def create_app(
     provider = operating.provider()
     log = EventLog(state)
     try:
-        engine = Engine(release, log, stage_seconds=stage_seconds)
+        engine = Engine(release, log, stage_seconds=stage_seconds, following=following)
     except BaseException:
         log.close()
         raise
@@ -122,6 +126,7 @@ def create_app(
     app.include_router(_observing(engine, metrics))
     app.include_router(readiness(ready, engine))
     app.include_router(browsing(engine))
+    app.include_router(stocking(engine))
     app.include_router(personal(engine))
     add_page(app, page)
     explain_refusals(app)

@@ -68,12 +68,11 @@ def browsing(engine: Engine) -> APIRouter:
     @router.get("/items/{item:id}", response_model_exclude_none=True)
     def item(item: PathId) -> Item:
         """One item."""
-        serving = engine.serving
+        engine.catch_up()
         try:
-            row = int(serving.require_items([item])[0])
+            return Item(**asdict(engine.serving.card(item)))
         except UnknownItemError as error:
             raise unknown_item(error, "path", "item") from None
-        return Item(**asdict(serving.catalogue.item(row)))
 
     return router
 

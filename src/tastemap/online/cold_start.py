@@ -7,7 +7,7 @@ goes by the first link that says something, and what it leaves open is filled by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -65,13 +65,22 @@ class Knowledge:
         pipeline: what will be asked.
         live: what users did since.
         catalogue: of the pipeline's data.
+        newcomers: ids that the pipeline does not hold and that may yet stand in histories, where
+            they say nothing.
     """
 
-    def __init__(self, pipeline: Pipeline, live: LiveState, catalogue: Catalogue) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        live: LiveState,
+        catalogue: Catalogue,
+        newcomers: Container[str] = (),
+    ) -> None:
         self._pipeline = pipeline
         self._data = pipeline.data
         self._live = live
         self._catalogue = catalogue
+        self._newcomers = newcomers
         self._tastes = Tastes(pipeline.data)
 
     def check(self, ask: Ask) -> Exception | None:
@@ -142,10 +151,10 @@ class Knowledge:
         if not ask.history:
             return _NONE
         rows = self._data.items.rows(ask.history)
-        if (rows == 0).any():
-            index = int(np.argmin(rows))
-            raise UnknownItemError(ask.history[index], index)
-        return rows
+        for index in np.flatnonzero(rows == 0).tolist():
+            if ask.history[index] not in self._newcomers:
+                raise UnknownItemError(ask.history[index], index)
+        return rows[rows > 0]
 
     def _newest(self, items: Sequence[NDArray[np.int32]], histories: Histories) -> Histories:
         """Items as events that say "I like this", as new as the newest of some histories."""

@@ -55,6 +55,13 @@ _OF_ROUTES = {
         409: "An event's id was used for another event.",
         503: "Nothing was recorded, since the disk is full or fails. Send it again later.",
     },
+    ("post", "/items"): {
+        409: "The release holds an item, and attributes are given.",
+        503: "Nothing was changed, since the disk is full or fails. Send it again later.",
+    },
+    ("delete", "/items/{item}"): {
+        503: "Nothing was changed, since the disk is full or fails. Send it again later.",
+    },
     ("get", "/ready"): {503: "The service cannot answer, or cannot record."},
 }
 _OPEN = ("/health", "/ready")

@@ -10,7 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from tastemap.errors import ReleaseError, TastemapError
-from tastemap.online.events import Event, EventLog, Position, Recorded, StateError
+from tastemap.online.events import (
+    Event,
+    EventLog,
+    ItemChange,
+    Position,
+    Recorded,
+    StateError,
+)
+from tastemap.online.following import Following
 from tastemap.online.guard import Guard
 from tastemap.online.questions import Found, Question
 from tastemap.online.serving import Serving
@@ -23,6 +31,7 @@ __all__ = ["Engine"]
 log = logging.getLogger("tastemap.online")
 
 STAGE_SECONDS = 1.0
+_RECENT = 100_000
 
 
 class Engine:
@@ -37,17 +46,24 @@ class Engine:
         release: a release store, a saved pipeline, or a saved model.
         events: the event log, which stays the caller's to close.
         stage_seconds: how long a stage of an answer may take.
+        following: how the release follows what happens.
 
     Raises:
         ReleaseError: there is no release, or it is damaged.
     """
 
     def __init__(
-        self, release: Path, events: EventLog, *, stage_seconds: float = STAGE_SECONDS
+        self,
+        release: Path,
+        events: EventLog,
+        *,
+        stage_seconds: float = STAGE_SECONDS,
+        following: Following | None = None,
     ) -> None:
         self._path = release
         self.events = events
         self.guard = Guard(stage_seconds)
+        self._how = following
         self._following = threading.Lock()
         self._version = -1
         self._refused: str | None = None
@@ -62,22 +78,30 @@ class Engine:
     def _prepare(self, loaded: Loaded) -> tuple[Serving, Position]:
         """A release ready to answer, with how much of the log it reflects."""
         manifest = read_manifest(loaded.path)
-        made = manifest.created.timestamp()
-        serving = Serving(loaded.pipeline(), loaded.version, self.events.key, made=made)
+        serving = Serving(
+            loaded.pipeline(),
+            loaded.version,
+            self.events.key,
+            made=manifest.created.timestamp(),
+            following=self._how,
+        )
         # Before it is asked with a deadline.
         serving.warm_up()
         # A release made from data that held part of the log already says how far.
         seen = manifest.contents.get("event_log_offset", 0)
+        # What is popular now goes on from release to release.
+        recent = self.events.recent(seen, _RECENT)
+        serving.add_takes([event for event in recent if event.is_history])
         position = self._lay(serving, Position(seen))
         # Who was forgotten lives by the log alone, so by its part before that as well.
         serving.add(self.events.returned(seen))
+        serving.refresh()
         return serving, position
 
     def _lay(self, serving: Serving, position: Position) -> Position:
         """Lays what the log tells behind a position over a release; gives the new position."""
         for news in self.events.news(position):
-            serving.live.forget(news.forgotten)
-            serving.add(news.events)
+            serving.lay(news)
             position = news.position
         return position
 
@@ -140,6 +164,17 @@ class Engine:
         self.catch_up()
         return results
 
+    def change_items(self, changes: Sequence[ItemChange]) -> None:
+        """Announces items or takes them away, which have been checked. Once this returns it is on
+        the disk, events of new items are accepted, and what was taken away is in no answer of this
+        process, nor, from their next batch on, of others.
+
+        Raises:
+            StateError: nothing was changed; the log cannot be written.
+        """
+        self.events.change_items(changes)
+        self.catch_up()
+
     def forget(self, user: str) -> tuple[int, list[Forgetting]]:
         """Removes all traces of a user: the events of the log, what every process that follows the
         log knows, and what the releases hold of them (see `forget_in`). All is done when this
@@ -160,14 +195,25 @@ class Engine:
         return removed, [] if done is None else [done]
 
     def watch(self, seconds: float) -> None:
-        """Looks every few seconds, on a thread, whether the store serves another release."""
+        """Looks every few seconds, on a thread, whether the store serves another release, and what
+        is new in the log that need not be in the very next answer."""
 
         def look() -> None:
             while not self._stop.wait(seconds):
                 self.follow()
+                self.refresh()
 
         self._watcher = threading.Thread(target=look, name="release-watch", daemon=True)
         self._watcher.start()
+
+    def refresh(self) -> None:
+        """Makes ready to be shown what the log tells of new items."""
+        self.catch_up()
+        try:
+            self.serving.refresh()
+        except Exception:
+            # Answers go on by what there was before.
+            log.exception("what the log tells could not be taken up")
 
     def follow(self) -> None:
         """Swaps to the release that the store serves, if it is another one.

@@ -7,10 +7,11 @@ commits of all processes. The one thing that is ever removed is a user, with all
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ __all__ = [
     "EventLog",
     "EventReader",
     "IdConflictError",
+    "ItemChange",
     "News",
     "Position",
     "Recorded",
@@ -80,6 +82,20 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class ItemChange:
+    """An item that was announced, or taken away.
+
+    Attributes:
+        item: the external id.
+        attributes: by column of the item table, in what JSON can hold; None where it was taken
+            away.
+    """
+
+    item: str
+    attributes: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Recorded:
     """What became of a batch: the events that are new, and how many were there already."""
 
@@ -93,25 +109,29 @@ class Position(NamedTuple):
     Attributes:
         offset: of the last event.
         forgotten: the number of the last forgetting.
+        items: the number of the last change of an item.
     """
 
     offset: int = 0
     forgotten: int = 0
+    items: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What a log tells behind a position: whom to forget, and then what to add.
+    """What a log tells behind a position: which items changed, whom to forget, and what to add.
 
     Attributes:
         position: where to read on.
         forgotten: keys (`EventReader.key`) of users all of whose earlier events are gone.
         events: in the order of their offsets.
+        items: the last change of each item that changed.
     """
 
     position: Position
     forgotten: list[bytes]
     events: list[Event]
+    items: list[ItemChange]
 
 
 class EventReader:
@@ -185,13 +205,23 @@ class EventReader:
                     "ORDER BY offset LIMIT ?",
                     (position.offset, size),
                 ).fetchall()
-            if not rows and not forgotten:
+                items = database.execute(
+                    "SELECT number, item, attributes FROM items WHERE number > ? ORDER BY number",
+                    (position.items,),
+                ).fetchall()
+            if not rows and not forgotten and not items:
                 return
             position = Position(
                 rows[-1][0] if rows else position.offset,
                 forgotten[-1][0] if forgotten else position.forgotten,
+                items[-1][0] if items else position.items,
             )
-            yield News(position, [key for _, key in forgotten], [Event(*row[1:]) for row in rows])
+            yield News(
+                position,
+                [key for _, key in forgotten],
+                [Event(*row[1:]) for row in rows],
+                [_change(*row[1:]) for row in items],
+            )
             if len(rows) < size:
                 return
 
@@ -210,6 +240,21 @@ class EventReader:
                 (self.key(user), user),
             ).fetchall()
         return [Event(*row) for row in rows]
+
+    def recent(self, offset: int, n: int) -> list[Event]:
+        """The last n events up to an offset, oldest first."""
+        with self._snapshot() as database:
+            rows = database.execute(
+                f"SELECT {_COLUMNS} FROM events WHERE offset <= ? ORDER BY offset DESC LIMIT ?",
+                (offset, n),
+            ).fetchall()
+        return [Event(*row) for row in reversed(rows)]
+
+    def item_changes(self) -> list[ItemChange]:
+        """The last change of each item that was announced or taken away, in their order."""
+        with self._snapshot() as database:
+            rows = database.execute("SELECT item, attributes FROM items ORDER BY number").fetchall()
+        return [_change(*row) for row in rows]
 
     def returned(self, offset: int) -> list[Event]:
         """The events up to an offset of users who had been forgotten and came again."""
@@ -303,6 +348,25 @@ class EventLog(EventReader):
         self._db.execute("RELEASE batch")
         return Recorded(accepted, len(batch) - len(accepted))
 
+    def change_items(self, changes: Sequence[ItemChange]) -> None:
+        """Announces items or takes them away, durable when this returns, all or none. Of an item
+        only its last change is kept.
+
+        Raises:
+            StateError: nothing was changed; the log cannot be written.
+        """
+        try:
+            with self._transaction() as database:
+                for change in changes:
+                    # A number of its own each time, so that readers notice.
+                    database.execute("DELETE FROM items WHERE item = ?", (change.item,))
+                    told = None if change.attributes is None else json.dumps(change.attributes)
+                    database.execute(
+                        "INSERT INTO items (item, attributes) VALUES (?, ?)", (change.item, told)
+                    )
+        except sqlite3.Error as error:
+            raise StateError(f"the items could not be recorded: {error}") from error
+
     def forget(self, user: str) -> int:
         """Removes all events of a user for good, and tells all readers to forget them.
 
@@ -364,6 +428,10 @@ def _row(event: Event) -> tuple[Any, ...]:
         event.duration,
         event.token,
     )
+
+
+def _change(item: str, attributes: str | None) -> ItemChange:
+    return ItemChange(item, None if attributes is None else json.loads(attributes))
 
 
 def _last_offset(database: sqlite3.Connection) -> int:

@@ -22,7 +22,7 @@ from tastemap.errors import TastemapError
 
 __all__ = ["BUSY_SECONDS", "LogFile", "StateError", "key_of"]
 
-FORMAT = 2
+FORMAT = 3
 BUSY_SECONDS = 10.0
 _WAIT_SECONDS = 10.0
 
@@ -56,6 +56,13 @@ _TABLES = (
     """,
     "CREATE TABLE secret (key BLOB NOT NULL)",
 )
+_ITEMS = """
+    CREATE TABLE items (
+        number     INTEGER PRIMARY KEY AUTOINCREMENT,
+        item       TEXT NOT NULL UNIQUE,
+        attributes TEXT
+    )
+    """
 
 
 class StateError(TastemapError):
@@ -167,7 +174,9 @@ class LogFile:
             # Durable whole or not at all, so that a kill half-way leaves the log as it was.
             with database:
                 database.execute("BEGIN IMMEDIATE")
-                self._to_format_2(database)
+                if found < 2:
+                    self._to_format_2(database)
+                database.execute(_ITEMS)
                 database.execute(f"PRAGMA user_version={FORMAT}")
 
     def _to_format_2(self, database: sqlite3.Connection) -> None:

@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tastemap.online.engine import Engine
+from tastemap.online.newcomer_metrics import NewcomerMetrics
 from tastemap.online.questions import Found
 from tastemap.online.rule_metrics import RuleMetrics
 
@@ -101,6 +102,7 @@ class Metrics:
             ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self._shown)
         self._shown.register(_Watched(engine))
+        self._shown.register(NewcomerMetrics(lambda: engine.serving.newcomers))
         self._shown.register(RuleMetrics(lambda: engine.serving.pipeline.policy))
 
     def watch(self, collector: Collector) -> None:

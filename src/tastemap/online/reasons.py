@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["because_of", "chosen", "of_friends", "popular_with", "similar_to"]
+__all__ = ["because_of", "chosen", "new_and_like", "of_friends", "popular_with", "similar_to"]
 
 _GENDERS = {
     "f": "women",
@@ -36,6 +36,11 @@ def of_friends(title: str) -> str:
 def similar_to(title: str) -> str:
     """The reason of an item that is like another one."""
     return f"Chosen by people who also chose “{title}”"
+
+
+def new_and_like(title: str | None) -> str:
+    """The reason of a new item that is like a known one; None where it is like none."""
+    return "New" if title is None else f"New: like “{title}”"
 
 
 def popular_with(source: str) -> str:

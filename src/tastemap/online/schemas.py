@@ -19,6 +19,7 @@ from tastemap.online.tokens import MAX_TOKEN, Shown
 __all__ = [
     "MAX_K",
     "Accepted",
+    "Announced",
     "Answer",
     "AnswerList",
     "AskBatch",
@@ -30,12 +31,15 @@ __all__ = [
     "HistoryItem",
     "HistoryList",
     "Item",
+    "ItemBatch",
+    "ItemIn",
     "ItemList",
     "LikeOut",
     "Recommended",
     "Token",
     "UserList",
     "UserOut",
+    "Withdrawn",
     "answer_fields",
 ]
 
@@ -253,6 +257,56 @@ class Item(BaseModel):
     title: str | None = None
     year: int | None = None
     genres: list[str] = []
+
+
+_Text = Annotated[str, Field(max_length=20_000)]
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class ItemIn(BaseModel):
+    """An item that the release does not hold."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"item": "1683", "attributes": {"title": "New Film, The (1999)", "year": 1999}}
+            ]
+        },
+    )
+
+    item: ExternalId
+    attributes: dict[
+        Attribute,
+        _Text
+        | int
+        | _Number
+        | bool
+        | Annotated[list[_Text | int | _Number | bool], Field(max_length=1000)]
+        | None,
+    ] = Field({}, max_length=1000, description="by column of the release's item table")
+
+
+ItemBatch = Annotated[
+    list[ItemIn],
+    BeforeValidator(lambda body: [body] if isinstance(body, dict) else body),
+    Field(max_length=MAX_ASKS),
+]
+"""One item, or a list of them."""
+
+
+class Announced(BaseModel):
+    """What became of posted items; all of them are on the disk."""
+
+    items: int
+    new: int = Field(description="those that the release does not hold")
+
+
+class Withdrawn(BaseModel):
+    """An item that is in no answer any more."""
+
+    item: str
+    new: bool = Field(description="whether the release did not hold it")
 
 
 class Recommended(Item):

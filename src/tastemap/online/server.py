@@ -15,6 +15,7 @@ import uvicorn
 from tastemap.errors import ParameterError, TastemapError
 from tastemap.online.app import create_app
 from tastemap.online.events import EventLog
+from tastemap.online.following import Following
 from tastemap.online.operating import Operating
 from tastemap.online.process import settle
 from tastemap.release import ReleaseStore
@@ -42,6 +43,7 @@ def serve(
     page: Path | None = None,
     workers: int = 1,
     operating: Operating = _NOTHING,
+    following: Following | None = None,
 ) -> None:
     """Serves a release over HTTP until it is interrupted.
 
@@ -56,6 +58,7 @@ def serve(
         host: the address to listen at; "0.0.0.0" for all of this machine's.
         port: 0 for any free one.
         page: a folder with the page to show at "/".
+        following: how the release follows what happens.
         workers: processes that answer. With more than one, a supervisor replaces those that die.
         operating: keys, limits, logs and traces; see `Operating.at` for what is usual.
 
@@ -79,7 +82,7 @@ def serve(
         where = f"http://{shown}:{address[1]}"
         if workers == 1:
             listener.listen(1024)
-            app = create_app(release, state, page=page, operating=operating)
+            app = create_app(release, state, page=page, operating=operating, following=following)
             settle()
             print(f"tastemap is serving {release} at {where} (Ctrl-C ends it)", flush=True)
             # Ctrl-C has ended the server in good order by the time it is raised again here.
@@ -100,7 +103,7 @@ def serve(
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
             try:
                 supervise(
-                    _Work(release, state, page, operating, listener.family, address),
+                    _Work(release, state, page, operating, following, listener.family, address),
                     workers,
                     ready=lambda: print(
                         f"tastemap is serving {release} at {where} with {workers} workers "
@@ -120,13 +123,20 @@ class _Work:
     state: Path
     page: Path | None
     operating: Operating
+    following: Following | None
     family: int
     address: tuple[str, int]
 
     def __call__(self, tell: Tell) -> None:
         self.operating.log()
         try:
-            app = create_app(self.release, self.state, page=self.page, operating=self.operating)
+            app = create_app(
+                self.release,
+                self.state,
+                page=self.page,
+                operating=self.operating,
+                following=self.following,
+            )
             settle()
             listener = socket.socket(self.family, socket.SOCK_STREAM)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

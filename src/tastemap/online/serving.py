@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,11 +13,13 @@ from numpy.typing import NDArray
 
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
-from tastemap.online.catalogue import Catalogue
+from tastemap.online.catalogue import Catalogue, ItemCard
 from tastemap.online.cold_start import Knowledge
 from tastemap.online.drift import Drifts
-from tastemap.online.events import Event
+from tastemap.online.events import Event, News
+from tastemap.online.following import Following
 from tastemap.online.live import LiveState
+from tastemap.online.newcomers import Newcomers
 from tastemap.online.questions import (
     Ask,
     Found,
@@ -27,8 +30,9 @@ from tastemap.online.questions import (
 )
 from tastemap.online.reasons import because_of, chosen, of_friends, popular_with, similar_to
 from tastemap.online.tokens import MAX_SHOWN, item_hash
+from tastemap.online.trending import Trending
 from tastemap.pipeline.pipeline import Pipeline
-from tastemap.pipeline.stages import DIRECT, StageError, Stages
+from tastemap.pipeline.stages import DIRECT, NOT_ASKED, StageError, Stages
 from tastemap.retrieval.recommender import Recommendations
 
 __all__ = ["Like", "Serving"]
@@ -53,7 +57,9 @@ class Serving:
     Args:
         pipeline: a fitted one.
         version: of the release it came from.
-        made: when that was made, Unix seconds; now by default.
+        key: what stands for a user's id (`EventReader.key`).
+        made: when the release was made, Unix seconds; now by default.
+        following: how it follows what happens.
 
     Attributes:
         drifts: of what is asked and answered.
@@ -68,31 +74,59 @@ class Serving:
         key: Callable[[str], bytes],
         *,
         made: float | None = None,
+        following: Following | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.version = version
         self.made = time.time() if made is None else made
         self.live = LiveState(pipeline.data, key)
         self.catalogue = Catalogue(pipeline.data)
-        self._knowledge = Knowledge(pipeline, self.live, self.catalogue)
+        following = Following() if following is None else following
+        self.newcomers = Newcomers(pipeline, self.catalogue, key, share=following.newcomers)
+        self._trending = Trending(len(pipeline.items), following.half_life)
+        self._knowledge = Knowledge(pipeline, self.live, self.catalogue, self.newcomers)
         self.drifts = Drifts(pipeline.data.item_counts)
         times = pipeline.data.histories.times
         self.newest = float(times.max()) if pipeline.data.has_times and len(times) else None
 
+    def lay(self, news: News) -> None:
+        """Lays what the log tells over the release."""
+        self.newcomers.change(news.items)
+        self.newcomers.forget(news.forgotten)
+        self.live.forget(news.forgotten)
+        self.add(news.events)
+
+    def refresh(self) -> None:
+        """Does what need not be done at once with each event; called every few seconds, on a thread
+        beside that which answers."""
+        self.newcomers.refresh()
+        if self._trending.changed:
+            self._trending.changed = False
+            self.pipeline.follow(*self._trending.takes())
+            self._popular = self._found_popular()
+
     def add(self, events: Sequence[Event]) -> None:
         """Lays events over the release."""
         self.live.add(events)
+        self.newcomers.add(events)
         times = [event.time for event in events]
         if times:
             self.newest = max(times if self.newest is None else [self.newest, *times])
-        if self.pipeline.stage is None:
-            return
         events = [event for event in events if event.is_history]
+        items = self.add_takes(events)
         self.pipeline.add(
-            self.pipeline.items.rows([event.item for event in events]),
+            items,
             np.array([event.time for event in events]),
             np.array([event.value for event in events], np.float32),
         )
+
+    def add_takes(self, events: Sequence[Event]) -> NDArray[np.int32]:
+        """Counts events of histories for what is popular now, and for that alone; gives the item
+        rows, int32 [m]."""
+        items = self.pipeline.items.rows([event.item for event in events])
+        times = np.array([event.time for event in events], np.float64)
+        self._trending.add([event.user for event in events], items, times)
+        return items
 
     @cached_property
     def like(self) -> Like:
@@ -121,9 +155,23 @@ class Serving:
             raise UnknownItemError(items[index], index)
         return rows
 
+    def card(self, item: str) -> ItemCard:
+        """What is shown of an item of the release, or of a new one.
+
+        Raises:
+            UnknownItemError: it is neither.
+        """
+        if item in self.newcomers:
+            return self.newcomers.card(item)
+        return self.catalogue.item(int(self.require_items([item])[0]))
+
     def check(self, batch: Sequence[Event]) -> None:
-        """Raises UnknownItemError where an event is of an item that the release does not hold."""
-        self.require_items([event.item for event in batch])
+        """Raises UnknownItemError where an event is of an item that is neither new nor held by the
+        release."""
+        rows = self.pipeline.items.rows([event.item for event in batch])
+        for index in np.flatnonzero(rows == 0).tolist():
+            if batch[index].item not in self.newcomers:
+                raise UnknownItemError(batch[index].item, index)
 
     def answer(
         self, questions: Sequence[Question], stages: Stages = DIRECT
@@ -164,14 +212,16 @@ class Serving:
         stages: Stages,
     ) -> list[Found]:
         k = max(ask.k for ask in asked)
-        found = self.pipeline.answer(queries, k, exclude_seen=not stand_in, stages=stages)
+        found = self.pipeline.answer(
+            queries, k, not stand_in, self.newcomers.available, stages=stages
+        )
         try:
             because = stages.run("reasons", self.pipeline.because, queries, found)
         except StageError:
             because = np.zeros(len(found.items), np.int32)
         self.drifts.add(queries.histories.items, found.scores)
         liked = queries.histories.values >= self.like.least
-        answers = []
+        lists = []
         for row, (ask, link) in enumerate(zip(asked, links, strict=True)):
             events = slice(queries.histories.offsets[row], queries.histories.offsets[row + 1])
             likes = set(queries.histories.items[events][liked[events]].tolist())
@@ -191,8 +241,11 @@ class Serving:
                     strict=True,
                 )
             ]
-            answers.append(Found(items, link, self.version))
-        return answers
+            lists.append(items)
+        if self.newcomers.shelf is not None:
+            with suppress(StageError):
+                lists = stages.run("newcomers", self.newcomers.join, asked, queries, lists)
+        return [Found(items, link, self.version) for items, link in zip(lists, links, strict=True)]
 
     def _reason(self, ask: Ask, link: str, source: str, because: int, liked: bool) -> str:
         if source == "pinned":
@@ -214,6 +267,7 @@ class Serving:
                 self.pipeline.similar_rows,
                 rows,
                 max(question.k for question in asked),
+                self.newcomers.available,
             )
         except StageError:
             found = None
@@ -239,8 +293,14 @@ class Serving:
     @cached_property
     def _popular(self) -> dict[int, Suggestion]:
         """By item row."""
+        return self._found_popular()
+
+    def _found_popular(self) -> dict[int, Suggestion]:
         stranger = Queries.of(Histories.empty(1))
-        found = self.pipeline.answer(stranger, MAX_SHOWN, among=self._shown_to_anybody())
+        # No retriever is asked: one that hangs would hold up whoever calls this.
+        found = self.pipeline.answer(
+            stranger, MAX_SHOWN, among=self._shown_to_anybody(), stages=NOT_ASKED
+        )
         reason = popular_with("popularity")
         return {
             item: Suggestion(self.catalogue.item(item), score, "popularity", reason)
@@ -248,9 +308,13 @@ class Serving:
         }
 
     def _shown_to_anybody(self) -> NDArray[np.bool_] | None:
-        """What the rules show whoever asks, bool [item rows]; None for all."""
-        policy = self.pipeline.policy
-        return None if policy is None else policy.strictest()
+        """What the rules show whoever asks and was not taken away, bool [item rows]; None for
+        all."""
+        policy, available = self.pipeline.policy, self.newcomers.available
+        strictest = None if policy is None else policy.strictest()
+        if strictest is None or available is None:
+            return available if strictest is None else strictest
+        return strictest & available
 
     def popular(self, question: Question) -> Found:
         """The answer where no other can be given: what is popular, found beforehand."""

@@ -20,6 +20,10 @@ __all__ = ["Fallback"]
 
 # A group of fewer users says little; and its share is drawn to the whole as if by so many users.
 _MIN_USERS = 20
+# So many takes lift an item by the share of the most popular one; but all takes together by no more
+# than so many times all shares.
+_TAKES = 20
+_MOST = 4.0
 _MAX_VALUES = 50
 _BINS = 5
 # Sources are stored as uint8, and the retrievers need theirs.
@@ -52,6 +56,7 @@ class Fallback:
     sizes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     edges: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     _orders: dict[int, NDArray[np.int32]] = field(default_factory=dict, repr=False)
+    _now: _Now | None = None
 
     @classmethod
     def fit(cls, dataset: Dataset) -> Fallback:
@@ -108,6 +113,27 @@ class Fallback:
         by_context = self._smallest(queries.context, "context", len(queries))
         return np.where(by_profile > 0, by_profile, by_context)
 
+    def follow(self, items: NDArray[np.int32], takes: NDArray[np.float64]) -> None:
+        """Lifts what is taken now, in all groups, in place of what was lifted before.
+
+        A take lifts an item by a twentieth of the share that the most popular item has among all:
+        a few takes change little, and an item that many take gets to the top. All lifts together
+        are at most four times the sum of all shares, so that of popularity at most four fifths are
+        of now, however much happens. It may be called on another thread than `best`.
+
+        Args:
+            items: item rows [n], each once.
+            takes: of each, what is long ago counting less, [n].
+        """
+        overall = self.shares[0]
+        most = _MOST * float(overall.sum()) / max(float(takes.sum()), 1e-12)
+        lifts = np.zeros(self.shares.shape[1], np.float32)
+        lifts[items] = takes * min(float(overall.max()) / _TAKES, most)
+        now = _Now(items, lifts)
+        for group in list(self._orders):
+            self._order(group, now)
+        self._now = now if len(items) else None
+
     def _smallest(self, table: pl.DataFrame | None, link: str, n: int) -> NDArray[np.int64]:
         chosen = [0] * n
         # Value by value and not with the table's own means, whose calls cost more than all of this
@@ -147,34 +173,71 @@ class Fallback:
             allowed: bool [item rows], those that may; None for all.
         """
         items, scores = np.zeros((len(groups), k), np.int32), np.zeros((len(groups), k), np.float32)
+        now = self._now
         for row, group in enumerate(groups.tolist()):
             left_out = excluded.items_of(row)
-            order = self._order(group)
+            order = self._order(group, now)
             # With nothing forbidden so many are enough, whatever is left out.
             looked_at = order if allowed is not None else order[: k + len(left_out)]
             kept = looked_at[~np.isin(looked_at, left_out)]
             if allowed is not None:
                 kept = kept[allowed[kept]]
             if len(kept) < k and len(looked_at) < self.shares.shape[1] - 1:
-                kept = np.argsort(-self.shares[group, 1:], kind="stable").astype(np.int32) + 1
+                everything = np.arange(1, self.shares.shape[1], dtype=np.int32)
+                shares = self._shares(group, everything, now)
+                kept = everything[np.argsort(-shares, kind="stable")]
                 kept = kept[~np.isin(kept, left_out)]
                 kept = kept if allowed is None else kept[allowed[kept]]
             kept = kept[:k]
-            items[row, : len(kept)], scores[row, : len(kept)] = kept, self.shares[group, kept]
+            items[row, : len(kept)] = kept
+            scores[row, : len(kept)] = self._shares(group, kept, now)
         return items, scores
 
-    def _order(self, group: int) -> NDArray[np.int32]:
+    def _shares(
+        self, group: int, items: NDArray[np.int32], now: _Now | None
+    ) -> NDArray[np.float32]:
+        shares: NDArray[np.float32] = self.shares[group, items]
+        return shares if now is None else shares + now.lifts[items]
+
+    def _order(self, group: int, now: _Now | None) -> NDArray[np.int32]:
         """The item rows of a group that are most popular, best first."""
         order = self._orders.get(group)
         if order is None:
-            shares = self.shares[group, 1:]
-            last = np.partition(shares, max(len(shares) - _DEEP, 0))[max(len(shares) - _DEEP, 0)]
-            most = np.flatnonzero(shares > last)
-            # Of equal ones the first rows, as a full sort would have them.
-            most = np.append(most, np.flatnonzero(shares == last)[: _DEEP - len(most)])
-            best = most[np.argsort(-shares[most], kind="stable")]
-            order = self._orders[group] = (best + 1).astype(np.int32)
-        return order
+            everything = np.arange(1, self.shares.shape[1], dtype=np.int32)
+            order = self._orders[group] = _deepest(everything, self.shares[group, 1:])
+        if now is None:
+            return order
+        lifted = now.orders.get(group)
+        if lifted is None:
+            # Nothing else can have got among the best.
+            some = np.union1d(order, now.items).astype(np.int32)
+            lifted = now.orders[group] = _deepest(some, self._shares(group, some, now))
+        return lifted
+
+
+@dataclass(frozen=True, eq=False)
+class _Now:
+    """What is popular now.
+
+    Attributes:
+        items: item rows that are lifted, [n].
+        lifts: float32 [item rows], by how much.
+        orders: of groups, as they then are.
+    """
+
+    items: NDArray[np.int32]
+    lifts: NDArray[np.float32]
+    orders: dict[int, NDArray[np.int32]] = field(default_factory=dict)
+
+
+def _deepest(items: NDArray[np.int32], shares: NDArray[np.float32]) -> NDArray[np.int32]:
+    """The best of some items, in rising order, by their shares; of equal ones the first rows, as a
+    full sort would have them."""
+    place = max(len(shares) - _DEEP, 0)
+    last = np.partition(shares, place)[place]
+    most = np.flatnonzero(shares > last)
+    most = np.append(most, np.flatnonzero(shares == last)[: _DEEP - len(most)])
+    return items[most[np.argsort(-shares[most], kind="stable")]]
 
 
 def _edges(table: pl.DataFrame, link: str) -> dict[tuple[str, str], list[float]]:

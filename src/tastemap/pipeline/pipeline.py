@@ -190,6 +190,10 @@ class Pipeline(Recommender):
         if self._stage is not None:
             self._stage.features.add(items, times, values)
 
+    def follow(self, items: NDArray[np.int32], takes: NDArray[np.float64]) -> None:
+        """Tells what is popular now; see `Fallback.follow`. It may be called on any thread."""
+        self._fallback.follow(items, takes)
+
     @property
     def indices(self) -> Mapping[str, Index]:
         """By name of a retriever the index that it is asked through; each has its recall."""

@@ -7,7 +7,7 @@ from typing import ParamSpec, Protocol, TypeVar
 
 from tastemap.errors import TastemapError
 
-__all__ = ["DIRECT", "StageError", "Stages"]
+__all__ = ["DIRECT", "NOT_ASKED", "StageError", "Stages"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,3 +44,12 @@ class _Direct:
 
 DIRECT: Stages = _Direct()
 """Just calls: whatever goes wrong is raised. For all that is no live service."""
+
+
+class _NotAsked:
+    def run(self, stage: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        raise StageError(stage, "not asked")
+
+
+NOT_ASKED: Stages = _NotAsked()
+"""Does without all of them, so that what is popular answers."""

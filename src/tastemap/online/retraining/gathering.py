@@ -6,6 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories, group_by_row
 from tastemap.data.tombstones import without_users
 from tastemap.data.vocabulary import Id, Vocabulary
+from tastemap.errors import DataError
 from tastemap.online.events import Event, EventReader, Position
 from tastemap.storage import read_manifest
 
@@ -60,7 +62,8 @@ def gather(
 ) -> Gathered:
     """Joins a release's data and what the log holds after it.
 
-    Nothing in the log is trusted. Users and items that the release does not know become known. An
+    Nothing in the log is trusted. Users and items that the release does not know become known, an
+    item with the attributes that it was announced with. An
     id that is no integer where the release's ids are integers, and a time or value that is not a
     finite number, are left out and counted. An event of the future counts as one of now, since it
     would else stand at the end of its user's history until its time has come. What was merely shown
@@ -98,7 +101,20 @@ def gather(
         rows = forgotten_rows(joined, gone, events)
         later = later[~np.isin(joined.histories.rows_of_events(), rows)]
         joined = without_users(joined, rows)
+    joined = _with_announced(joined, events)
     return Gathered(joined, later, position, dict(+parts.left_out))
+
+
+def _with_announced(data: Dataset, events: EventReader) -> Dataset:
+    """With what the log says of items that people took since they were announced."""
+    rows = {}
+    for change in events.item_changes():
+        if change.attributes and change.item in data.items:
+            # They were checked against the item table of another release.
+            with suppress(DataError):
+                data.item_of(change.attributes)
+                rows[change.item] = change.attributes
+    return data.with_item_rows(rows)
 
 
 def forgotten_rows(
