@@ -171,6 +171,9 @@ def _config(app: object) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=10,
+        # Longer than proxies keep a connection that they do not use, or they would now and then
+        # send a request into one that is being closed.
+        timeout_keep_alive=75,
         backlog=1024,
     )
 
