@@ -20,10 +20,11 @@ from prometheus_client import (
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tastemap.online.engine import Engine
 from tastemap.online.newcomer_metrics import NewcomerMetrics
+from tastemap.online.noted import Noted
 from tastemap.online.questions import Found
 from tastemap.online.rule_metrics import RuleMetrics
 
@@ -182,18 +183,13 @@ class Measured:
             await self.app(scope, receive, send)
             return
         began = time.perf_counter()
-        status = 500
 
-        async def noted(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
+        noted = Noted(send)
 
         try:
             await self.app(scope, receive, noted)
         finally:
             route = getattr(scope.get("route"), "path", "other")
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            self.metrics.requests.labels(method, route, str(status)).inc()
+            self.metrics.requests.labels(method, route, str(noted.status)).inc()
             self.metrics.seconds.labels(route).observe(time.perf_counter() - began)

@@ -19,6 +19,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tastemap.errors import ParameterError
+from tastemap.online.noted import Noted
 
 __all__ = ["JsonLines", "LogFormat", "PlainLines", "RequestIds", "RequestLog", "log_to_stderr"]
 
@@ -120,13 +121,9 @@ class RequestLog:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 500
+        began = time.perf_counter()
 
-        async def noted(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
+        noted = Noted(send)
 
         try:
             await self.app(scope, receive, noted)
@@ -134,7 +131,7 @@ class RequestLog:
             fields = {
                 "method": scope["method"],
                 "route": getattr(scope.get("route"), "path", "other"),
-                "status": status,
+                "status": noted.status,
                 "seconds": round(time.perf_counter() - began, 6),
             }
             log.info("request", extra={"fields": fields})

@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 import tastemap
 from tastemap.errors import MissingExtraError
 from tastemap.online.access import is_open
 from tastemap.online.batching import Batcher
 from tastemap.online.guard import Guard
+from tastemap.online.noted import Noted
 from tastemap.online.questions import Found, Question
 
 try:
@@ -73,13 +74,7 @@ class Traced:
             kind=trace.SpanKind.SERVER,
             attributes={"http.request.method": scope["method"], "url.scheme": scope["scheme"]},
         ) as span:
-            status = 500
-
-            async def noted(message: Message) -> None:
-                nonlocal status
-                if message["type"] == "http.response.start":
-                    status = message["status"]
-                await send(message)
+            noted = Noted(send)
 
             try:
                 await self.app(scope, receive, noted)
@@ -88,8 +83,8 @@ class Traced:
                 if route is not None:
                     span.update_name(f"{scope['method']} {route}")
                     span.set_attribute("http.route", route)
-                span.set_attribute("http.response.status_code", status)
-                if status >= 500:
+                span.set_attribute("http.response.status_code", noted.status)
+                if noted.status >= 500:
                     span.set_status(trace.StatusCode.ERROR)
 
 
