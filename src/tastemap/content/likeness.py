@@ -48,6 +48,7 @@ class Likeness:
         rows, columns, weights = [], [], []
         for start in range(0, content.shape[0], _TILE):
             cosines = csr_array(content[start : start + _TILE] @ known)
+            cosines.sort_indices()  # of equally near ones the first, in every run
             for row in range(cosines.shape[0]):
                 some = slice(cosines.indptr[row], cosines.indptr[row + 1])
                 near, like = cosines.indices[some], cosines.data[some].astype(np.float64)
