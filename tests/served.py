@@ -18,10 +18,14 @@ _PROGRAM = """
 import sys
 from pathlib import Path
 from tastemap.console import PAGE
-from tastemap.online import Operating, serve
-release, state, workers, *keys = sys.argv[1:]
-operating = Operating.of(*map(Path, keys))
-serve(Path(release), Path(state), port=0, page=PAGE, workers=int(workers), operating=operating)
+from tastemap.online import CacheOptions, Operating, serve
+release, state, workers, redis, *keys = sys.argv[1:]
+serve(
+    Path(release), Path(state),
+    port=0, page=PAGE, workers=int(workers),
+    operating=Operating.of(*map(Path, keys)),
+    cache=CacheOptions(redis) if redis else None,
+)
 """
 
 
@@ -29,6 +33,7 @@ class Served:
     """A server process on a free port: `with Served(release, state) as served: served.http…`.
 
     Args:
+        redis: where answers are remembered, "" for nowhere.
         before: Python to run first in that process.
         keys: a file of keys that it asks for.
     """
@@ -39,10 +44,11 @@ class Served:
         state: Path,
         *,
         workers: int = 1,
+        redis: str = "",
         before: str = "",
         keys: Path | None = None,
     ) -> None:
-        arguments = [release, state, workers, *([] if keys is None else [keys])]
+        arguments = [release, state, workers, redis, *([] if keys is None else [keys])]
         self.process = subprocess.Popen(
             [sys.executable, "-c", before + _PROGRAM, *map(str, arguments)],
             stdout=subprocess.PIPE,

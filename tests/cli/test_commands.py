@@ -41,7 +41,7 @@ def test_help(tastemap: Command, words: list[str]) -> None:
 def test_the_commands_of_the_readme_are_all() -> None:
     assert {words[0] for words in all_commands() if words} == {
         "quickstart", "data", "models", "train", "evaluate", "recommend", "similar", "serve",
-        "releases", "rules", "tune", "keys", "trainer", "batch",
+        "releases", "rules", "tune", "keys", "trainer", "batch", "ingest",
     }  # fmt: skip
 
 

@@ -30,18 +30,30 @@ def served(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield served
 
 
-@pytest.fixture(scope="session")
-def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A server of two workers over a small release of the items i0 to i10; its state is beside the
-    release."""
+def few_items() -> tm.Dataset:
+    """Users u0 to u6 and items i0 to i10."""
     frame = pl.DataFrame(
         {
             "user": [f"u{n % 7}" for n in range(60)],
             "item": [f"i{(n * n + n // 7) % 11}" for n in range(60)],
         }
     )
+    return tm.Dataset.from_frame(frame, user="user", item="item")
+
+
+@pytest.fixture(scope="session")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved pipeline over `few_items`."""
+    pipeline = tm.Pipeline([tm.ItemKNN()]).fit(few_items())
+    return pipeline.save(tmp_path_factory.mktemp("few") / "release")
+
+
+@pytest.fixture(scope="session")
+def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server of two workers over a small release of the items i0 to i10; its state is beside the
+    release."""
     folder = tmp_path_factory.mktemp("workers")
-    model = tm.ItemKNN().fit(tm.Dataset.from_frame(frame, user="user", item="item"))
+    model = tm.ItemKNN().fit(few_items())
     tm.ReleaseStore(folder / "store").publish(model)
     with Served(folder / "store", folder / "state", workers=2) as served:
         yield served

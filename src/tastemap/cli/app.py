@@ -12,6 +12,7 @@ from tastemap import __version__
 from tastemap.cli import (
     batch,
     data,
+    ingest,
     keys,
     models,
     quickstart,
@@ -69,6 +70,7 @@ app.command()(batch.batch)
 app.command()(serve.serve)
 app.command()(trainer.trainer)
 app.add_typer(keys.app, name="keys")
+app.command()(ingest.ingest)
 app.add_typer(releases.app, name="releases")
 app.add_typer(rules.app, name="rules")
 

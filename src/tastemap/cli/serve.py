@@ -81,6 +81,40 @@ def serve(
             help="After so many days an event counts half for what is popular now.",
         ),
     ] = 3.0,
+    redis: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Remember answers in a Redis that all servers share, such as "
+            "redis://127.0.0.1:6379/0; the password in TASTEMAP_REDIS_PASSWORD.",
+        ),
+    ] = None,
+    cache_seconds: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="How long an answer is given again while the user does nothing; 0 for never.",
+        ),
+    ] = 60.0,
+    state_bytes: Annotated[
+        int,
+        typer.Option(min=1, help="Memory of each worker for answers, where there is no Redis."),
+    ] = 256 << 20,
+    kafka: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BROKERS",
+            help="Record events in a topic of Kafka, which machines share; the state folder is "
+            "this machine's copy.",
+        ),
+    ] = None,
+    kafka_topic: Annotated[
+        str, typer.Option(metavar="TOPIC", help="It has one partition, and is made where missing.")
+    ] = "tastemap-events",
+    kafka_settings: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Lines NAME=VALUE for Kafka's client."),
+    ] = None,
 ) -> None:
     """Serve a release over HTTP, with a page to try it on.
 
@@ -93,18 +127,24 @@ def serve(
 
     - `tastemap serve --release demo`
     - `tastemap serve --release demo --workers 4`
+    - `tastemap serve --release demo --workers 4 --redis redis://127.0.0.1:6379/0`
     - `tastemap serve --release demo --state /var/lib/tastemap --host 0.0.0.0 --keys keys.toml`
     """
     from tastemap.console import PAGE
-    from tastemap.online import Operating
+    from tastemap.online import CacheOptions, Operating
     from tastemap.online import serve as serve_release
+    from tastemap.online.events import EventLog
     from tastemap.online.following import Following
+    from tastemap.online.kafka import settings_of
+    from tastemap.online.kafka_log import KafkaTopic
 
     operating = Operating.of(
         keys, anybody=no_keys, rate=rate_limit, log_format=log_format, traces=otel
     )
     folder = state_beside(release) if state is None else state
     note(f"Events are recorded in {folder}")
+    cache = CacheOptions(redis, cache_seconds, state_bytes) if cache_seconds > 0 else None
+    topic = None if kafka is None else KafkaTopic(settings_of(kafka, kafka_settings), kafka_topic)
     serve_release(
         release,
         folder,
@@ -114,6 +154,8 @@ def serve(
         workers=workers,
         operating=operating,
         following=Following(newcomers, half_life * 86_400),
+        cache=cache,
+        open_log=topic or EventLog,
     )
 
 

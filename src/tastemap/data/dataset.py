@@ -223,6 +223,11 @@ class Dataset:
         of_kind = {name: h.values[h.kinds == code] for code, name in enumerate(self.kind_names)}
         return {name: float(np.median(values)) for name, values in of_kind.items() if len(values)}
 
+    @property
+    def usual_kind(self) -> str:
+        """The kind of an event that does not say its kind."""
+        return "view" if "view" in self.kind_names else self.kind_names[0]
+
     def usual_value(self, kind: str) -> float:
         """The median value of the events of a kind, or of all events where there is none of it."""
         if kind in self._usual_values:

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Body, Depends, FastAPI, Response
 
 import tastemap
 from tastemap.online.access import permitted
+from tastemap.online.answer_cache import CacheOptions
 from tastemap.online.batching import Batcher
 from tastemap.online.browse import browsing
 from tastemap.online.business import Business
@@ -63,6 +64,8 @@ def create_app(
     stage_seconds: float = STAGE_SECONDS,
     operating: Operating = _NOTHING,
     following: Following | None = None,
+    cache: CacheOptions | None = None,
+    open_log: Callable[[Path], EventLog] = EventLog,
 ) -> FastAPI:
     """The service over one release and one event log.
 
@@ -75,21 +78,29 @@ def create_app(
             is given without.
         operating: keys, limits, logs and traces; none by default.
         following: how the release follows what happens.
+        cache: where answers are remembered; None to make each anew.
+        open_log: opens the event log of a folder; `KafkaTopic` for one that machines share.
 
     Raises:
-        MissingExtraError: traces are wanted, and OpenTelemetry is not installed.
+        ParameterError: an option of the cache makes no sense.
+        MissingExtraError: Redis or traces are wanted, and what they need is not installed.
         ReleaseError: there is no release, or it is damaged.
         StateError: the state folder cannot be used.
     """
     provider = operating.provider()
-    log = EventLog(state)
+    remembered = None if cache is None else cache.open()
+    log = open_log(state)
     try:
-        engine = Engine(release, log, stage_seconds=stage_seconds, following=following)
+        engine = Engine(
+            release, log, stage_seconds=stage_seconds, following=following, cache=remembered
+        )
     except BaseException:
         log.close()
         raise
     metrics = Metrics(engine)
     engine.guard.observe = metrics.stage
+    if remembered is not None:
+        remembered.observe = lambda result, n: metrics.cache.labels(result).inc(n)
 
     def answer(questions: list[Question]) -> list[Found | Exception]:
         metrics.batch.observe(len(questions))
@@ -112,6 +123,8 @@ def create_app(
         log.close()
         if provider is not None:
             provider.shutdown()
+        if remembered is not None:
+            remembered.close()
 
     app = FastAPI(
         title="tastemap",
@@ -169,9 +182,11 @@ def _recording(
     async def record_events(events: Annotated[EventBatch, Body()]) -> Accepted:
         """Records one event or a list, durably before the answer; the user's next recommendations
         reflect it, whichever worker gives them. A list with one bad event is refused whole."""
-        moment, kind = now(), engine.serving.default_kind
-        usual = engine.serving.pipeline.data.usual_value
-        batch = [event.event(now=moment, kind=kind, usual=usual) for event in events]
+        moment, data = now(), engine.serving.pipeline.data
+        batch = [
+            event.event(now=moment, kind=data.usual_kind, usual=data.usual_value)
+            for event in events
+        ]
         try:
             recorded = await records.ask(batch)
         except UnknownItemError as error:

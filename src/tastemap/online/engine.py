@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tastemap.errors import ReleaseError, TastemapError
+from tastemap.online.answer_cache import AnswerCache
 from tastemap.online.events import (
     Event,
     EventLog,
@@ -47,6 +48,7 @@ class Engine:
         events: the event log, which stays the caller's to close.
         stage_seconds: how long a stage of an answer may take.
         following: how the release follows what happens.
+        cache: remembers answers, and stays the caller's to close; None to make each anew.
 
     Raises:
         ReleaseError: there is no release, or it is damaged.
@@ -59,9 +61,11 @@ class Engine:
         *,
         stage_seconds: float = STAGE_SECONDS,
         following: Following | None = None,
+        cache: AnswerCache | None = None,
     ) -> None:
         self._path = release
         self.events = events
+        self.cache = cache
         self.guard = Guard(stage_seconds)
         self._how = following
         self._following = threading.Lock()
@@ -102,6 +106,8 @@ class Engine:
         """Lays what the log tells behind a position over a release; gives the new position."""
         for news in self.events.news(position):
             serving.lay(news)
+            if self.cache is not None:
+                self.cache.forget(news.forgotten)
             position = news.position
         return position
 
@@ -126,7 +132,28 @@ class Engine:
 
     def _answered(self, questions: Sequence[Question]) -> list[Found | Exception]:
         self.catch_up()
-        serving, attempt = self.serving, self.guard.attempt()
+        if self.cache is None:
+            return self._answer(self.serving, questions)
+        # While nothing is laid over it, lest it be remembered as newer than it is.
+        with self._following:
+            serving = self.serving
+            asked = self.cache.asked(serving, self.events.key, self._position.items, questions)
+        memos = self.cache.find(serving, asked)
+        answers: list[Found | Exception | None] = [memo.found for memo in memos]
+        places = [place for place, answer in enumerate(answers) if answer is None]
+        if places:
+            made = self._answer(serving, [questions[place] for place in places])
+            new = []
+            for place, answer in zip(places, made, strict=True):
+                answers[place] = answer
+                if isinstance(answer, Found):
+                    new.append((memos[place], answer))
+            self.cache.keep(new)
+        return [answer for answer in answers if answer is not None]
+
+    def _answer(self, serving: Serving, questions: Sequence[Question]) -> list[Found | Exception]:
+        """Answers made anew."""
+        attempt = self.guard.attempt()
         try:
             answers = serving.answer(questions, attempt)
         except Exception:
@@ -162,6 +189,9 @@ class Engine:
         for place, result in zip(good, written, strict=True):
             results[place] = result
         self.catch_up()
+        if self.cache is not None:
+            users = {event.user for place in good for event in batches[place]}
+            self.cache.outdated([self.events.key(user) for user in users])
         return results
 
     def change_items(self, changes: Sequence[ItemChange]) -> None:

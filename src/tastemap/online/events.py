@@ -356,16 +356,19 @@ class EventLog(EventReader):
             StateError: nothing was changed; the log cannot be written.
         """
         try:
-            with self._transaction() as database:
-                for change in changes:
-                    # A number of its own each time, so that readers notice.
-                    database.execute("DELETE FROM items WHERE item = ?", (change.item,))
-                    told = None if change.attributes is None else json.dumps(change.attributes)
-                    database.execute(
-                        "INSERT INTO items (item, attributes) VALUES (?, ?)", (change.item, told)
-                    )
+            with self._transaction():
+                self._change_items(changes)
         except sqlite3.Error as error:
             raise StateError(f"the items could not be recorded: {error}") from error
+
+    def _change_items(self, changes: Sequence[ItemChange]) -> None:
+        for change in changes:
+            # A number of its own each time, so that readers notice.
+            self._db.execute("DELETE FROM items WHERE item = ?", (change.item,))
+            told = None if change.attributes is None else json.dumps(change.attributes)
+            self._db.execute(
+                "INSERT INTO items (item, attributes) VALUES (?, ?)", (change.item, told)
+            )
 
     def forget(self, user: str) -> int:
         """Removes all events of a user for good, and tells all readers to forget them.
@@ -382,18 +385,22 @@ class EventLog(EventReader):
             StateError: the log cannot be written, or long readings kept the WAL from being emptied;
                 calling again goes on where it stopped.
         """
-        key = self.key(user)
         try:
-            with self._transaction() as database:
-                removed = database.execute(
-                    "DELETE FROM events WHERE user_key = ? AND user = ?", (key, user)
-                ).rowcount
-                # A number of its own each time, so that readers notice one who left again.
-                database.execute("DELETE FROM forgotten WHERE user_key = ?", (key,))
-                database.execute("INSERT INTO forgotten (user_key) VALUES (?)", (key,))
+            with self._transaction():
+                removed = self._forget(user)
             self._empty_wal()
         except sqlite3.Error as error:
             raise StateError(f"the user could not be removed: {error}") from error
+        return removed
+
+    def _forget(self, user: str) -> int:
+        key = self.key(user)
+        removed = self._db.execute(
+            "DELETE FROM events WHERE user_key = ? AND user = ?", (key, user)
+        ).rowcount
+        # A number of its own each time, so that readers notice one who left again.
+        self._db.execute("DELETE FROM forgotten WHERE user_key = ?", (key,))
+        self._db.execute("INSERT INTO forgotten (user_key) VALUES (?)", (key,))
         return removed
 
     def _empty_wal(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -130,6 +131,19 @@ class LiveState:
                     np.append(old.items, np.int32(item))[-_MOST_SKIPS:],
                     np.append(old.times, event.time)[-_MOST_SKIPS:],
                 )
+
+    def digests(self, users: Sequence[str]) -> list[bytes]:
+        """For each of some users 16 bytes that stand for all that is known beside the release; they
+        are others after each event that answers go by."""
+        digests = []
+        for user, row in zip(users, self.rows(users).tolist(), strict=True):
+            digest = hashlib.blake2b(bytes([self.is_forgotten(user)]), digest_size=16)
+            extra = self._extras.get(row or user, _NONE)
+            for column in (*extra, *self._skips.get(row or user, _NO_SKIPS)):
+                digest.update(len(column).to_bytes(8, "little"))
+                digest.update(column.tobytes())
+            digests.append(digest.digest())
+        return digests
 
     def passed_over(self, users: Sequence[str], now: float) -> Histories | None:
         """The items that each of some users has passed over not long before `now`, [B]; None where

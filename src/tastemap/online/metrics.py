@@ -88,6 +88,13 @@ class Metrics:
             ["result"],
             registry=self.registry,
         )
+        self.cache = Counter(
+            "tastemap_cache",
+            "Questions looked up among the answers that are remembered: hit, or miss; and the "
+            "failures of what remembers them.",
+            ["result"],
+            registry=self.registry,
+        )
         self.batch = Histogram(
             "tastemap_batch_questions",
             "Questions answered together.",

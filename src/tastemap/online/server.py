@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import uvicorn
 
 from tastemap.errors import ParameterError, TastemapError
+from tastemap.online.answer_cache import CacheOptions
 from tastemap.online.app import create_app
 from tastemap.online.events import EventLog
 from tastemap.online.following import Following
@@ -44,6 +46,8 @@ def serve(
     workers: int = 1,
     operating: Operating = _NOTHING,
     following: Following | None = None,
+    cache: CacheOptions | None = None,
+    open_log: Callable[[Path], EventLog] = EventLog,
 ) -> None:
     """Serves a release over HTTP until it is interrupted.
 
@@ -61,10 +65,13 @@ def serve(
         following: how the release follows what happens.
         workers: processes that answer. With more than one, a supervisor replaces those that die.
         operating: keys, limits, logs and traces; see `Operating.at` for what is usual.
+        cache: where answers are remembered; None to make each anew.
+        open_log: opens the event log of a folder; `KafkaTopic` for one that machines share.
 
     Raises:
         KeysError: other machines could ask without a key.
-        ParameterError: fewer than one worker.
+        ParameterError: fewer than one worker, or an option of the cache makes no sense.
+        MissingExtraError: the client of Redis is wanted, and not installed.
         ServerError: the port is taken or not allowed, or the host is not this machine.
         WorkerError: a worker cannot start.
         ReleaseError: there is no release, or it is damaged.
@@ -82,7 +89,15 @@ def serve(
         where = f"http://{shown}:{address[1]}"
         if workers == 1:
             listener.listen(1024)
-            app = create_app(release, state, page=page, operating=operating, following=following)
+            app = create_app(
+                release,
+                state,
+                page=page,
+                operating=operating,
+                following=following,
+                cache=cache,
+                open_log=open_log,
+            )
             settle()
             print(f"tastemap is serving {release} at {where} (Ctrl-C ends it)", flush=True)
             # Ctrl-C has ended the server in good order by the time it is raised again here.
@@ -94,7 +109,9 @@ def serve(
             ReleaseStore(release).current()
         else:
             read_manifest(release)
-        EventLog(state).close()
+        open_log(state).close()
+        if cache is not None:
+            cache.open().close()
         # Only now, so that another server's bind to the port fails, and only workers' succeed.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         with tempfile.TemporaryDirectory(prefix="tastemap-metrics-") as metrics:
@@ -103,7 +120,17 @@ def serve(
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
             try:
                 supervise(
-                    _Work(release, state, page, operating, following, listener.family, address),
+                    _Work(
+                        release,
+                        state,
+                        page,
+                        operating,
+                        following,
+                        cache,
+                        open_log,
+                        listener.family,
+                        address,
+                    ),
                     workers,
                     ready=lambda: print(
                         f"tastemap is serving {release} at {where} with {workers} workers "
@@ -124,6 +151,8 @@ class _Work:
     page: Path | None
     operating: Operating
     following: Following | None
+    cache: CacheOptions | None
+    open_log: Callable[[Path], EventLog]
     family: int
     address: tuple[str, int]
 
@@ -136,6 +165,8 @@ class _Work:
                 page=self.page,
                 operating=self.operating,
                 following=self.following,
+                cache=self.cache,
+                open_log=self.open_log,
             )
             settle()
             listener = socket.socket(self.family, socket.SOCK_STREAM)

@@ -137,12 +137,6 @@ class Serving:
         strongest = h.kinds[int(h.values.argmax())] if h.n_events else 0
         return Like(data.kind_names[strongest], data.liking_value, least)
 
-    @property
-    def default_kind(self) -> str:
-        """The kind of an event that does not say its kind."""
-        kinds = self.pipeline.data.kind_names
-        return "view" if "view" in kinds else kinds[0]
-
     def require_items(self, items: Sequence[str]) -> NDArray[np.int32]:
         """Item rows of external ids.
 

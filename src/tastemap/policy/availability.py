@@ -23,6 +23,7 @@ class Availability(FilterRule):
     """
 
     kind: ClassVar[str] = "availability"
+    momentary: ClassVar[bool] = True
 
     column: str | None = Field(
         None, description="the name of a column of truth values or of numbers in stock"

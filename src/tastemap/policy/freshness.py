@@ -29,6 +29,7 @@ class Freshness(Rule):
     """
 
     kind: ClassVar[str] = "freshness"
+    momentary: ClassVar[bool] = True
 
     half_life_days: float = Field(
         gt=0, le=1e6, description="after how many days the boost is half as strong"

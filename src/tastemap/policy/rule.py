@@ -37,6 +37,8 @@ class Rule(BaseModel, ABC):
     """A rule as it is declared. Its keyword arguments are its keys in TOML.
 
     Attributes:
+        momentary: whether what comes out may change from one moment to the next, by the clock or by
+            what somebody sets, while release and query stay the same.
         when: by place such as "profile.country" or "context.device" the value, or the values, that
             a query must have there for the rule to hold; a query that does not say has none.
 
@@ -46,6 +48,7 @@ class Rule(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
     kind: ClassVar[str]
+    momentary: ClassVar[bool] = False
 
     when: Mapping[str, Scalars] = Field(default_factory=dict)
 
