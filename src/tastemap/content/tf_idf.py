@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array, hstack
 
+from tastemap.data.text import folded, listed
 from tastemap.errors import NotFittedError
 
 __all__ = ["TfIdf"]
@@ -108,11 +109,9 @@ class _Column:
             bins = np.searchsorted(self.edges, numbers.fill_null(np.nan).to_numpy(), side="right")
             series = pl.select(pl.when(numbers.is_not_null()).then(pl.Series(bins))).to_series()
         elif self.is_text:
-            plain = series.cast(pl.Utf8, strict=False).str.normalize("NFKD")
-            plain = plain.str.replace_all(r"\p{M}", "").str.to_lowercase()
-            series = plain.str.extract_all(r"\w+")
-        elif series.dtype in (pl.Utf8, pl.Categorical):
-            series = series.cast(pl.Utf8).str.split("|")
+            series = folded(series.cast(pl.Utf8, strict=False)).str.extract_all(r"\w+")
+        else:
+            series = listed(series)
         frame = pl.DataFrame({"row": np.arange(series.len()), "token": series})
         if isinstance(series.dtype, pl.List):
             frame = frame.explode("token")

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tastemap.errors import ReleaseError
-from tastemap.hyperparameters import assigned_by_fit, hyperparameter
+from tastemap.hyperparameters import hyperparameter
 from tastemap.index.base import Index
 from tastemap.index.library import FaissIndex, faiss
+from tastemap.index.lifted import LiftedIndex
 from tastemap.storage import Stored
 
 __all__ = ["IVFIndex", "Lists", "ListsIndex"]
@@ -80,22 +81,20 @@ class ListsIndex(Lists, FaissIndex):
             raise ReleaseError(f"{stored.path} holds an index of another kind or length")
 
 
-class IVFIndex(ListsIndex):
+class IVFIndex(LiftedIndex, ListsIndex):
     """Lists of whole vectors, by faiss.
 
-    Lists are made of vectors with one more number, as in `HNSWIndex`: x becomes (x, √(R² - |x|²)),
-    so that all have the length R, centres are directions, and a query (q, 0) comes to the lists of
-    long vectors first. Without it the greatest inner products with centres tell little where
-    lengths differ much, as of ALS: of a million items most of which hardly anybody took, 96 lists
-    of 4000 had .18 of the nearest, and with it 24 have .99. R is the length of all but a thousandth
-    of the vectors, so that a few very long ones do not make all others alike.
+    Lists are made of vectors with one more number, as in `HNSWIndex`, so that all have the length
+    R, centres are directions, and a query comes to the lists of long vectors first. Without it the
+    greatest inner products with centres tell little where lengths differ much, as of ALS: of a
+    million items most of which hardly anybody took, 96 lists of 4000 had .18 of the nearest, and
+    with it 24 have .99. R is the length of all but a thousandth of the vectors, so that a few very
+    long ones do not make all others alike.
     """
 
     name = "ivf"
 
     probes: int = hyperparameter(default=64, ge=1, help="lists that a search looks at")
-
-    _radius: float = assigned_by_fit()
 
     def _create(self, vectors: NDArray[np.float32], rows: NDArray[np.int32]) -> None:
         lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
@@ -112,28 +111,16 @@ class IVFIndex(ListsIndex):
         return made
 
     def _for_library(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        squares = np.einsum("nd,nd->n", vectors, vectors)
-        last = np.sqrt(np.maximum(self._radius**2 - squares, 0)).astype(np.float32)
-        return np.column_stack([vectors, last])
+        return self._lift(vectors)
 
     def _ask(
         self, queries: NDArray[np.float32], k: int, room: int, share: float, selector: Any
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        lifted = np.column_stack([queries, np.zeros(len(queries), np.float32)])
         products, found = self._library_index.search(
-            lifted, k, params=self._probed(share, selector)
+            self._lift_queries(queries), k, params=self._probed(share, selector)
         )
         return found, products
 
     def _vectors(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
         vectors: NDArray[np.float32] = self._library_index.reconstruct_batch(positions)
         return vectors[:, : self.dim]
-
-    def _tensors(self) -> dict[str, dict[str, NDArray[Any]]]:
-        groups = super()._tensors()
-        groups[""]["radius"] = np.array([self._radius])
-        return groups
-
-    def _restore(self, stored: Stored, group: str, arrays: Mapping[str, NDArray[Any]]) -> None:
-        super()._restore(stored, group, arrays)
-        self._radius = float(arrays["radius"][0])

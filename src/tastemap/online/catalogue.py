@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tastemap.data.dataset import Dataset
+from tastemap.data.text import folded
 from tastemap.online.tokens import item_hash
 
 __all__ = ["Catalogue", "ItemCard"]
@@ -69,7 +70,7 @@ class Catalogue:
         self._ids = pl.Series(data.items.ids_array).cast(pl.Utf8)
         self._users = pl.Series(data.users.ids_array).cast(pl.Utf8)
         labels = pl.Series(self._titles, dtype=pl.Utf8)
-        self._searched = _folded(labels) if titles is not None else self._ids
+        self._searched = folded(labels) if titles is not None else self._ids
         self._by_popularity = np.argsort(-data.item_counts[1:], kind="stable")
         self.item: Callable[[int], ItemCard] = lru_cache(_CARDS)(self._card)
         """The card of an item row (from 1)."""
@@ -111,7 +112,7 @@ class Catalogue:
 
     def find_items(self, query: str, limit: int) -> list[ItemCard]:
         """The most popular items whose title holds every word of the query, or whose id it is."""
-        words = _folded(pl.Series([query], dtype=pl.Utf8))[0].split()
+        words = folded(pl.Series([query], dtype=pl.Utf8))[0].split()
         found = np.ones(len(self._ids), np.bool_)
         for word in words:
             found &= self._searched.str.contains(word, literal=True).fill_null(False).to_numpy()
@@ -140,8 +141,3 @@ class Catalogue:
 
 def _first(columns: dict[str, pl.Series], names: Sequence[str]) -> pl.Series | None:
     return next((columns[name] for name in names if name in columns), None)
-
-
-def _folded(text: pl.Series) -> pl.Series:
-    """Lower case without accents, so that "amelie" finds "Amélie"."""
-    return text.str.normalize("NFKD").str.replace_all(r"\p{M}", "").str.to_lowercase()

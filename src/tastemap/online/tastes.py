@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tastemap.data.dataset import Dataset
+from tastemap.data.text import listed
 from tastemap.errors import DataError
 
 __all__ = ["Tastes"]
@@ -71,8 +72,7 @@ def _has_values(dtype: pl.DataType) -> bool:
 
 
 def _rows_by_value(column: pl.Series) -> dict[str, NDArray[np.int32]]:
-    if column.dtype in (pl.Utf8, pl.Categorical):
-        column = column.cast(pl.Utf8).str.split("|")
+    column = listed(column)
     frame = pl.DataFrame({"value": column, "row": np.arange(1, len(column) + 1, dtype=np.int32)})
     if isinstance(column.dtype, pl.List):
         frame = frame.explode("value")
