@@ -113,21 +113,21 @@ def test_releases_and_requests_are_told_apart(make: Make) -> None:
 
 
 def test_answers_and_histories_have_a_lifetime(make: Make) -> None:
-    state = make(lifetime=0.2, history_lifetime=0.4)
+    state = make(lifetime=0.6, history_lifetime=1.2)
     remember(state, asked("ann"))
     [empty] = state.histories(["ann"])
     state.begin([("ann", empty.token, b"1")])
     began = time.monotonic()
-    while time.monotonic() < began + 0.3:
+    while time.monotonic() < began + 0.9:
         remembered = values(state, asked("ann"))
         state.append([("ann", b"2")])
-        time.sleep(0.03)
+        time.sleep(0.09)
     # Looking up and answering again make an answer no younger; an event does so to a history.
     assert remembered == [None]
-    time.sleep(0.2)
+    time.sleep(0.6)
     [history] = state.histories(["ann"])
     assert history.value is not None and history.value.startswith(b"122")
-    time.sleep(0.5)
+    time.sleep(1.5)
     assert state.histories(["ann"])[0].value is None
 
 
