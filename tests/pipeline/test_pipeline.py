@@ -117,3 +117,17 @@ def test_misfits_are_refused(liked_movies: tm.Dataset, movies: tm.Dataset) -> No
         tm.Pipeline([tm.EASE(), tm.EASE()])
     with pytest.raises(ParameterError, match="same data set"):
         tm.Pipeline([tm.ItemKNN().fit(movies), tm.Popularity().fit(liked_movies)])
+
+
+def test_the_names_and_values_of_columns_may_be_anything() -> None:
+    n = 60
+    odd = [["None", "x=y", None][user % 3] for user in range(n)]
+    data = tm.Dataset.from_frame(
+        pl.DataFrame({"user": range(n), "item": [f"i{user % 3}" for user in range(n)]}),
+        users=pl.DataFrame({"user": range(n), "a=b": odd}),
+    )
+    pipeline = tm.Pipeline([tm.Popularity()]).fit(data)
+    profile = pl.DataFrame({"a=b": ["None", "x=y", None, "z"]})
+    found = pipeline._fallback.choose(Queries.of(tm.Histories.empty(4), profile=profile))
+    names = [pipeline._fallback.names[group] for group in found]
+    assert names == ["popularity:a=b=None", "popularity:a=b=x=y", "popularity", "popularity"]

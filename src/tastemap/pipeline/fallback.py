@@ -102,7 +102,7 @@ class Fallback:
             values = labels.drop_nulls().unique().sort()
             if len(values) <= _MAX_VALUES:
                 groups += [
-                    (f"popularity:{column}={value}", (labels == value).fill_null(False).to_numpy())
+                    (_name(column, value), (labels == value).fill_null(False).to_numpy())
                     for value in values
                 ]
         return groups
@@ -135,27 +135,24 @@ class Fallback:
         self._now = now if len(items) else None
 
     def _smallest(self, table: pl.DataFrame | None, link: str, n: int) -> NDArray[np.int64]:
-        chosen = [0] * n
+        chosen, groups = [0] * n, self._places[link]
         # Value by value and not with the table's own means, whose calls cost more than all of this
         # for the few rows of a request.
-        for column, groups in self._places[link].items():
-            if table is None or column not in table.columns:
-                continue
-            edges = self.edges.get((link, column))
-            for row, value in enumerate(table[column].to_list()):
-                group = groups.get(_label(value, edges), 0)
+        for series in table if table is not None and groups else []:
+            edges = self.edges.get((link, series.name))
+            for row, value in enumerate(series.to_list()):
+                label = _label(value, edges)
+                group = 0 if label is None else groups.get(_name(series.name, label), 0)
                 if group and self.sizes[group] < self.sizes[chosen[row]]:
                     chosen[row] = group
         return np.array(chosen, np.int64)
 
     @cached_property
-    def _places(self) -> dict[str, dict[str, dict[str | None, int]]]:
-        """By link and column, the group of each label."""
-        places: dict[str, dict[str, dict[str | None, int]]] = {"profile": {}, "context": {}}
+    def _places(self) -> dict[str, dict[str, int]]:
+        """By link the group of each name."""
+        places: dict[str, dict[str, int]] = {"popularity": {}, "profile": {}, "context": {}}
         for group, (name, link) in enumerate(zip(self.names, self.links, strict=True)):
-            if group:
-                column, _, label = name.removeprefix("popularity:").partition("=")
-                places[link].setdefault(column, {})[label] = group
+            places[link][name] = group
         return places
 
     def best(
@@ -248,6 +245,10 @@ def _edges(table: pl.DataFrame, link: str) -> dict[tuple[str, str], list[float]]
             quantiles = np.quantile(values.to_numpy(), np.arange(1, _BINS) / _BINS)
             edges[link, column] = sorted({float(edge) for edge in np.ceil(quantiles)})
     return edges
+
+
+def _name(column: str, label: str) -> str:
+    return f"popularity:{column}={label}"
 
 
 def _labels(values: pl.Series, edges: list[float] | None) -> pl.Series | None:
