@@ -1,7 +1,10 @@
 """Items that nobody has chosen yet: how well are they recommended by what is known of them?
 
 python -m benchmarks.cold_items
+python -m benchmarks.cold_items --dataset movielens-1m-details
 python -m benchmarks.cold_items --dataset movielens-100k --seeds 3 --out /tmp/trial
+
+With details an item is known by who made it and what it is about too (`film_details`).
 """
 
 import hashlib
@@ -14,6 +17,7 @@ import typer
 
 import tastemap as tm
 from benchmarks import data, results
+from benchmarks.film_details import with_details
 from tastemap.content.likeness import Likeness
 from tastemap.data.dataset import Dataset
 from tastemap.data.queries import Holdout, Queries
@@ -22,6 +26,7 @@ from tastemap.metrics import judge, ndcg, recall
 from tastemap.retrieval.recommender import Recommendations
 
 SUITE = "cold-items"
+DETAILED = "movielens-1m-details"
 MODELS = ("TwoTower", "ALS + content neighbours", "EASE + content neighbours")
 _NEIGHBOURS = " + content neighbours"
 _K = 20
@@ -129,7 +134,10 @@ def fitted(name: str, task: Task, part: str, seed: int) -> Any:
 
 def measure(dataset: str, seeds: int) -> dict[str, Any]:
     """Each model, fitted without and with the events of the new items, and what chance gives."""
-    whole = tm.datasets.load(dataset)
+    detailed = dataset == DETAILED
+    whole = (
+        with_details(tm.datasets.load("movielens-1m")) if detailed else tm.datasets.load(dataset)
+    )
     runs: dict[str, list[dict[str, Any]]] = {model: [] for model in MODELS}
     hashes = {}
     for seed in range(seeds):
@@ -147,7 +155,9 @@ def measure(dataset: str, seeds: int) -> dict[str, Any]:
 
 
 def main(
-    dataset: Annotated[str, typer.Option(help=f"One of {', '.join(data.NAMES)}.")] = "movielens-1m",
+    dataset: Annotated[
+        str, typer.Option(help=f"One of {', '.join((*data.NAMES, DETAILED))}.")
+    ] = "movielens-1m",
     seeds: Annotated[int, typer.Option(help="How many seeds, counted from 0.")] = 1,
     out: Annotated[Path, typer.Option(help="The folder of the result.")] = results.FOLDER,
 ) -> None:

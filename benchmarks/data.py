@@ -44,7 +44,10 @@ def load(name: str) -> Ratings:
 
 def _beauty() -> Ratings:
     """A line for each user: the user's number, then those of the items; the place is the time."""
-    rows = [line.split() for line in _fetched_beauty().read_text().splitlines()]
+    rows = [
+        line.split()
+        for line in fetched(_BEAUTY, _BEAUTY_SHA256, "amazon-beauty.txt").read_text().splitlines()
+    ]
     counts = np.array([len(row) - 1 for row in rows])
     item_numbers = np.array([item for row in rows for item in row[1:]], np.int64)
     items, item_rows = np.unique(item_numbers, return_inverse=True)
@@ -60,12 +63,17 @@ def _beauty() -> Ratings:
     )
 
 
-def _fetched_beauty() -> Path:
-    path = cache() / "data" / "amazon-beauty.txt"
+def fetched(url: str, sha256: str, name: str) -> Path:
+    """The file behind an address, kept in the cache under a name.
+
+    Raises:
+        RuntimeError: the file has another SHA-256.
+    """
+    path = cache() / "data" / name
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with urllib.request.urlopen(_BEAUTY, timeout=60) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             path.write_bytes(answer.read())
-    if hashlib.sha256(path.read_bytes()).hexdigest() != _BEAUTY_SHA256:
-        raise RuntimeError(f"{path} is not the file of {_BEAUTY}; delete it and try again")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        raise RuntimeError(f"{path} is not the file of {url}; delete it and try again")
     return path

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Load", "Outcome"]
+__all__ = ["Load", "Outcome", "milliseconds"]
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,15 @@ class Outcome:
 
     def percentiles(self, kind: int) -> dict[str, float]:
         """p50, p90, p99 and the longest of a kind, in milliseconds."""
-        mine = self.seconds[(self.kinds == kind) & np.isfinite(self.seconds)] * 1e3
-        if len(mine) == 0:
-            return {}
-        named = zip(
-            ("p50", "p90", "p99", "max"), np.percentile(mine, [50, 90, 99, 100]), strict=True
-        )
-        return {name: float(value) for name, value in named}
+        return milliseconds(self.seconds[(self.kinds == kind) & np.isfinite(self.seconds)])
+
+
+def milliseconds(seconds: NDArray[np.float64]) -> dict[str, float]:
+    """p50, p90, p99 and the longest of float64 [n]; nothing where there are none."""
+    if len(seconds) == 0:
+        return {}
+    values = np.percentile(seconds * 1e3, [50, 90, 99, 100]).tolist()
+    return dict(zip(("p50", "p90", "p99", "max"), values, strict=True))
 
 
 @dataclass

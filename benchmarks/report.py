@@ -423,7 +423,7 @@ def _service_load(found: list[Result]) -> str:
         lines += [
             "",
             f"### {result['items']:,} items, {result['users']:,} users, "
-            + ("ranked" if result["dataset"].endswith("ranked") else "retrieval alone"),
+            + ("ranked" if "ranked" in result["dataset"] else "retrieval alone"),
             "",
             *_table(["stage", *(f"batch of {size}" for size in sizes)], rows),
         ]
@@ -445,8 +445,8 @@ def _service_load(found: list[Result]) -> str:
                             kind,
                             *(f"{load[kind][name]:.1f}" for name in ("p50", "p90", "p99", "max")),
                         ]
-                        for kind in ("recommendations", "events")
-                        if kind in load
+                        for kind in ("recommendations", "events", "event to changed answer")
+                        if load.get(kind)
                     ],
                 ),
             ]

@@ -8,7 +8,9 @@ index, 500 candidates, DCN-v2; with --retrieval ALS alone. First the stages of a
 in this process, on one thread, in batches of 1, 8 and 32: milliseconds of processor time a request,
 the lower quartile of many. Then a server process is asked in an open loop (`load_generator`) after
 a while of warming up: latencies from the time that a request was due, processor time of the server
-a request, the server's memory at the start and at the end, and errors. Linux only.
+a request, the server's memory at the start and at the end, and errors. Meanwhile somebody else
+takes the first item that is recommended to them, four times a second, and asks until it is gone:
+seconds from the event's sending to the changed answer. Linux only.
 """
 
 from __future__ import annotations
@@ -21,15 +23,17 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 
-from benchmarks.load_generator import Load, Outcome
+from benchmarks.load_generator import Load, Outcome, milliseconds
 from benchmarks.service_release import FOLDER, release_of
 
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "POLARS_MAX_THREADS")}
@@ -170,6 +174,45 @@ def resident(process: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
+class Watcher(threading.Thread):
+    """Takes what is recommended and looks how long it is still there, until told to stop.
+
+    Attributes:
+        seconds: from the sending of each event to the first answer without its item.
+    """
+
+    def __init__(self, port: int, users: int, pause: float = 0.25) -> None:
+        super().__init__(daemon=True)
+        self.seconds: list[float] = []
+        self._users, self._pause = users, pause
+        self._client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+        self._stop = threading.Event()
+
+    def run(self) -> None:
+        rng = np.random.default_rng(3)
+        while not self._stop.wait(self._pause):
+            user = str(rng.integers(1, self._users + 1))
+            before = self._recommended(user)
+            if not before:
+                continue
+            began = time.perf_counter()
+            event = {"user": user, "item": before[0], "kind": "like"}
+            self._client.post("/events", json=event).raise_for_status()
+            while before[0] in self._recommended(user):
+                pass
+            self.seconds.append(time.perf_counter() - began)
+
+    def stopped(self) -> dict[str, float]:
+        """Percentiles of all that was seen, in milliseconds."""
+        self._stop.set()
+        self.join()
+        return milliseconds(np.array(self.seconds))
+
+    def _recommended(self, user: str) -> list[str]:
+        answer = self._client.get(f"/users/{user}/recommendations", params={"k": 10})
+        return [item["item"] for item in answer.raise_for_status().json()["items"]]
+
+
 def load(
     release: Path, users: int, items: int, rate: float, seconds: float, writes: float
 ) -> dict[str, Any]:
@@ -177,8 +220,11 @@ def load(
     with served(release) as (process, port):
         warm = Load(port, min(rate, 50), 5, requests_of(users, items, writes, 1)).run()
         cpu, memory, began = cpu_seconds(process), resident(process), time.perf_counter()
+        watcher = Watcher(port, users)
+        watcher.start()
         outcome = Load(port, rate, seconds, requests_of(users, items, writes, 2)).run()
         took = time.perf_counter() - began
+        changed = watcher.stopped()
         n = len(outcome.kinds)
         return {
             "rate": rate,
@@ -191,6 +237,7 @@ def load(
             "generator_ms_a_request": outcome.own_cpu / n * 1e3,
             "memory_mib": [memory, resident(process)],
             **_latencies(outcome),
+            "event to changed answer": changed,
         }
 
 
@@ -226,6 +273,7 @@ def main() -> None:
         from benchmarks import results
 
         name = f"{said.items}-{'retrieval' if said.retrieval else 'ranked'}"
+        name += "-writes" if said.writes else ""
         result["command"] = "python -m benchmarks.service_load " + " ".join(sys.argv[1:])
         print("wrote", results.write("service-load", name, result, said.out))
 
