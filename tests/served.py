@@ -19,12 +19,13 @@ import sys
 from pathlib import Path
 from tastemap.console import PAGE
 from tastemap.online import CacheOptions, Operating, serve
-release, state, workers, redis, *keys = sys.argv[1:]
+release, state, workers, redis, precomputed, *keys = sys.argv[1:]
 serve(
     Path(release), Path(state),
     port=0, page=PAGE, workers=int(workers),
     operating=Operating.of(*map(Path, keys)),
     cache=CacheOptions(redis) if redis else None,
+    precomputed=precomputed or None,
 )
 """
 
@@ -34,6 +35,7 @@ class Served:
 
     Args:
         redis: where answers are remembered, "" for nowhere.
+        precomputed: where answers made in advance are, "" for nowhere.
         before: Python to run first in that process.
         keys: a file of keys that it asks for.
     """
@@ -45,10 +47,12 @@ class Served:
         *,
         workers: int = 1,
         redis: str = "",
+        precomputed: str = "",
         before: str = "",
         keys: Path | None = None,
     ) -> None:
-        arguments = [release, state, workers, redis, *([] if keys is None else [keys])]
+        arguments = [release, state, workers, redis, precomputed]
+        arguments += [] if keys is None else [keys]
         self.process = subprocess.Popen(
             [sys.executable, "-c", before + _PROGRAM, *map(str, arguments)],
             stdout=subprocess.PIPE,

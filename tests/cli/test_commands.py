@@ -170,6 +170,7 @@ def test_releases(tastemap: Command, shop: Path, tmp_path: Path) -> None:
         ("recommend --release {store} --history nothing", 1, "'nothing'"),
         ("similar --release {store} --item nothing", 1, "'nothing'"),
         ("serve --release {out}/none --state {out}/state", 1, "none"),
+        ("serve --release {out}/none --precomputed {out}/no.parquet", 1, "no.parquet"),
         ("releases list --release {out}/none", 1, "does not exist"),
         ("releases rollback --release {store} --to 1999", 1, "holds no release '1999'"),
         ("releases prune --release {store} --keep 0", 2, "--keep"),

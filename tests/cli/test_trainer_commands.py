@@ -13,9 +13,11 @@ import polars as pl
 import pytest
 from ran import Command
 from served import Served
+from servers import RedisServer
 
 import tastemap as tm
 from tastemap.online.events import Event, EventLog
+from tastemap.online.precomputed_redis import PrecomputedRedis
 from tastemap.release.served import serve
 
 
@@ -148,3 +150,18 @@ def test_batch_writes_answers_for_all_or_some(
     assert guest["source"].unique().to_list() == ["itemknn"]
     assert "p3" not in guest["item"]
     assert tastemap("batch", "--release", shop_store, "--out", tmp_path / "x.csv").code == 2
+
+
+def test_batch_writes_to_redis(tastemap: Command, shop_store: Path, tmp_path: Path) -> None:
+    with RedisServer(tmp_path) as redis:
+        ran = tastemap("batch", "--release", shop_store, "--out", redis.url, "-k", 2, "--json")
+        assert (ran.json["out"], ran.json["rows"]) == ("Redis", 60 * 2)
+        found = PrecomputedRedis(redis.url, timeout=5.0).find(["u3"], ran.json["release"])
+        expected = tm.load(shop_store).recommend(users=["u3"], k=2)
+        assert found[0] is not None and found[0].items == expected["item"].to_list()
+        ran = tastemap("batch", "--release", shop_store, "--out", redis.url, "-k", 2)
+        assert ran.out == "120 answers for 60 users are in Redis\n"
+    ran = tastemap("batch", "--release", shop_store, "--out", redis.url)
+    assert ran.code == 1
+    assert "Redis at 127.0.0.1" in ran.err
+    assert tastemap("batch", "--release", shop_store, "--out", "http://x").code == 1

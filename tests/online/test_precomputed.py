@@ -4,17 +4,37 @@ from __future__ import annotations
 
 import multiprocessing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 
 import tastemap as tm
 from tastemap.errors import DataError, ReleaseError
 from tastemap.online import precomputed
-from tastemap.online.precomputed import Precomputed, precompute
+from tastemap.online.precomputed import corrected, precompute
+from tastemap.online.precomputed_file import PrecomputedFile, writing_file
+from tastemap.retrieval.recommender import Recommendations
 from tastemap.storage.atomic import unfinished_file
+
+
+def make(pipeline: tm.Pipeline, out: Path, k: int, **options: Any) -> int:
+    with writing_file(out, pipeline, k=k, release="r1", offset=9) as write:
+        return precompute(pipeline, write, k=k, **options)
+
+
+def answer(
+    answers: PrecomputedFile,
+    users: list[str],
+    histories: tm.Histories,
+    k: int,
+    items: tm.Vocabulary,
+    among: NDArray[np.bool_] | None = None,
+) -> Recommendations:
+    return corrected(answers.find(users, "r1"), histories, k, items, among)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +45,7 @@ def film_pipeline(liked_movies: tm.Dataset) -> tm.Pipeline:
 @pytest.fixture(scope="module")
 def file(film_pipeline: tm.Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("batch") / "answers.parquet"
-    precompute(film_pipeline, out, k=30, about={"release": "r1"})
+    make(film_pipeline, out, 30)
     return out
 
 
@@ -47,7 +67,7 @@ def test_looking_up_gives_the_same_as_asking(film_pipeline: tm.Pipeline, file: P
     queries = film_pipeline.data.queries(rows)
     asked = film_pipeline.answer(queries, 10)
     users = [str(id_) for id_ in film_pipeline.users.ids(rows)]
-    found = Precomputed(file).answer(users, queries.histories, 10, film_pipeline.items)
+    found = answer(PrecomputedFile(file), users, queries.histories, 10, film_pipeline.items)
     assert found.padded(10).tolist() == asked.padded(10).tolist()
     assert found.source_series().to_list() == asked.source_series().to_list()
 
@@ -55,37 +75,37 @@ def test_looking_up_gives_the_same_as_asking(film_pipeline: tm.Pipeline, file: P
 def test_what_a_user_took_since_is_left_out_and_the_next_moves_up(
     film_pipeline: tm.Pipeline, file: Path
 ) -> None:
-    answers = Precomputed(file)
+    answers = PrecomputedFile(file)
     query = film_pipeline.data.queries(np.array([5], np.int32))
     user = [str(film_pipeline.users.ids([5])[0])]
-    before = answers.answer(user, query.histories, 12, film_pipeline.items).items
+    before = answer(answers, user, query.histories, 12, film_pipeline.items).items
     later = query.histories.append(tm.Histories.from_lists([before[[0, 3]]], times=[[9e9, 9e9]]))
-    after = answers.answer(user, later, 10, film_pipeline.items).items
+    after = answer(answers, user, later, 10, film_pipeline.items).items
     assert after.tolist() == np.delete(before, [0, 3]).tolist()
     allowed = np.zeros(len(film_pipeline.items), np.bool_)
     allowed[before[4:6]] = True
-    some = answers.answer(user, later, 10, film_pipeline.items, allowed)
+    some = answer(answers, user, later, 10, film_pipeline.items, allowed)
     assert some.items.tolist() == before[4:6].tolist()
 
 
 def test_users_and_items_that_are_not_there(film_pipeline: tm.Pipeline, file: Path) -> None:
-    answers = Precomputed(file)
+    answers = PrecomputedFile(file)
     users = ["", "nobody", "\uffff", "1"]
     few = tm.Vocabulary(film_pipeline.items.ids_array.slice(0, 40))
-    found = answers.answer(users, tm.Histories.empty(4), 30, few)
+    found = answer(answers, users, tm.Histories.empty(4), 30, few)
     assert found.counts[:3].tolist() == [0, 0, 0]
     assert 0 < found.counts[3] < 30
     assert found.items.max() <= 40
-    assert len(answers.answer([], tm.Histories.empty(0), 5, film_pipeline.items)) == 0
+    assert len(answer(answers, [], tm.Histories.empty(0), 5, film_pipeline.items)) == 0
 
 
 def test_integer_ids_are_found_by_their_text(tmp_path: Path) -> None:
     frame = pl.DataFrame({"user": [10, 10, 9, 9, -3], "item": [7, 8, 7, 9, 8]})
     pipeline = tm.Pipeline([tm.Popularity()]).fit(tm.Dataset.from_frame(frame))
-    assert precompute(pipeline, tmp_path / "out.parquet", k=2) == 1 + 1 + 2
-    answers = Precomputed(tmp_path / "out.parquet")
+    assert make(pipeline, tmp_path / "out.parquet", 2) == 1 + 1 + 2
+    answers = PrecomputedFile(tmp_path / "out.parquet")
     users = ["10", "9", "-3", "010", "x", "9" * 30, "²"]
-    found = answers.answer(users, tm.Histories.empty(7), 2, pipeline.items)
+    found = answer(answers, users, tm.Histories.empty(7), 2, pipeline.items)
     assert found.counts.tolist() == [1, 1, 2, 0, 0, 0, 0]
     assert pipeline.items.ids(found.items)[:2] == [9, 8]
 
@@ -94,15 +114,15 @@ def test_only_the_groups_that_are_asked_for_are_read(
     film_pipeline: tm.Pipeline, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
-    real = Precomputed._read
+    real = PrecomputedFile._read
     monkeypatch.setattr(
-        Precomputed, "_read", lambda self, number: read.append(number) or real(self, number)
+        PrecomputedFile, "_read", lambda self, number: read.append(number) or real(self, number)
     )
-    answers = Precomputed(file)
+    answers = PrecomputedFile(file)
     users = pq.read_table(file)["user"].unique().to_pylist()
     assert pq.ParquetFile(file).num_row_groups == -(-len(users) // 256) > 2
     for place in (0, 1, 255, len(users) - 1, 0):
-        answers.answer([users[place]], tm.Histories.empty(1), 5, film_pipeline.items)
+        answer(answers, [users[place]], tm.Histories.empty(1), 5, film_pipeline.items)
     assert read == [0, pq.ParquetFile(file).num_row_groups - 1]
 
 
@@ -111,14 +131,14 @@ def test_what_was_said_of_it_and_whether_it_was_replaced(
 ) -> None:
     out = tmp_path / "out.parquet"
     some = np.array([3, 1, 3], np.int32)
-    precompute(film_pipeline, out, k=5, users=some, about={"release": "r1", "event_log_offset": 9})
-    old = Precomputed(out)
-    assert (old.about["release"], old.about["event_log_offset"], old.k) == ("r1", 9, 5)
-    assert not old.replaced
-    precompute(film_pipeline, out, k=6, users=some)
-    assert old.replaced
+    make(film_pipeline, out, 5, users=some)
+    old = PrecomputedFile(out)
+    assert (old.release, old.offset, old.k) == ("r1", 9, 5)
+    assert old.renewed() is old
+    make(film_pipeline, out, 6, users=some)
+    assert old.renewed().k == 6
     user = [str(film_pipeline.users.ids([3])[0])]
-    assert old.answer(user, tm.Histories.empty(1), 10, film_pipeline.items).counts == [5]
+    assert answer(old, user, tm.Histories.empty(1), 10, film_pipeline.items).counts == [5]
     assert len(pq.read_table(out)["user"].unique()) == 2
 
 
@@ -135,7 +155,7 @@ def test_a_damaged_file_is_refused(file: Path, tmp_path: Path, harm: str) -> Non
         place = 2000
         bad.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
     with pytest.raises(DataError, match="tastemap batch"):
-        Precomputed(bad).answer(["1"], tm.Histories.empty(1), 5, tm.Vocabulary(["1"]))
+        answer(PrecomputedFile(bad), ["1"], tm.Histories.empty(1), 5, tm.Vocabulary(["1"]))
 
 
 def test_a_failure_half_way_leaves_the_old_file(
@@ -150,7 +170,7 @@ def test_a_failure_half_way_leaves_the_old_file(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        precompute(film_pipeline, out, k=30, progress=stop)
+        make(film_pipeline, out, 30, progress=stop)
     assert out.read_bytes() == file.read_bytes()
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.parquet"]
 

@@ -23,7 +23,8 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 from servers import RedisServer
 
 from tastemap.errors import MissingExtraError, ParameterError, UnavailableError
-from tastemap.online.redis_state import PASSWORD, RedisState
+from tastemap.online.redis_client import PASSWORD
+from tastemap.online.redis_state import RedisState
 from tastemap.online.state import Asked, LocalState, State
 
 Make = Callable[..., State]

@@ -23,7 +23,14 @@ __all__ = ["batch"]
 
 def batch(
     release: ReleaseDir,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The .parquet file to write.")],
+    out: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="The .parquet file to write, or a Redis, such as redis://127.0.0.1:6379/0; its "
+            "password in TASTEMAP_REDIS_PASSWORD.",
+        ),
+    ],
     k: K = 100,
     users: Annotated[
         Path | None,
@@ -44,24 +51,33 @@ def batch(
     """Make answers for everybody in advance, for a service that looks them up.
 
     The file has the columns user, item, rank (from 1), score and source, sorted by user and rank.
-    It is written tile by tile, and stands at its place when it is whole. A service that answers
-    from it leaves out what users took meanwhile, so ask for more items than will be shown.
+    It is written tile by tile, and stands at its place when it is whole. In Redis each user's
+    answers are a key, with the release's version, which goes after seven days. A service that
+    answers from it (`tastemap serve --precomputed`) leaves out what was shown or taken meanwhile,
+    so ask for more items than will be shown at once.
 
     Examples:
 
     - `tastemap batch --release demo --out tonight.parquet`
+    - `tastemap batch --release demo --out redis://127.0.0.1:6379/0`
     - `tastemap batch --release demo --state demo-state --users active.csv -k 50 --out some.parquet`
     """
     from rich.progress import Progress
 
     from tastemap.online.events import EventReader
     from tastemap.online.precomputed import precompute
+    from tastemap.online.precomputed_file import writing_file
+    from tastemap.online.precomputed_redis import writing_redis
     from tastemap.online.retraining.as_served import AsServed
     from tastemap.online.retraining.gathering import gather, offset_of
     from tastemap.release import load_release
 
-    if out.suffix != ".parquet":
-        raise typer.BadParameter(f"{out.name} should end in .parquet", param_hint="--out")
+    to_redis = "://" in out
+    if not to_redis and not out.endswith(".parquet"):
+        raise typer.BadParameter(
+            f"{Path(out).name} should end in .parquet, or be the address of a Redis",
+            param_hint="--out",
+        )
     loaded = load_release(release)
     pipeline, offset = loaded.pipeline(), offset_of(loaded.path)
     asked: Recommender = pipeline
@@ -69,22 +85,27 @@ def batch(
         gathered = gather(pipeline.data, EventReader(state), offset)
         asked, offset = AsServed(pipeline, gathered), gathered.position.offset
     rows = None if users is None else _rows(users, asked.users)
-    about = {"release": loaded.version, "event_log_offset": offset}
     n = len(asked.users) - 1 if rows is None else len(rows)
-    with Progress(console=errors(), transient=True) as progress:
+    if to_redis:
+        writing = writing_redis(out, release=loaded.version, offset=offset)
+    else:
+        writing = writing_file(Path(out), asked, k=k, release=loaded.version, offset=offset)
+    with writing as write, Progress(console=errors(), transient=True) as progress:
         task = progress.add_task("Answering", total=n)
         written = precompute(
             asked,
-            out,
+            write,
             k=k,
             users=rows,
-            about=about,
             progress=lambda done: progress.update(task, completed=done),
         )
     if json:
-        print_json({**about, "out": str(out), "users": n, "rows": written})
+        about = {"release": loaded.version, "event_log_offset": offset}
+        print_json({**about, "out": "Redis" if to_redis else out, "users": n, "rows": written})
     else:
-        print(f"{written:,} answers for {n:,} users are in {out}")
+        # An address may hold a password.
+        where = "Redis" if to_redis else out
+        print(f"{written:,} answers for {n:,} users are in {where}")
 
 
 def _rows(table: Path, known: Vocabulary) -> NDArray[np.int32]:

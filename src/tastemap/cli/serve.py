@@ -100,6 +100,14 @@ def serve(
         int,
         typer.Option(min=1, help="Memory of each worker for answers, where there is no Redis."),
     ] = 256 << 20,
+    precomputed: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Answers made in advance (tastemap batch), for users who have done nothing since "
+            "and for where a model fails: a .parquet file, or a Redis as redis://127.0.0.1:6379/0.",
+        ),
+    ] = None,
     kafka: Annotated[
         str | None,
         typer.Option(
@@ -128,6 +136,7 @@ def serve(
     - `tastemap serve --release demo`
     - `tastemap serve --release demo --workers 4`
     - `tastemap serve --release demo --workers 4 --redis redis://127.0.0.1:6379/0`
+    - `tastemap serve --release demo --precomputed tonight.parquet`
     - `tastemap serve --release demo --state /var/lib/tastemap --host 0.0.0.0 --keys keys.toml`
     """
     from tastemap.console import PAGE
@@ -155,6 +164,7 @@ def serve(
         operating=operating,
         following=Following(newcomers, half_life * 86_400),
         cache=cache,
+        precomputed=precomputed,
         open_log=topic or EventLog,
     )
 

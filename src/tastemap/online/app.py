@@ -21,6 +21,7 @@ from tastemap.online.described import describe
 from tastemap.online.engine import STAGE_SECONDS, Engine
 from tastemap.online.events import Event, EventLog, IdConflictError, Recorded
 from tastemap.online.following import Following
+from tastemap.online.hybrid import Hybrid, open_precomputed
 from tastemap.online.metrics import Metrics
 from tastemap.online.operating import Operating
 from tastemap.online.page import add_page
@@ -65,6 +66,7 @@ def create_app(
     operating: Operating = _NOTHING,
     following: Following | None = None,
     cache: CacheOptions | None = None,
+    precomputed: str | None = None,
     open_log: Callable[[Path], EventLog] = EventLog,
 ) -> FastAPI:
     """The service over one release and one event log.
@@ -79,20 +81,28 @@ def create_app(
         operating: keys, limits, logs and traces; none by default.
         following: how the release follows what happens.
         cache: where answers are remembered; None to make each anew.
+        precomputed: where answers made in advance are; see `open_precomputed`. None for none.
         open_log: opens the event log of a folder; `KafkaTopic` for one that machines share.
 
     Raises:
-        ParameterError: an option of the cache makes no sense.
+        ParameterError: an option of the cache, or an address, makes no sense.
+        DataError: the file of answers made in advance is missing or damaged.
         MissingExtraError: Redis or traces are wanted, and what they need is not installed.
         ReleaseError: there is no release, or it is damaged.
         StateError: the state folder cannot be used.
     """
     provider = operating.provider()
+    hybrid = None if precomputed is None else Hybrid(open_precomputed(precomputed))
     remembered = None if cache is None else cache.open()
     log = open_log(state)
     try:
         engine = Engine(
-            release, log, stage_seconds=stage_seconds, following=following, cache=remembered
+            release,
+            log,
+            stage_seconds=stage_seconds,
+            following=following,
+            cache=remembered,
+            hybrid=hybrid,
         )
     except BaseException:
         log.close()
@@ -123,8 +133,9 @@ def create_app(
         log.close()
         if provider is not None:
             provider.shutdown()
-        if remembered is not None:
-            remembered.close()
+        for opened in (remembered, hybrid):
+            if opened is not None:
+                opened.close()
 
     app = FastAPI(
         title="tastemap",

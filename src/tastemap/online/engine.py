@@ -21,6 +21,7 @@ from tastemap.online.events import (
 )
 from tastemap.online.following import Following
 from tastemap.online.guard import Guard
+from tastemap.online.hybrid import Hybrid
 from tastemap.online.questions import Found, Question
 from tastemap.online.serving import Serving
 from tastemap.online.watchdog import Tally, Watchdog
@@ -49,6 +50,7 @@ class Engine:
         stage_seconds: how long a stage of an answer may take.
         following: how the release follows what happens.
         cache: remembers answers, and stays the caller's to close; None to make each anew.
+        hybrid: answers made in advance, which stay the caller's to close; None for none.
 
     Raises:
         ReleaseError: there is no release, or it is damaged.
@@ -62,10 +64,12 @@ class Engine:
         stage_seconds: float = STAGE_SECONDS,
         following: Following | None = None,
         cache: AnswerCache | None = None,
+        hybrid: Hybrid | None = None,
     ) -> None:
         self._path = release
         self.events = events
         self.cache = cache
+        self.hybrid = hybrid
         self.guard = Guard(stage_seconds)
         self._how = following
         self._following = threading.Lock()
@@ -132,6 +136,18 @@ class Engine:
 
     def _answered(self, questions: Sequence[Question]) -> list[Found | Exception]:
         self.catch_up()
+        serving = self.serving
+        answers: list[Found | Exception | None] = [None] * len(questions)
+        if self.hybrid is not None:
+            answers[:] = self.hybrid.answer(serving, questions, self.guard)
+        places = [place for place, answer in enumerate(answers) if answer is None]
+        if places:
+            left = self._remembered_or_made([questions[place] for place in places])
+            for place, answer in zip(places, left, strict=True):
+                answers[place] = answer
+        return [answer for answer in answers if answer is not None]
+
+    def _remembered_or_made(self, questions: Sequence[Question]) -> list[Found | Exception]:
         if self.cache is None:
             return self._answer(self.serving, questions)
         # While nothing is laid over it, lest it be remembered as newer than it is.
@@ -162,6 +178,12 @@ class Engine:
             answers = [serving.popular(question) for question in questions]
         if not attempt.failed:
             return answers
+        if self.hybrid is not None and not _vital(serving).isdisjoint(attempt.failed):
+            instead = self.hybrid.stand_in(serving, questions, self.guard)
+            answers = [
+                other or answer if isinstance(answer, Found) else answer
+                for answer, other in zip(answers, instead, strict=True)
+            ]
         degraded = tuple(attempt.failed)
         return [
             replace(answer, degraded=degraded) if isinstance(answer, Found) else answer
@@ -219,6 +241,9 @@ class Engine:
         """
         removed = self.events.forget(user)
         self.catch_up()
+        if self.hybrid is not None:
+            # Before the releases of the store change their versions.
+            self.hybrid.forget(user, self._versions())
         if ReleaseStore.is_store(self._path):
             return removed, ReleaseStore(self._path).forget_user(user)
         done = forget_in(read_directory(self._path), self._path, user)
@@ -239,6 +264,8 @@ class Engine:
     def refresh(self) -> None:
         """Makes ready to be shown what the log tells of new items."""
         self.catch_up()
+        if self.hybrid is not None:
+            self.hybrid.renew()
         try:
             self.serving.refresh()
         except Exception:
@@ -300,3 +327,14 @@ class Engine:
         self._stop.set()
         if self._watcher is not None:
             self._watcher.join(timeout=10)
+
+    def _versions(self) -> list[str]:
+        """Of all releases that there are here."""
+        if not ReleaseStore.is_store(self._path):
+            return [self.serving.version]
+        return [release.version for release in ReleaseStore(self._path).list()]
+
+
+def _vital(serving: Serving) -> set[str]:
+    """The stages without which an answer is worse than one that was made in advance."""
+    return {"answer", "ranker", *(retriever.name for retriever in serving.pipeline.retrievers)}

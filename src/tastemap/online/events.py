@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +37,7 @@ __all__ = [
 IMPRESSION = "impression"
 SKIP = "skip"
 _COLUMNS = "user, item, kind, time, value, id, digest, duration, token"
+_READ = f"{_COLUMNS}, offset"
 
 
 class IdConflictError(TastemapError):
@@ -62,6 +63,7 @@ class Event:
         digest: a hash of what was sent under that id.
         duration: how many seconds it lasted, or None where nobody said.
         token: the token of the answer it belongs to, or None.
+        offset: its number in the log; 0 for one that does not come from there.
     """
 
     user: str
@@ -73,6 +75,7 @@ class Event:
     digest: bytes | None = None
     duration: float | None = None
     token: str | None = None
+    offset: int = field(default=0, compare=False)
 
     @property
     def is_history(self) -> bool:
@@ -201,8 +204,7 @@ class EventReader:
                     (position.forgotten,),
                 ).fetchall()
                 rows = database.execute(
-                    f"SELECT offset, {_COLUMNS} FROM events WHERE offset > ? "
-                    "ORDER BY offset LIMIT ?",
+                    f"SELECT {_READ} FROM events WHERE offset > ? ORDER BY offset LIMIT ?",
                     (position.offset, size),
                 ).fetchall()
                 items = database.execute(
@@ -211,15 +213,16 @@ class EventReader:
                 ).fetchall()
             if not rows and not forgotten and not items:
                 return
+            events = [Event(*row) for row in rows]
             position = Position(
-                rows[-1][0] if rows else position.offset,
+                events[-1].offset if events else position.offset,
                 forgotten[-1][0] if forgotten else position.forgotten,
                 items[-1][0] if items else position.items,
             )
             yield News(
                 position,
                 [key for _, key in forgotten],
-                [Event(*row[1:]) for row in rows],
+                events,
                 [_change(*row[1:]) for row in items],
             )
             if len(rows) < size:
@@ -236,7 +239,7 @@ class EventReader:
         """All events of one user, oldest first."""
         with self._snapshot() as database:
             rows = database.execute(
-                f"SELECT {_COLUMNS} FROM events WHERE user_key = ? AND user = ? ORDER BY offset",
+                f"SELECT {_READ} FROM events WHERE user_key = ? AND user = ? ORDER BY offset",
                 (self.key(user), user),
             ).fetchall()
         return [Event(*row) for row in rows]
@@ -245,7 +248,7 @@ class EventReader:
         """The last n events up to an offset, oldest first."""
         with self._snapshot() as database:
             rows = database.execute(
-                f"SELECT {_COLUMNS} FROM events WHERE offset <= ? ORDER BY offset DESC LIMIT ?",
+                f"SELECT {_READ} FROM events WHERE offset <= ? ORDER BY offset DESC LIMIT ?",
                 (offset, n),
             ).fetchall()
         return [Event(*row) for row in reversed(rows)]
@@ -260,7 +263,7 @@ class EventReader:
         """The events up to an offset of users who had been forgotten and came again."""
         with self._snapshot() as database:
             rows = database.execute(
-                f"SELECT {_COLUMNS} FROM events WHERE offset <= ? "
+                f"SELECT {_READ} FROM events WHERE offset <= ? "
                 "AND user_key IN (SELECT user_key FROM forgotten) ORDER BY offset",
                 (offset,),
             ).fetchall()

@@ -66,6 +66,7 @@ class LiveState:
         self._key = key
         self._extras: dict[int | str, _Extra] = {}
         self._skips: dict[int | str, _Skips] = {}
+        self._offsets: dict[int | str, int] = {}
         self._forgotten: set[bytes] = set()
         self.skipped = 0
 
@@ -87,6 +88,7 @@ class LiveState:
             if self._key(place if isinstance(place, str) else names[place]) in gone:
                 self._extras.pop(place, None)
                 self._skips.pop(place, None)
+                self._offsets.pop(place, None)
 
     def is_forgotten(self, user: str) -> bool:
         """Whether what a release holds under this id counts for nothing."""
@@ -120,6 +122,7 @@ class LiveState:
                 np.append(old.values, np.array([event.value for _, event in new], np.float32)),
                 np.append(old.kinds, np.array([self._kind(e.kind) for _, e in new], np.uint8)),
             )
+            self._note(key, new[-1][1].offset)
 
     def _skip(self, events: Sequence[Event]) -> None:
         items = self._data.items.rows([event.item for event in events])
@@ -131,6 +134,16 @@ class LiveState:
                     np.append(old.items, np.int32(item))[-_MOST_SKIPS:],
                     np.append(old.times, event.time)[-_MOST_SKIPS:],
                 )
+                self._note(user or event.user, event.offset)
+
+    def _note(self, key: int | str, offset: int) -> None:
+        self._offsets[key] = max(offset, self._offsets.get(key, 0))
+
+    def offsets(self, users: Sequence[str]) -> NDArray[np.int64]:
+        """The offset of each user's newest event that answers go by, int64 [B]; 0 where there is
+        none since the release."""
+        keys = [row or user for row, user in zip(self.rows(users).tolist(), users, strict=True)]
+        return np.array([self._offsets.get(key, 0) for key in keys], np.int64)
 
     def digests(self, users: Sequence[str]) -> list[bytes]:
         """For each of some users 16 bytes that stand for all that is known beside the release; they

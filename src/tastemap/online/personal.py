@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from fastapi import Path as InPath
 from pydantic import BaseModel, Field
 
-from tastemap.errors import ReleaseError
+from tastemap.errors import ReleaseError, UnavailableError
 from tastemap.online.engine import Engine
 from tastemap.online.events import Event
 from tastemap.online.refusals import Refusal
@@ -122,7 +122,7 @@ def personal(engine: Engine) -> APIRouter:
         """
         try:
             events, releases = engine.forget(user)
-        except ReleaseError as error:
+        except (ReleaseError, UnavailableError) as error:
             raise Refusal(503, ["path", "user"], str(error), "not_removed") from None
         return Removed(
             events=events,

@@ -79,8 +79,8 @@ class Found:
 
     Attributes:
         items: best first.
-        link: what it goes by: "history", "profile", "context", "friends" or "popularity"; or "item"
-            for what is similar to one.
+        link: what it goes by: "history", "profile", "context", "friends" or "popularity"; "item"
+            for what is similar to one; or "precomputed", for what was made in advance.
         release: the version of the release that found them.
         degraded: the stages that failed, without which it was made.
     """

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["because_of", "chosen", "new_and_like", "of_friends", "popular_with", "similar_to"]
+__all__ = [
+    "FITS",
+    "because_of",
+    "by_itself",
+    "chosen",
+    "new_and_like",
+    "of_friends",
+    "popular_with",
+    "similar_to",
+]
+
+FITS = "Fits what you liked so far"
+"""The reason of an item that a model found, where nothing better can be said."""
 
 _GENDERS = {
     "f": "women",
@@ -53,3 +65,10 @@ def popular_with(source: str) -> str:
     if column == "age":
         return f"Popular with people aged {value}"
     return f"Popular with people whose {column.replace('_', ' ')} is {value}"
+
+
+def by_itself(source: str) -> str | None:
+    """The reason that a source is by itself; None where it is not, as it is a model's name."""
+    if source == "pinned":
+        return "Featured"
+    return popular_with(source) if source.partition(":")[0] == "popularity" else None

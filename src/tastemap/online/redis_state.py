@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tastemap.errors import MissingExtraError, ParameterError, UnavailableError
+from tastemap.errors import ParameterError, UnavailableError
+from tastemap.online.redis_client import connect, hashed, reaching
 from tastemap.online.state import Asked, Found
 
-if TYPE_CHECKING:
-    from redis import Redis
-
-__all__ = ["PASSWORD", "RedisState"]
-
-PASSWORD = "TASTEMAP_REDIS_PASSWORD"
-"""The environment variable that holds the password."""
+__all__ = ["RedisState"]
 
 _TOKEN = 8
 # Each works on a batch of keys. A user's answers: by digest, and their token in the field "".
@@ -125,10 +119,7 @@ class RedisState:
             raise ParameterError("the secret of a Redis state must be 64 bytes at most")
         self._prefix, self._secret = prefix.encode(), secret
         self._lifetime, self._history_lifetime = lifetime, history_lifetime
-        self._redis = _client(url, timeout)
-        about = self._redis.connection_pool.connection_kwargs
-        host, port = about.get("host", "localhost"), about.get("port", 6379)
-        self._where = about.get("path") or f"{host}:{port}"
+        self._redis = connect(url, timeout)
         # Keys that must go before anything is looked up, with the time when they expire anyway.
         self._owed: dict[bytes, float] = {}
         self._owed_limit = _SENT_ALONG
@@ -203,9 +194,7 @@ class RedisState:
         self._redis.close()
 
     def _key(self, kind: str, name: str) -> bytes:
-        text = name.encode("utf-8", "surrogatepass")
-        digest = hashlib.blake2b(text, digest_size=16, key=self._secret, person=kind.encode())
-        return b"%s:%s:%s" % (self._prefix, kind.encode(), digest.hexdigest().encode())
+        return b"%s:%s:%s" % (self._prefix, kind.encode(), hashed(kind, name, self._secret))
 
     def _remove(self, keys: list[bytes], lifetime: float) -> None:
         self._owe(keys, lifetime)
@@ -228,8 +217,6 @@ class RedisState:
     def _run(self, keys: Sequence[bytes], *command: Any) -> Any:
         """What a command gives, in one round trip; before it goes what is owed of the keys that it
         looks at, and some more."""
-        from redis.exceptions import RedisError
-
         with self._lock:
             owed = {key: self._owed[key] for key in keys if key in self._owed}
             for key, until in self._owed.items():
@@ -241,10 +228,8 @@ class RedisState:
             pipe.unlink(*owed)
         if command:
             pipe.execute_command(*command)  # type: ignore[no-untyped-call]
-        try:
+        with reaching(self._redis):
             results = pipe.execute()
-        except (RedisError, OSError) as error:
-            raise UnavailableError(f"Redis at {self._where}: {error}") from error
         if owed:
             with self._lock:
                 for key, until in owed.items():
@@ -255,25 +240,3 @@ class RedisState:
 
 def _milliseconds(seconds: float) -> int:
     return round(1000 * seconds)
-
-
-def _client(url: str, timeout: float) -> Redis:
-    try:
-        from redis import Redis
-        from redis.backoff import NoBackoff
-        from redis.retry import Retry
-    except ImportError:
-        raise MissingExtraError(
-            "state in Redis needs its client: pip install 'tastemap[redis]'"
-        ) from None
-    try:
-        return Redis.from_url(
-            url,
-            password=os.environ.get(PASSWORD),
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,
-        )
-    except ValueError as error:
-        raise ParameterError(f"the address of Redis makes no sense: {error}") from None

@@ -322,8 +322,8 @@ class Answer(BaseModel):
 
     items: list[Recommended]
     link: str = Field(
-        description="what the answer goes by: history, profile, context, friends, popularity, or "
-        "item"
+        description="what the answer goes by: history, profile, context, friends, popularity, "
+        "item, or precomputed, where it was made in advance"
     )
     release: str = Field(description="the version of the release that found them")
     token: str | None = Field(

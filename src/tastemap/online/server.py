@@ -18,6 +18,7 @@ from tastemap.online.answer_cache import CacheOptions
 from tastemap.online.app import create_app
 from tastemap.online.events import EventLog
 from tastemap.online.following import Following
+from tastemap.online.hybrid import open_precomputed
 from tastemap.online.operating import Operating
 from tastemap.online.process import settle
 from tastemap.release import ReleaseStore
@@ -47,6 +48,7 @@ def serve(
     operating: Operating = _NOTHING,
     following: Following | None = None,
     cache: CacheOptions | None = None,
+    precomputed: str | None = None,
     open_log: Callable[[Path], EventLog] = EventLog,
 ) -> None:
     """Serves a release over HTTP until it is interrupted.
@@ -66,11 +68,14 @@ def serve(
         workers: processes that answer. With more than one, a supervisor replaces those that die.
         operating: keys, limits, logs and traces; see `Operating.at` for what is usual.
         cache: where answers are remembered; None to make each anew.
+        precomputed: where answers made in advance are; see `open_precomputed`. None for none.
         open_log: opens the event log of a folder; `KafkaTopic` for one that machines share.
 
     Raises:
         KeysError: other machines could ask without a key.
-        ParameterError: fewer than one worker, or an option of the cache makes no sense.
+        ParameterError: fewer than one worker, or an option of the cache or an address makes no
+            sense.
+        DataError: the file of answers made in advance is missing or damaged.
         MissingExtraError: the client of Redis is wanted, and not installed.
         ServerError: the port is taken or not allowed, or the host is not this machine.
         WorkerError: a worker cannot start.
@@ -96,6 +101,7 @@ def serve(
                 operating=operating,
                 following=following,
                 cache=cache,
+                precomputed=precomputed,
                 open_log=open_log,
             )
             settle()
@@ -112,6 +118,8 @@ def serve(
         open_log(state).close()
         if cache is not None:
             cache.open().close()
+        if precomputed is not None:
+            open_precomputed(precomputed).close()
         # Only now, so that another server's bind to the port fails, and only workers' succeed.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         with tempfile.TemporaryDirectory(prefix="tastemap-metrics-") as metrics:
@@ -127,6 +135,7 @@ def serve(
                         operating,
                         following,
                         cache,
+                        precomputed,
                         open_log,
                         listener.family,
                         address,
@@ -152,6 +161,7 @@ class _Work:
     operating: Operating
     following: Following | None
     cache: CacheOptions | None
+    precomputed: str | None
     open_log: Callable[[Path], EventLog]
     family: int
     address: tuple[str, int]
@@ -166,6 +176,7 @@ class _Work:
                 operating=self.operating,
                 following=self.following,
                 cache=self.cache,
+                precomputed=self.precomputed,
                 open_log=self.open_log,
             )
             settle()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
 from tastemap.online.catalogue import Catalogue, ItemCard
-from tastemap.online.cold_start import Knowledge
+from tastemap.online.cold_start import Knowledge, Known
 from tastemap.online.drift import Drifts
 from tastemap.online.events import Event, News
 from tastemap.online.following import Following
@@ -28,7 +28,15 @@ from tastemap.online.questions import (
     Suggestion,
     UnknownItemError,
 )
-from tastemap.online.reasons import because_of, chosen, of_friends, popular_with, similar_to
+from tastemap.online.reasons import (
+    FITS,
+    because_of,
+    by_itself,
+    chosen,
+    of_friends,
+    popular_with,
+    similar_to,
+)
 from tastemap.online.tokens import MAX_SHOWN, item_hash
 from tastemap.online.trending import Trending
 from tastemap.pipeline.pipeline import Pipeline
@@ -167,6 +175,10 @@ class Serving:
             if batch[index].item not in self.newcomers:
                 raise UnknownItemError(batch[index].item, index)
 
+    def known(self, asks: Sequence[Ask]) -> Known:
+        """What is known of those who ask; for questions that have been answered before."""
+        return self._knowledge.of(asks)
+
     def answer(
         self, questions: Sequence[Question], stages: Stages = DIRECT
     ) -> list[Found | Exception]:
@@ -242,16 +254,25 @@ class Serving:
         return [Found(items, link, self.version) for items, link in zip(lists, links, strict=True)]
 
     def _reason(self, ask: Ask, link: str, source: str, because: int, liked: bool) -> str:
-        if source == "pinned":
-            return "Featured"
-        if source.partition(":")[0] == "popularity":
-            return popular_with(source)
+        if (said := by_itself(source)) is not None:
+            return said
         if link == "profile" and ask.tastes:
             return chosen(ask.tastes)
         if because:
             label = self.catalogue.item(because).label
             return of_friends(label) if link == "friends" else because_of(label, liked=liked)
-        return "Fits what you liked so far"
+        return FITS
+
+    def suggestions(self, found: Recommendations, row: int, k: int) -> list[Suggestion]:
+        """The first k items of a row, where nothing was asked about what speaks for them."""
+        best = _first(found, row, k)
+        names = [found.source_names[code] for code in found.sources[best].tolist()]
+        return [
+            Suggestion(self.catalogue.item(item), score, name, by_itself(name) or FITS)
+            for item, score, name in zip(
+                found.items[best].tolist(), found.scores[best].tolist(), names, strict=True
+            )
+        ]
 
     def _similar(self, asked: Sequence[SimilarTo], stages: Stages) -> list[Found | Exception]:
         rows = self.pipeline.items.rows([question.item for question in asked])
@@ -293,7 +314,7 @@ class Serving:
         stranger = Queries.of(Histories.empty(1))
         # No retriever is asked: one that hangs would hold up whoever calls this.
         found = self.pipeline.answer(
-            stranger, MAX_SHOWN, among=self._shown_to_anybody(), stages=NOT_ASKED
+            stranger, MAX_SHOWN, among=self.shown_to_anybody(), stages=NOT_ASKED
         )
         reason = popular_with("popularity")
         return {
@@ -301,7 +322,7 @@ class Serving:
             for item, score in zip(found.items.tolist(), found.scores.tolist(), strict=True)
         }
 
-    def _shown_to_anybody(self) -> NDArray[np.bool_] | None:
+    def shown_to_anybody(self) -> NDArray[np.bool_] | None:
         """What the rules show whoever asks and was not taken away, bool [item rows]; None for
         all."""
         policy, available = self.pipeline.policy, self.newcomers.available
@@ -316,7 +337,7 @@ class Serving:
         if isinstance(question, Ask) and question.shown is not None:
             hidden = set(question.shown.tolist())
         # What has sold out since was found beforehand.
-        able = self._shown_to_anybody()
+        able = self.shown_to_anybody()
         items = [
             one
             for row, one in self._popular.items()
