@@ -22,7 +22,8 @@ from tastemap.online.answer_cache import AnswerCache
 from tastemap.online.clock import now
 from tastemap.online.engine import Engine
 from tastemap.online.events import Event, EventLog, ItemChange
-from tastemap.online.questions import Ask, Found, SimilarTo
+from tastemap.online.following import Following
+from tastemap.online.questions import Ask, Found, SimilarTo, UnknownItemError
 from tastemap.online.redis_state import RedisState
 from tastemap.online.state import LocalState, State
 from tastemap.online.tokens import item_hash
@@ -210,10 +211,70 @@ def test_items_that_come_and_go_make_answers_anew(start: Start) -> None:
     worker.engine.change_items([ItemChange(first, None)])
     assert first not in [one.card.item for one in worker.ask(Ask(5, "u1")).items]
     assert worker.hit(Ask(5, "u1"))
-    # New ones are shown by chance, so nothing is remembered while there are some.
-    worker.engine.change_items([ItemChange("new", {})])
-    worker.ask(Ask(5, "u1"))
-    assert not worker.hit(Ask(5, "u1"))
+    # What others take away and bring back leads back to what was found before.
+    worker.engine.change_items([ItemChange(first, {})])
+    assert worker.hit(Ask(5, "u1"))
+    assert first in [one.card.item for one in worker.ask(Ask(5, "u1")).items]
+
+
+def test_new_items_are_joined_to_what_is_remembered(few: Path, tmp_path: Path) -> None:
+    log = EventLog(tmp_path)
+    cache = AnswerCache(LocalState(), pause=0.05)
+    engine = Engine(few, log, cache=cache, following=Following(0.5))
+    seen: Counter[str] = Counter()
+    cache.observe = lambda result, n: seen.update({result: n})
+
+    def shown(ask: Ask) -> list[tuple[str, str]]:
+        (answer,) = engine.answer([ask])
+        assert isinstance(answer, Found) and answer.degraded == ()
+        return [(one.card.item, one.source) for one in answer.items]
+
+    ask = Ask(4, "u1")
+    before = shown(ask)
+    engine.change_items([ItemChange(f"n{n}", {}) for n in range(3)])
+    engine.refresh()
+    # The places of new items are the second and the fourth; the others stay what they were.
+    found = shown(ask)
+    assert seen == {"miss": 1, "hit": 1}
+    assert [source for _, source in found[1::2]] == ["new", "new"]
+    assert found[::2] == before[::2]
+    # They are drawn each time anew, those that fewest have met first.
+    drawn = [dict(shown(ask)[1::2]) for _ in range(5)]
+    assert {item for some in drawn for item in some} == {"n0", "n1", "n2"}
+    # Who has met one, as an event of it says, does not get it again.
+    engine.record([[Event("u1", f"n{n}", "view", now(), 1.0) for n in range(2)]])
+    assert [item for item, source in shown(ask) if source == "new"] == ["n2"]
+    engine.change_items([ItemChange("n2", None)])
+    assert shown(ask) == before
+    assert seen == {"miss": 2, "hit": 7}
+    # What a request names goes with the item that it names.
+    named = Ask(4, "u1", history=("n0",))
+    shown(named)
+    engine.change_items([ItemChange("n0", None)])
+    (refused,) = engine.answer([named])
+    assert isinstance(refused, UnknownItemError)
+    log.close()
+
+
+def test_without_new_items_an_answer_is_degraded_and_is_remembered_all_the_same(
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = EventLog(tmp_path)
+    cache = AnswerCache(LocalState())
+    hits: list[bool] = []
+    cache.observe = lambda result, n: hits.extend([result == "hit"] * n)
+    engine = Engine(few, log, cache=cache, following=Following(0.5))
+    engine.change_items([ItemChange("n", {})])
+    engine.refresh()
+    with monkeypatch.context() as broken:
+        broken.setattr(engine.serving.newcomers, "join", lambda *_: 1 / 0)
+        (answer,) = engine.answer([Ask(4, "u1")])
+        assert isinstance(answer, Found) and answer.degraded == ("newcomers",)
+    (answer,) = engine.answer([Ask(4, "u1")])
+    assert isinstance(answer, Found) and answer.degraded == ()
+    assert "n" in [one.card.item for one in answer.items]
+    assert hits == [False, True]
+    log.close()
 
 
 def test_degraded_answers_are_made_anew(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:

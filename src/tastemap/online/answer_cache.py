@@ -85,10 +85,12 @@ class AnswerCache:
 
     What the events of others change, such as counters of the ranker, is up to the lifetime old.
 
+    What is remembered is what the release says; new items, which are shown by chance, are joined to
+    it each time anew.
+
     Not remembered: answers to nobody in particular, pages after the first, answers by friends
-    (whose events are others'), all answers while there are new items (which are shown by chance),
-    answers made without a stage that failed, and any under rules that depend on the moment
-    (`Rule.momentary`).
+    (whose events are others') or by new items that the request names, answers made without a stage
+    that failed, and any under rules that depend on the moment (`Rule.momentary`).
 
     Args:
         state: where they are; it is closed with the cache.
@@ -107,7 +109,6 @@ class AnswerCache:
         self,
         serving: Serving,
         key: Callable[[str], bytes],
-        changes: int,
         questions: Sequence[Question],
     ) -> list[Asked | None]:
         """What answers to questions are remembered under, None for those that are not. To be called
@@ -115,10 +116,8 @@ class AnswerCache:
 
         Args:
             key: what stands for a user (`EventReader.key`).
-            changes: the number of the last change of an item (`Position.items`).
         """
-        drawn = len(serving.newcomers) > 0
-        if drawn or any(rule.momentary for rule in serving.pipeline.rules.values()):
+        if any(rule.momentary for rule in serving.pipeline.rules.values()):
             return [None] * len(questions)
         asked: list[Asked | None] = [None] * len(questions)
         asks = {
@@ -128,11 +127,13 @@ class AnswerCache:
             and question.user is not None
             and question.shown is None
             and not question.friends
+            and not any(item in serving.newcomers for item in question.history)
         }
         users = [ask.user or "" for ask in asks.values()]
         digests = serving.live.digests(users)
+        gone = serving.newcomers.withdrawn.hex()
         for (place, ask), user, digest in zip(asks.items(), users, digests, strict=True):
-            asked[place] = Asked(key(user).hex(), serving.version, digest + _request(ask, changes))
+            asked[place] = Asked(key(user).hex(), serving.version, digest + _request(ask, gone))
         return asked
 
     def find(self, serving: Serving, asked: Sequence[Asked | None]) -> list[Memo]:
@@ -197,9 +198,9 @@ class AnswerCache:
         return result
 
 
-def _request(ask: Ask, changes: int) -> bytes:
-    """What is asked, in one way only."""
-    asked = [changes, ask.k, ask.history, ask.profile, ask.context, ask.tastes]
+def _request(ask: Ask, gone: str) -> bytes:
+    """What is asked, in one way only, where some items are gone."""
+    asked = [gone, ask.k, ask.history, ask.profile, ask.context, ask.tastes]
     return json.dumps(asked, sort_keys=True).encode()
 
 

@@ -142,18 +142,21 @@ class Engine:
             answers[:] = self.hybrid.answer(serving, questions, self.guard)
         places = [place for place, answer in enumerate(answers) if answer is None]
         if places:
-            left = self._remembered_or_made([questions[place] for place in places])
+            left = self._remembered_or_made(serving, [questions[place] for place in places])
             for place, answer in zip(places, left, strict=True):
                 answers[place] = answer
-        return [answer for answer in answers if answer is not None]
+        attempt = self.guard.attempt()
+        found = [answer for answer in answers if answer is not None]
+        return _without(attempt.failed, serving.with_newcomers(questions, found, attempt))
 
-    def _remembered_or_made(self, questions: Sequence[Question]) -> list[Found | Exception]:
+    def _remembered_or_made(
+        self, serving: Serving, questions: Sequence[Question]
+    ) -> list[Found | Exception]:
         if self.cache is None:
-            return self._answer(self.serving, questions)
+            return self._answer(serving, questions)
         # While nothing is laid over it, lest it be remembered as newer than it is.
         with self._following:
-            serving = self.serving
-            asked = self.cache.asked(serving, self.events.key, self._position.items, questions)
+            asked = self.cache.asked(serving, self.events.key, questions)
         memos = self.cache.find(serving, asked)
         answers: list[Found | Exception | None] = [memo.found for memo in memos]
         places = [place for place, answer in enumerate(answers) if answer is None]
@@ -184,11 +187,7 @@ class Engine:
                 other or answer if isinstance(answer, Found) else answer
                 for answer, other in zip(answers, instead, strict=True)
             ]
-        degraded = tuple(attempt.failed)
-        return [
-            replace(answer, degraded=degraded) if isinstance(answer, Found) else answer
-            for answer in answers
-        ]
+        return _without(attempt.failed, answers)
 
     def record(self, batches: Sequence[Sequence[Event]]) -> list[Recorded | Exception]:
         """Records batches of events; once this returns they are on the disk and in the answers.
@@ -338,3 +337,13 @@ class Engine:
 def _vital(serving: Serving) -> set[str]:
     """The stages without which an answer is worse than one that was made in advance."""
     return {"answer", "ranker", *(retriever.name for retriever in serving.pipeline.retrievers)}
+
+
+def _without(failed: list[str], answers: Sequence[Found | Exception]) -> list[Found | Exception]:
+    """Answers that say which stages they were made without."""
+    return [
+        replace(answer, degraded=(*answer.degraded, *failed))
+        if failed and isinstance(answer, Found)
+        else answer
+        for answer in answers
+    ]

@@ -6,6 +6,7 @@ places of answers goes to new items, by what is known of them.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -68,6 +69,7 @@ class Newcomers:
         self._draw = np.random.default_rng(seed)
         self._items: dict[str, Mapping[str, Any]] = {}
         self._available: NDArray[np.bool_] | None = None
+        self._withdrawn = hashlib.blake2b(b"", digest_size=16).digest()
         self._met: Counter[str] = Counter()
         self._seen: dict[bytes, set[str]] = {}
         self._likeness: Likeness | None = None
@@ -81,6 +83,12 @@ class Newcomers:
     def __len__(self) -> int:
         """How many items there are that the release does not hold."""
         return len(self._items)
+
+    @property
+    def withdrawn(self) -> bytes:
+        """What stands for the items of the release that were taken away: the same bytes in every
+        process, and others wherever these are others."""
+        return self._withdrawn
 
     @property
     def available(self) -> NDArray[np.bool_] | None:
@@ -116,6 +124,8 @@ class Newcomers:
 
     def change(self, changes: Sequence[ItemChange]) -> None:
         """Takes up what became of items."""
+        if not changes:
+            return
         rows = self._pipeline.items.rows([change.item for change in changes])
         for change, row in zip(changes, rows.tolist(), strict=True):
             gone = change.attributes is None
@@ -133,6 +143,9 @@ class Newcomers:
             else:
                 self._items[change.item] = change.attributes
                 self._changes += 1
+        if self._available is not None:
+            gone_rows = np.flatnonzero(~self._available).tobytes()
+            self._withdrawn = hashlib.blake2b(gone_rows, digest_size=16).digest()
 
     def add(self, events: Sequence[Event]) -> None:
         """Takes note of who met which new item, were it only as an impression."""
@@ -161,13 +174,21 @@ class Newcomers:
         self.shelf, self._shelved = shelf, changes
 
     def join(
-        self, asked: Sequence[Ask], queries: Queries, answers: Sequence[Sequence[Suggestion]]
+        self,
+        asked: Sequence[Ask],
+        queries_of: Callable[[Sequence[Ask]], Queries],
+        answers: Sequence[Sequence[Suggestion]],
     ) -> list[list[Suggestion]]:
         """Answers, [B], in which some places have gone to new items.
 
         Of the ten that fit best, among those that the rules allow and the asker has neither met
         nor been shown, the ones come that fewest people have met: as events of any kind, or in
         answers of this process.
+
+        Args:
+            asked: the questions, [B].
+            queries_of: what is known of those who ask some of them.
+            answers: what the release says, [B].
         """
         shelf = self.shelf
         found = [list(answer) for answer in answers]
@@ -175,7 +196,7 @@ class Newcomers:
         rows = np.array([row for row, some in enumerate(places) if some], np.int64)
         if shelf is None or len(shelf) == 0 or len(rows) == 0:
             return found
-        some = queries.take(rows)
+        some = queries_of([asked[row] for row in rows.tolist()])
         scores, allowed = shelf.score(some), shelf.allowed(some)
         hashes = np.array([item_hash(item) for item in shelf.ids], np.uint32)
         for place, row in enumerate(rows.tolist()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -248,10 +248,37 @@ class Serving:
                 )
             ]
             lists.append(items)
-        if self.newcomers.shelf is not None:
-            with suppress(StageError):
-                lists = stages.run("newcomers", self.newcomers.join, asked, queries, lists)
         return [Found(items, link, self.version) for items, link in zip(lists, links, strict=True)]
+
+    def with_newcomers(
+        self,
+        questions: Sequence[Question],
+        answers: Sequence[Found | Exception],
+        stages: Stages = DIRECT,
+    ) -> list[Found | Exception]:
+        """Answers in which some places have gone to new items, whoever made them and when. Those
+        that could not be made at all stay as they are."""
+        joined = list(answers)
+        asked = [
+            (place, question, answer)
+            for place, (question, answer) in enumerate(zip(questions, answers, strict=True))
+            if isinstance(question, Ask)
+            and isinstance(answer, Found)
+            and "answer" not in answer.degraded
+        ]
+        if not asked or not self.newcomers.shelf:
+            return joined
+        with suppress(StageError):
+            lists = stages.run(
+                "newcomers",
+                self.newcomers.join,
+                [ask for _, ask, _ in asked],
+                lambda asks: self.known(asks).queries,
+                [answer.items for _, _, answer in asked],
+            )
+            for (place, _, answer), items in zip(asked, lists, strict=True):
+                joined[place] = replace(answer, items=items)
+        return joined
 
     def _reason(self, ask: Ask, link: str, source: str, because: int, liked: bool) -> str:
         if (said := by_itself(source)) is not None:
