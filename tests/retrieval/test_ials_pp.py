@@ -27,8 +27,8 @@ def test_with_blocks_it_comes_as_far_as_als() -> None:
 
     def objective(model: ALS) -> float:
         c = data.histories.to_csr(len(data.items)).toarray()
-        user_ridge = model._ridge(np.diff(data.histories.offsets), model.fitted_scale[0])
-        item_ridge = model._ridge(data.item_counts, float((data.histories.counts > 0).sum()))
+        user_ridge = model.ridge(np.diff(data.histories.offsets), model.fitted_scale[0])
+        item_ridge = model.ridge(data.item_counts, float((data.histories.counts > 0).sum()))
         x, y = model.encode_queries(data.queries()), model.item_factors
         s = x @ y.T
         return float(

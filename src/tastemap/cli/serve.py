@@ -81,6 +81,16 @@ def serve(
             help="After so many days an event counts half for what is popular now.",
         ),
     ] = 3.0,
+    item_drift: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="SHARE",
+            help="How far the vectors of items (als, ialspp) may follow those who take them, as a "
+            "share of their length; 0 for not at all.",
+        ),
+    ] = 0.2,
     redis: Annotated[
         str | None,
         typer.Option(
@@ -162,7 +172,7 @@ def serve(
         page=PAGE,
         workers=workers,
         operating=operating,
-        following=Following(newcomers, half_life * 86_400),
+        following=Following(newcomers, half_life * 86_400, item_drift),
         cache=cache,
         precomputed=precomputed,
         open_log=topic or EventLog,

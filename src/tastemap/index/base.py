@@ -41,8 +41,9 @@ class Index(Hyperparameters):
     """Nearest neighbours by inner product, over vectors that have row numbers.
 
     Rows are positive, as row 0 stands for the unknown. Vectors stand at positions, 0 and up, in the
-    order in which they came; a removed or replaced one stays where it is and is passed over from
-    then on (a tombstone), until the index is built anew. Any number of threads may search while
+    order in which they came; a removed one stays where it is and is passed over from then on (a
+    tombstone), until the index is built anew, and so does a replaced one where the library cannot
+    put another in its place. Any number of threads may search while
     another one adds or removes.
 
     A subclass mostly knows positions only: `_create` and `_append` take vectors, `_nearest`
@@ -222,13 +223,15 @@ class Index(Hyperparameters):
         for start in range(0, len(places), _ADDED_AT_ONCE):
             some = slice(start, start + _ADDED_AT_ONCE)
             with self._lock.alone():
-                self._bury(places[some])
+                new = ~self._replaced(self._positions(places[some]), points[some])
+                new_rows, new_vectors = places[some][new], points[some][new]
+                self._bury(new_rows)
                 first = len(held)
-                self._append(points[some])
-                held.append(places[some])
-                self._alive.append(np.ones(len(places[some]), np.bool_))
-                self._place[places[some]] = np.arange(first, len(held))
-                self._count += len(places[some])
+                self._append(new_vectors)
+                held.append(new_rows)
+                self._alive.append(np.ones(len(new_rows), np.bool_))
+                self._place[new_rows] = np.arange(first, len(held))
+                self._count += len(new_rows)
 
     def _addition(
         self, rows: ArrayLike, vectors: ArrayLike
@@ -242,6 +245,18 @@ class Index(Hyperparameters):
                 f"add: {len(places)} rows for {len(points)} vectors; give a row for each, once"
             )
         return held, places, points
+
+    def _positions(self, rows: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Where rows stand, int64 [n]; -1 for those that are not there."""
+        known = rows < len(self._place)
+        return np.where(known, self._place[np.where(known, rows, 0)], -1).astype(np.int64)
+
+    def _replaced(
+        self, positions: NDArray[np.int64], vectors: NDArray[np.float32]
+    ) -> NDArray[np.bool_]:
+        """Puts vectors where others stand (-1: nowhere), as far as that can be; says which, bool
+        [n]. The others are appended, and what was there is passed over from then on."""
+        return np.zeros(len(positions), np.bool_)
 
     def remove(self, rows: ArrayLike) -> None:
         """Rows [n] that are found no more; those that are not there are passed over."""

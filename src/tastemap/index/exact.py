@@ -53,6 +53,14 @@ class ExactIndex(Index):
         self._held_vectors.append(vectors)
         self._longest = max(self._longest, _longest(vectors))
 
+    def _replaced(
+        self, positions: NDArray[np.int64], vectors: NDArray[np.float32]
+    ) -> NDArray[np.bool_]:
+        there = positions >= 0
+        self._held_vectors.put(positions[there], vectors[there])
+        self._longest = max(self._longest, _longest(vectors[there]))
+        return there
+
     def _effort(self, k: int) -> int:
         return self._held_positions()
 

@@ -22,6 +22,7 @@ class Growing(Generic[T]):
     def __init__(self, array: NDArray[T]) -> None:
         self._room = array
         self._used = len(array)
+        self._own = False
 
     def __len__(self) -> int:
         return self._used
@@ -37,6 +38,12 @@ class Growing(Generic[T]):
         if needed > len(self._room) or not self._room.flags.writeable:
             room = np.empty((needed + needed // 8, *self._room.shape[1:]), self._room.dtype)
             room[: self._used] = self.array
-            self._room = room
+            self._room, self._own = room, True
         self._room[self._used : needed] = rows
         self._used = needed
+
+    def put(self, places: NDArray[np.int64], rows: NDArray[Any]) -> None:
+        """Puts rows in place of some, each once; what it began with stays as it was."""
+        if not self._own:
+            self._room, self._own = self.array.copy(), True
+        self._room[places] = rows

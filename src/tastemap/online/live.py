@@ -30,6 +30,9 @@ class _Extra(NamedTuple):
     values: NDArray[np.float32]
     kinds: NDArray[np.uint8]
 
+    def first(self, n: int) -> _Extra:
+        return _Extra(self.items[:n], self.times[:n], self.values[:n], self.kinds[:n])
+
 
 _NONE = _Extra(
     np.empty(0, np.int32), np.empty(0, np.float64), np.empty(0, np.float32), np.empty(0, np.uint8)
@@ -173,17 +176,33 @@ class LiveState:
         names = self._data.kind_names
         return names.index(name) if name in names else 0
 
+    def n_later(self, user: str) -> int:
+        """How many events of a user were laid over the release's."""
+        return len(self._extras.get(int(self.rows([user])[0]) or user, _NONE).items)
+
     def histories(self, users: Sequence[str]) -> tuple[NDArray[np.int32], Histories]:
         """The user rows (0 for those the release does not know), int32 [B], and all that each of
         them did, the release's events and the later ones, sorted by time, [B]."""
         rows = self.rows(users)
-        base = self._data.histories.take(rows)
         keys = [row or user for row, user in zip(rows.tolist(), users, strict=True)]
-        extras = [self._extras.get(key, _NONE) for key in keys]
+        return rows, self._laid_over(rows, [self._extras.get(key, _NONE) for key in keys])
+
+    def histories_at(self, users: Sequence[str], n_later: Sequence[int]) -> Histories:
+        """All that each of some users had done when so many of their events had been laid over the
+        release's, [B]."""
+        rows = self.rows(users)
+        keys = [row or user for row, user in zip(rows.tolist(), users, strict=True)]
+        extras = [
+            self._extras.get(key, _NONE).first(n) for key, n in zip(keys, n_later, strict=True)
+        ]
+        return self._laid_over(rows, extras)
+
+    def _laid_over(self, rows: NDArray[np.int32], extras: Sequence[_Extra]) -> Histories:
+        base = self._data.histories.take(rows)
         if all(extra is _NONE for extra in extras):
-            return rows, base
+            return base
         items, times, values, kinds = (
             np.concatenate(column) for column in zip(*extras, strict=True)
         )
         counts = np.array([len(extra.items) for extra in extras], np.int64)
-        return rows, base.append(Histories(offsets_of(counts), items, times, values, kinds))
+        return base.append(Histories(offsets_of(counts), items, times, values, kinds))

@@ -148,6 +148,17 @@ class _Watched(Collector):
             "Users with events later than the release.",
             engine.serving.live.n_users,
         )
+        updates = engine.serving.item_updates
+        yield GaugeMetricFamily(
+            "tastemap_updated_items",
+            "Items whose vectors have followed events since the release.",
+            sum(each.updated for each in updates),
+        )
+        yield GaugeMetricFamily(
+            "tastemap_item_drift",
+            "How far the vector of an item has gone at most, as a share of its length.",
+            max((each.largest for each in updates), default=0.0),
+        )
         yield GaugeMetricFamily(
             "tastemap_log_offset", "The newest event of the log.", engine.events.last_offset
         )

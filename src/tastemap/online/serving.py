@@ -18,6 +18,7 @@ from tastemap.online.cold_start import Knowledge, Known
 from tastemap.online.drift import Drifts
 from tastemap.online.events import Event, News
 from tastemap.online.following import Following
+from tastemap.online.item_updates import ItemUpdates, updatable
 from tastemap.online.live import LiveState
 from tastemap.online.newcomers import Newcomers
 from tastemap.online.questions import (
@@ -70,6 +71,7 @@ class Serving:
         following: how it follows what happens.
 
     Attributes:
+        item_updates: the item vectors of each model that has some which follow what happens.
         drifts: of what is asked and answered.
         newest: the time of the newest event that answers look at; None for a release without times
             and before the first one.
@@ -91,6 +93,10 @@ class Serving:
         self.catalogue = Catalogue(pipeline.data)
         following = Following() if following is None else following
         self.newcomers = Newcomers(pipeline, self.catalogue, key, share=following.newcomers)
+        self.item_updates = [
+            ItemUpdates(pipeline, model, self.live, self.newcomers, drift=following.item_drift)
+            for model in (updatable(pipeline) if following.item_drift > 0 else [])
+        ]
         self._trending = Trending(len(pipeline.items), following.half_life)
         self._knowledge = Knowledge(pipeline, self.live, self.catalogue, self.newcomers)
         self.drifts = Drifts(pipeline.data.item_counts)
@@ -108,6 +114,8 @@ class Serving:
         """Does what need not be done at once with each event; called every few seconds, on a thread
         beside that which answers."""
         self.newcomers.refresh()
+        for updates in self.item_updates:
+            self.newcomers.shelf = updates.refresh(self.newcomers.shelf)
         if self._trending.changed:
             self._trending.changed = False
             self.pipeline.follow(*self._trending.takes())
@@ -115,6 +123,8 @@ class Serving:
 
     def add(self, events: Sequence[Event]) -> None:
         """Lays events over the release."""
+        for updates in self.item_updates:
+            updates.add(events)
         self.live.add(events)
         self.newcomers.add(events)
         times = [event.time for event in events]

@@ -24,7 +24,7 @@ from tastemap.policy.caps import Cap
 from tastemap.policy.policy import Policy
 from tastemap.policy.rule import FilterRule
 from tastemap.policy.rules import Rules
-from tastemap.retrieval.base import VectorRetriever
+from tastemap.retrieval.base import Retriever, VectorRetriever
 
 __all__ = ["Shelf", "cards_of", "fits"]
 
@@ -103,10 +103,15 @@ class Shelf:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def retriever(self) -> Retriever:
+        """What scores the items: the first retriever with vectors, or the first."""
+        return _scoring(self.pipeline)
+
     def score(self, queries: Queries) -> NDArray[np.float32]:
         """How well each item fits each query, float32 [B, n]. For one of whom the retriever knows
         nothing it is how popular the neighbours are."""
-        retriever = _scoring(self.pipeline)
+        retriever = self.retriever
         scores = np.empty((len(queries), len(self)), np.float32)
         for start, tile in queries.tiles(retriever.tile_size()):
             knows = retriever.knows(tile)
@@ -172,8 +177,7 @@ def cards_of(data: Dataset, items: Items) -> list[ItemCard]:
     return [catalogue.item(row) for row in range(1, len(items) + 1)]
 
 
-def _scoring(pipeline: Pipeline) -> Any:
-    """The retriever that scores new items: the first one with vectors, or the first."""
+def _scoring(pipeline: Pipeline) -> Retriever:
     vectors = (each for each in pipeline.retrievers if isinstance(each, VectorRetriever))
     return next(vectors, pipeline.retrievers[0])
 

@@ -18,6 +18,7 @@ from tastemap.data.tombstones import without_users
 from tastemap.errors import ParameterError
 from tastemap.features.point_in_time import PointInTime
 from tastemap.index import Index, index_for
+from tastemap.index.exact import ExactIndex
 from tastemap.pipeline.arranging import Answers, arranged, groups_of
 from tastemap.pipeline.candidates import candidates_of, indices_of
 from tastemap.pipeline.fallback import Fallback
@@ -28,7 +29,7 @@ from tastemap.pipeline.stages import DIRECT, StageError, Stages
 from tastemap.policy.policy import Allowed, Policy
 from tastemap.policy.rules import Rules
 from tastemap.ranking.base import Ranker
-from tastemap.retrieval.base import Retriever, reasons_of
+from tastemap.retrieval.base import Retriever, VectorRetriever, reasons_of
 from tastemap.retrieval.recommender import Recommendations, Recommender
 from tastemap.training.run import Run
 
@@ -198,6 +199,16 @@ class Pipeline(Recommender):
     def indices(self) -> Mapping[str, Index]:
         """By name of a retriever the index that it is asked through; each has its recall."""
         return self._indices
+
+    def searched(self, retriever: VectorRetriever) -> Index:
+        """The index that a retriever is asked through, in which vectors of items may be replaced.
+        It is made here where there is none: an exact one, by which answers stay what they are."""
+        if retriever.name not in self._indices:
+            rows = np.arange(1, len(self.items))
+            index = ExactIndex().build(rows, retriever.item_vectors()[1:])
+            # A new mapping: a request that is under way keeps the one that it began with.
+            self._indices = {**self._indices, retriever.name: index}
+        return self._indices[retriever.name]
 
     def _join(self, indices: Mapping[str, Index] | None = None) -> None:
         fitted = [retriever._data for retriever in self.retrievers]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,15 +95,15 @@ class ALS(VectorRetriever):
     seed: int = hyperparameter(default=0, help="of the random start", ge=0, tuned=False)
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
-        users = dataset.histories.to_csr(len(dataset.items), values=self._weighs)
+        users = dataset.histories.to_csr(len(dataset.items), values=self.weighs)
         np.maximum(users.data, 0.0, out=users.data)
         mean = float(users.data.sum() / max(users.nnz, 1)) or 1.0
         users.data /= np.float32(mean)
         items = csr_array(users.T)
         user_counts, item_counts = np.diff(users.indptr), np.diff(items.indptr)
         n_users, n_items = float((user_counts > 0).sum()), float((item_counts > 0).sum())
-        user_ridge = self._ridge(user_counts, n_items)
-        item_ridge = self._ridge(item_counts, n_users)
+        user_ridge = self.ridge(user_counts, n_items)
+        item_ridge = self.ridge(item_counts, n_users)
         step = self._step(run.torch_device())
         start = time.monotonic()
         y = self._start(item_counts)
@@ -163,28 +163,37 @@ class ALS(VectorRetriever):
     def _gram(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.float32(self.unobserved_weight) * gram(vectors)
 
-    def _ridge(self, counts: NDArray[np.int64], others: float) -> NDArray[np.float32]:
+    def ridge(self, counts: NDArray[Any], others: float) -> NDArray[np.float32]:
         """λ (n + α₀ others)^ν for rows with n observed pairs, float32 [rows]."""
         pairs = counts + self.unobserved_weight * others
         return (self.regularization * pairs**self.frequency_exponent).astype(np.float32)
 
     @property
-    def _weighs(self) -> bool:
+    def weighs(self) -> bool:
+        """Whether events count by their values."""
         return self.data.weighted if self.use_values is None else self.use_values
 
     def knows(self, queries: Queries) -> NDArray[np.bool_]:
-        if not self._weighs:
+        if not self.weighs:
             return super().knows(queries)
         # Where values weigh, returned goods or dislikes alone say nothing of what is liked.
-        observed = self._observed(queries.histories)
+        observed = self.observed(queries.histories)
         return np.asarray(observed.max(axis=1).todense()).ravel() > 0
 
     def item_vectors(self) -> NDArray[np.float32]:
         return self.item_factors
 
+    def confidences(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """c of single events by their values, float32 [m]; 0 for what says nothing."""
+        if not self.weighs:
+            return np.ones(len(values), np.float32)
+        weights: NDArray[np.float32] = np.maximum(values, np.float32(0))
+        weights /= np.float32(self.fitted_scale[1])
+        return weights
+
     def encode_queries(self, queries: Queries) -> NDArray[np.float32]:
-        observed = self._observed(queries.histories)
-        ridge = self._ridge(np.diff(observed.indptr), self.fitted_scale[0])
+        observed = self.observed(queries.histories)
+        ridge = self.ridge(np.diff(observed.indptr), self.fitted_scale[0])
         return half_step(
             observed.indptr,
             observed.indices,
@@ -194,9 +203,9 @@ class ALS(VectorRetriever):
             ridge,
         )
 
-    def _observed(self, histories: Histories) -> csr_array:
+    def observed(self, histories: Histories) -> csr_array:
         """The confidences c of histories [B], [B, item rows]."""
-        observed = histories.to_csr(len(self.item_factors), values=self._weighs)
+        observed = histories.to_csr(len(self.item_factors), values=self.weighs)
         np.maximum(observed.data, 0.0, out=observed.data)
         observed.data /= np.float32(self.fitted_scale[1])
         return observed
@@ -205,7 +214,7 @@ class ALS(VectorRetriever):
         # A score is a sum over the history (Hu, Koren & Volinsky 2008, section 5):
         # x·y_i = sum_j c_j y_j' A⁻¹ y_i, with A the matrix of the history's half-step.
         y = self.item_factors[history]
-        ridge = self._ridge(np.array([len(history)]), self.fitted_scale[0])[0]
+        ridge = self.ridge(np.array([len(history)]), self.fitted_scale[0])[0]
         a = self.item_gram + y.T @ y + ridge * np.eye(self.factors, dtype=np.float32)
         spoken: NDArray[np.float32] = y @ np.linalg.solve(a, self.item_factors[items].T)
         return spoken

@@ -106,12 +106,12 @@ class IALSPP(ALS):
         return on_device
 
     def encode_queries(self, queries: Queries) -> NDArray[np.float32]:
-        observed = self._observed(queries.histories)
+        observed = self.observed(queries.histories)
         return solve_in_axes(
             observed.indptr,
             observed.indices,
             observed.data,
             self.item_factors,
             np.diagonal(self.item_gram),
-            self._ridge(np.diff(observed.indptr), self.fitted_scale[0]),
+            self.ridge(np.diff(observed.indptr), self.fitted_scale[0]),
         )
