@@ -136,13 +136,20 @@ def test_it_tells_more_than_stage_one_does(ranked: tm.Pipeline, split: tm.splits
 def test_a_ranker_learns_the_order_of_each_moments_candidates(
     split: tm.splits.Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given: list[tuple[FeatureBatch, NDArray[Any], NDArray[Any]]] = []
+    given: list[tuple[FeatureBatch, NDArray[Any], NDArray[Any], None]] = []
     fit = tm.LightGBMRanker.fit_batch
 
     def spy(
-        self: Any, features: Any, labels: Any, *, groups: Any, validation: Any, run: Any
+        self: Any,
+        features: Any,
+        labels: Any,
+        *,
+        groups: Any,
+        positions: Any,
+        validation: Any,
+        run: Any,
     ) -> Any:
-        given.extend([(features, labels, groups), validation])
+        given.extend([(features, labels, groups, positions), validation])
         return fit(self, features, labels, groups=groups, validation=validation, run=run)
 
     monkeypatch.setattr(tm.LightGBMRanker, "fit_batch", spy)
@@ -150,7 +157,8 @@ def test_a_ranker_learns_the_order_of_each_moments_candidates(
     pipeline = tm.Pipeline([tm.Popularity()], candidates=50, ranker=ranker, rows=ROWS)
     pipeline.fit(split.train, run=RUN)
     assert len(given) == 2
-    for features, labels, groups in given:
+    for features, labels, groups, positions in given:
+        assert positions is None
         names = [feature.name for feature in features.schema.numeric]
         places = [names.index(name) for name in ("user.events", "user.value", "user.idle")]
         moments = np.unique(groups)

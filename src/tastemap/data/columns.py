@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from tastemap.data.arrow_types import decoded, is_number, is_text, nulls, plain, wrong_type
 
-__all__ = ["Flaw", "parse_ids", "parse_kinds", "parse_times", "parse_values"]
+__all__ = [
+    "Flaw", "parse_ids", "parse_kinds", "parse_positions", "parse_times", "parse_values"
+]  # fmt: skip
 
 LATEST = datetime(2200, 1, 1, tzinfo=UTC).timestamp()
 """Times beyond this (Unix seconds) are taken for a mistake of unit."""
@@ -144,6 +146,23 @@ def parse_values(values: pa.Array, column: str) -> tuple[NDArray[np.float32], li
         *_flaw(unreadable, column, "the value is not a number", remedy),
         *_flaw(infinite, column, "the value is not a finite number", remedy),
     ]
+
+
+def parse_positions(values: pa.Array, column: str) -> tuple[NDArray[np.int64], list[Flaw]]:
+    """Places at which items were shown, from 1, int64 [n]; 0 where there is none.
+
+    Raises:
+        DataError: the column is of another type altogether.
+    """
+    places, _ = parse_values(values, column)
+    known = ~pc.is_null(plain(values), nan_is_null=True).to_numpy(zero_copy_only=False)
+    whole = np.isfinite(places) & (places == np.floor(places))
+    flaws = _flaw(
+        known & ~(whole & (places >= 1)), column,
+        "a position must be a whole number from 1, the first place",
+        "Add 1 where places count from 0; leave empty what is not known",
+    )  # fmt: skip
+    return np.where(known & whole, places, 0).astype(np.int64), flaws
 
 
 def parse_times(values: pa.Array, column: str) -> tuple[NDArray[np.float64], list[Flaw]]:

@@ -93,6 +93,49 @@ class Moments:
             None if context is None else context[events],
         )
 
+    @classmethod
+    def at(
+        cls,
+        dataset: Dataset,
+        users: NDArray[np.int32],
+        as_of: NDArray[np.float64],
+        context: pl.DataFrame | None = None,
+    ) -> Moments:
+        """Moments [B] of users of a data set, with what each had done by then."""
+        h = dataset.histories
+        who = np.concatenate([h.rows_of_events(), users])
+        when = np.concatenate([h.times, as_of])
+        is_event = np.arange(len(who)) < h.n_events
+        # Events are sorted by user and time already, so that the events before a moment in this
+        # order are those of `histories` before its stop.
+        order = np.lexsort((is_event, when, who))
+        before = np.empty(len(order), np.int64)
+        before[order] = np.cumsum(is_event[order])
+        return cls(
+            users,
+            h,
+            h.offsets[users],
+            before[h.n_events :],
+            as_of,
+            dataset.profiles(np.arange(len(dataset.users))),
+            users.astype(np.int64),
+            context,
+        )
+
+    def followed_by(self, others: Moments) -> Moments:
+        """These and others of the same data set behind them."""
+        mine, theirs = self.context, others.context
+        return Moments(
+            np.concatenate([self.users, others.users]),
+            self.histories,
+            np.concatenate([self.start, others.start]),
+            np.concatenate([self.stop, others.stop]),
+            np.concatenate([self.as_of, others.as_of]),
+            self.profile,
+            np.concatenate([self.profile_rows, others.profile_rows]),
+            None if mine is None or theirs is None else pl.concat([mine, theirs]),
+        )
+
     def __len__(self) -> int:
         return len(self.users)
 

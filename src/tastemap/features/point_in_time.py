@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tastemap.data.candidates import Candidates
 from tastemap.data.dataset import Dataset
+from tastemap.data.impressions import POSITION
 from tastemap.data.moments import Moments
 from tastemap.data.queries import Queries
 from tastemap.errors import NotFittedError, ParameterError
@@ -61,7 +62,7 @@ class PointInTime(Hyperparameters):
         pair: for each categorical column of the item table the share of the user's events that had
             the candidate's categories, how well they were liked, seconds since the last; the cosine
             of the categories with those of the last items.
-        request: hour and weekday (UTC), and the context's columns.
+        request: hour and weekday (UTC), and the context's columns but "position".
         source: each retriever's score and the logarithm of its rank.
         history: the last items, and the last liked ones (sequences of "item").
     """
@@ -99,12 +100,16 @@ class PointInTime(Hyperparameters):
         values = dataset.histories.values
         usual = float(np.median(values)) if len(values) else 1.0
         profile = None if dataset.user_table is None else dataset.user_table.drop("user")
+        context = dataset.context
+        if context is not None:
+            # Of an item that was chosen, and not of a request, which has not been answered yet.
+            context = context.drop(POSITION, strict=False)
         self._learn(
             tuple(sources),
             usual if self.liking is None else self.liking,
             AttributeColumns.of("user", profile),
             AttributeColumns.of("item", dataset.item_attributes()),
-            AttributeColumns.of("request", dataset.context),
+            AttributeColumns.of("request", context),
         )
         self._look_at(dataset)
         return self

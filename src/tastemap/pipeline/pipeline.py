@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tastemap.data.candidates import Candidates
 from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
+from tastemap.data.impressions import Impressions
 from tastemap.data.queries import Holdout, Queries
 from tastemap.data.tombstones import without_users
 from tastemap.errors import ParameterError
@@ -228,7 +229,12 @@ class Pipeline(Recommender):
         self._indices = indices_of(self.retrievers, self.index) if indices is None else indices
 
     def fit(
-        self, dataset: Dataset, *, validation: Holdout | None = None, run: Run | None = None
+        self,
+        dataset: Dataset,
+        *,
+        validation: Holdout | None = None,
+        impressions: Dataset | None = None,
+        run: Run | None = None,
     ) -> Self:
         """Fits the ranker, where there is one, each retriever, and the fallback.
 
@@ -236,10 +242,16 @@ class Pipeline(Recommender):
             dataset: what to learn from.
             validation: what retrievers look at for early stopping. A ranker and the retrievers
                 that it learns from see nothing of it.
+            impressions: a log of what users were shown, for the ranker: what was seen and not
+                taken, and, by a context column "position", at which place. What was shown after
+                the last event of `dataset` is not looked at.
             run: where and how: device, progress, run folder, time budget.
         """
         if self.ranker is not None:
-            train, held = self.rows.rows(dataset, self.retrievers, self.candidates, run)
+            shown = None if impressions is None else Impressions.of(impressions, dataset)
+            train, held = self.rows.rows(
+                dataset, self.retrievers, self.candidates, run, impressions=shown
+            )
             self._stage = RankingStage.fit(
                 self.ranker,
                 self.features,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tastemap.data.candidates import Candidates
 from tastemap.data.dataset import Dataset
-from tastemap.data.histories import Histories
+from tastemap.data.impressions import Impressions
 from tastemap.data.moments import Moments
 from tastemap.data.queries import Queries
 from tastemap.errors import DataError
@@ -38,17 +38,25 @@ class Shown:
         moments: [B].
         candidates: [B].
         labels: float32 [m], 1 where the candidate is among what the user chose later.
+        positions: int64 [m], the place, from 1, at which the candidate was in truth shown, 0 where
+            that is not known; None where it is known of none.
     """
 
     moments: Moments
     candidates: Candidates
     labels: NDArray[np.float32]
+    positions: NDArray[np.int64] | None = None
 
     def of_users(self, chosen: NDArray[np.bool_]) -> Shown:
         """The moments where `chosen` (bool [B]) holds."""
         rows = np.flatnonzero(chosen)
-        labels = self.labels[np.repeat(chosen, self.candidates.counts)]
-        return Shown(self.moments.take(rows), self.candidates.take(rows), labels)
+        kept = np.repeat(chosen, self.candidates.counts)
+        return Shown(
+            self.moments.take(rows),
+            self.candidates.take(rows),
+            self.labels[kept],
+            None if self.positions is None else self.positions[kept],
+        )
 
 
 class OutOfTime(Hyperparameters):
@@ -62,18 +70,25 @@ class OutOfTime(Hyperparameters):
 
     Next is a few events (`horizon`): with all that a user took at any later time half of what was
     proposed to the busiest would be positive, and a ranker would learn little but what is popular.
+
+    Where it was logged what users were shown, they are also asked at moments at which they took
+    something of it. What they saw there and passed over is negative before anything else is, and
+    the places at which things stood are known to the ranker as it learns.
     """
 
     share: float = hyperparameter(
         default=0.2, gt=0, lt=1, help="share of the events, the last ones, that are foretold"
     )
-    moments: int = hyperparameter(default=2, ge=1, help="moments of each user")
+    moments: int = hyperparameter(
+        default=2, ge=1, help="moments of each user, and as many at which something was shown"
+    )
     horizon: int = hyperparameter(
         default=20, ge=1, help="events after a moment that are what a user took next", log=True
     )
     limit: int = hyperparameter(
-        default=20_000, ge=2, help="moments in all; more are drawn from", tuned=False
-    )
+        default=20_000, ge=2, help="moments of either sort in all; more are drawn from",
+        tuned=False,
+    )  # fmt: skip
     negatives: int = hyperparameter(default=50, ge=1, help="negatives of each moment")
     least: int = hyperparameter(
         default=20, ge=1, help="moments at which a user, an item or a category has to occur to be "
@@ -85,7 +100,13 @@ class OutOfTime(Hyperparameters):
     seed: int = hyperparameter(default=0, ge=0, help="of the random choices", tuned=False)
 
     def rows(
-        self, dataset: Dataset, retrievers: Sequence[Retriever], depth: int, run: Run | None = None
+        self,
+        dataset: Dataset,
+        retrievers: Sequence[Retriever],
+        depth: int,
+        run: Run | None = None,
+        *,
+        impressions: Impressions | None = None,
     ) -> tuple[Shown, Shown]:
         """Rows to train on, and rows of other users that early stopping looks at.
 
@@ -93,6 +114,7 @@ class OutOfTime(Hyperparameters):
             dataset: what may be learned from.
             retrievers: unfitted or not; others with the same hyper-parameters are fitted.
             depth: candidates of each.
+            impressions: what users of the data set were shown.
 
         Raises:
             DataError: the data set has no times, or nothing is left to learn from.
@@ -111,7 +133,10 @@ class OutOfTime(Hyperparameters):
         before = [each.unfitted() for each in retrievers]
         for retriever in before:
             retriever.fit(dataset.with_events(earlier), run=run)
-        return self._shown(dataset, np.flatnonzero(~earlier), before, depth)
+        if impressions is not None:
+            late = impressions.moments.as_of >= boundary
+            impressions = impressions.take(np.flatnonzero(late))
+        return self._shown(dataset, np.flatnonzero(~earlier), before, depth, impressions)
 
     def _shown(
         self,
@@ -119,17 +144,32 @@ class OutOfTime(Hyperparameters):
         events: NDArray[np.int64],
         retrievers: Sequence[Retriever],
         depth: int,
+        impressions: Impressions | None,
     ) -> tuple[Shown, Shown]:
-        """Rows of moments before some events, with what fitted retrievers propose there."""
-        h, rng = dataset.histories, np.random.default_rng(self.seed)
+        """Rows of moments before some events, with what fitted retrievers propose there, and of
+        requests with what they were answered with too."""
+        rng = np.random.default_rng(self.seed)
         asked = self._asked(dataset, events, rng)
+        seen = None if impressions is None else self._answered(impressions, rng)
+        if seen is not None:
+            asked = asked.followed_by(seen.moments)
         proposed = candidates_of(retrievers, asked.queries(), depth)
-        chosen = _chosen_next(h, asked, proposed, self.horizon)
+        positions = None
+        if seen is not None:
+            proposed, was_seen, positions = _with_seen(proposed, seen)
+        chosen = _chosen_next(asked, proposed.rows_of_queries(), proposed.items, self.horizon)
         order = rng.random(len(chosen))
-        order[chosen] = -1.0
+        if seen is not None:
+            order[was_seen] -= 1.0
+        order[chosen] = -2.0
         shown_at_most = _positives(proposed, chosen) + self.negatives
         kept = chosen | (_places(proposed, order) < shown_at_most[proposed.rows_of_queries()])
-        shown = Shown(asked, proposed.select(kept), chosen[kept].astype(np.float32))
+        shown = Shown(
+            asked,
+            proposed.select(kept),
+            chosen[kept].astype(np.float32),
+            None if positions is None or not positions.any() else positions[kept],
+        )
         some = _positives(shown.candidates, shown.labels > 0) > 0
         held = rng.random(len(dataset.users))[asked.users] < self.held_out
         if not (some & held).any() or not (some & ~held).any():
@@ -158,6 +198,19 @@ class OutOfTime(Hyperparameters):
         if len(kept) > self.limit:
             kept = rng.choice(kept, self.limit, replace=False)
         return moments.take(np.sort(kept))
+
+    def _answered(self, impressions: Impressions, rng: np.random.Generator) -> Impressions:
+        """Some requests of each user who had a history and then took something of the answer."""
+        moments, requests = impressions.moments, impressions.rows_of_requests()
+        taken = _chosen_next(moments, requests, impressions.items, self.horizon)
+        useful = np.bincount(requests[taken], minlength=len(moments)) > 0
+        rows = rng.permutation(np.flatnonzero(useful & (moments.stop > moments.start)))
+        rows = rows[np.argsort(moments.users[rows], kind="stable")]
+        users = moments.users[rows]
+        rows = rows[np.arange(len(rows)) - np.searchsorted(users, users) < self.moments]
+        if len(rows) > self.limit:
+            rows = rng.choice(rows, self.limit, replace=False)
+        return impressions.take(np.sort(rows))
 
 
 class RankingStage:
@@ -211,7 +264,13 @@ class RankingStage:
             stage._known(rows).joined(),
             train.labels,
             groups=train.candidates.rows_of_queries(),
-            validation=(held, validation.labels, validation.candidates.rows_of_queries()),
+            positions=train.positions,
+            validation=(
+                held,
+                validation.labels,
+                validation.candidates.rows_of_queries(),
+                validation.positions,
+            ),
             run=run,
         )
         return stage
@@ -263,12 +322,31 @@ def _seen(rows: FeatureBatch, offsets: NDArray[np.int64], least: int) -> list[ND
 
 
 def _chosen_next(
-    h: Histories, asked: Moments, proposed: Candidates, horizon: int
+    asked: Moments, rows: NDArray[np.int64], items: NDArray[np.int32], horizon: int
 ) -> NDArray[np.bool_]:
-    """bool [m]: whether the candidate is among the next events of the user who asked."""
+    """bool [m]: whether each item is among the next events of the user who asked at moment
+    `rows` [m]."""
+    h = asked.histories
     after = h.parts(asked.stop, np.minimum(asked.stop + horizon, h.offsets[asked.users + 1]))
     taken = after.rows_of_events().astype(np.int64) << 32 | after.items
-    return np.isin(proposed.rows_of_queries() << 32 | proposed.items, taken)
+    return np.isin(rows << 32 | items, taken)
+
+
+def _with_seen(
+    proposed: Candidates, seen: Impressions
+) -> tuple[Candidates, NDArray[np.bool_], NDArray[np.int64]]:
+    """Candidates of queries, the last of which are requests, with what the requests were answered
+    with; which of all these were seen there, bool [m], and at which places, int64 [m]."""
+    before = len(proposed) - len(seen)
+    offsets = np.concatenate([np.zeros(before, np.int64), seen.offsets])
+    both = Candidates.join([proposed, Candidates.without_sources(offsets, seen.items)])
+    rows = seen.rows_of_requests() + before
+    # Both are in order of query and item.
+    pairs = both.rows_of_queries() << 32 | both.items
+    places = np.searchsorted(pairs, rows << 32 | seen.items)
+    was_seen, positions = np.zeros(len(pairs), np.bool_), np.zeros(len(pairs), np.int64)
+    was_seen[places], positions[places] = True, seen.positions
+    return both, was_seen, positions
 
 
 def _places(candidates: Candidates, order: NDArray[np.float64]) -> NDArray[np.int64]:

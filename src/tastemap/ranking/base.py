@@ -18,7 +18,7 @@ from tastemap.features.requests import RequestFeatures
 from tastemap.features.schema import Schema
 from tastemap.hyperparameters import Hyperparameters, hyperparameter
 from tastemap.ranking.calibration import CALIBRATIONS, Calibration
-from tastemap.ranking.labelled import Labelled, groups_of, labels_of
+from tastemap.ranking.labelled import Labelled, groups_of, labels_of, positions_of
 from tastemap.training.run import Run
 
 __all__ = ["Ranker"]
@@ -77,6 +77,7 @@ class Ranker(Hyperparameters, ABC):
         label: str = "click",
         *,
         group: str | None = None,
+        position: str | None = None,
         validation: Any = None,
         kinds: Mapping[str, str] | None = None,
         min_rows: int = 2,
@@ -90,6 +91,9 @@ class Ranker(Hyperparameters, ABC):
             label: the column that is 1 (or true) for a click and 0 for none.
             group: the column that is equal for rows of one request, for objectives that learn
                 their order; it is no feature, unless `kinds` says which.
+            position: the column that says at which place, from 1, a row was shown, or nothing
+                where that is not known. What is looked at first is clicked more, however good it
+                is; this share of a click is learned apart, and is no part of an answer.
             validation: more such rows, whose loss early stopping looks at, and a calibration.
             kinds: by column "categorical", "multi_valued", "numeric", "time", "ignored" or, for
                 lists of what the column "item" holds, the oldest first, "sequence of item", where
@@ -100,12 +104,13 @@ class Ranker(Hyperparameters, ABC):
             run: where and how: device, progress, run folder, time budget.
 
         Raises:
-            DataError: no frame, no rows, a column that is missing or cannot be a feature, or a
-                label that is not 0 or 1.
+            DataError: no frame, no rows, a column that is missing or cannot be a feature, a
+                label that is not 0 or 1, or a position that is no whole number from 1.
             ParameterError: `kinds` names an unknown column or kind, or there is no `group` for an
                 objective that needs one.
         """
         exclude = [label] if group is None or group in (kinds or ()) else [label, group]
+        exclude += [] if position is None else [position]
         labels = labels_of(train, label)
         encoder = FrameEncoder.fit(
             train, exclude=exclude, kinds=kinds, min_rows=min_rows, hashed=hashed
@@ -114,11 +119,24 @@ class Ranker(Hyperparameters, ABC):
         def groups(frame: Any) -> NDArray[np.int64] | None:
             return None if group is None else groups_of(frame, group)
 
+        def positions(frame: Any) -> NDArray[np.int64] | None:
+            return None if position is None else positions_of(frame, position)
+
         held = None
         if validation is not None:
-            held = encoder.encode(validation), labels_of(validation, label), groups(validation)
+            held = (
+                encoder.encode(validation),
+                labels_of(validation, label),
+                groups(validation),
+                positions(validation),
+            )
         self.fit_batch(
-            encoder.encode(train), labels, groups=groups(train), validation=held, run=run
+            encoder.encode(train),
+            labels,
+            groups=groups(train),
+            positions=positions(train),
+            validation=held,
+            run=run,
         )
         self._encoder = encoder
         return self
@@ -158,8 +176,8 @@ class Ranker(Hyperparameters, ABC):
         labels: NDArray[Any],
         *,
         groups: NDArray[Any] | None = None,
-        validation: tuple[FeatureBatch, NDArray[Any]]
-        | tuple[FeatureBatch, NDArray[Any], NDArray[Any] | None]
+        positions: NDArray[np.int64] | None = None,
+        validation: tuple[FeatureBatch, NDArray[Any], *tuple[NDArray[Any] | None, ...]]
         | None = None,
         run: Run | None = None,
     ) -> Self:
@@ -170,21 +188,28 @@ class Ranker(Hyperparameters, ABC):
             labels: [n], 1 for a click and 0 for none, of any dtype.
             groups: [n], equal for rows of one request, of any type that can be sorted; None where
                 the objective looks at each row alone.
-            validation: rows, labels and, where needed, groups whose loss early stopping looks at,
-                and a calibration.
+            positions: int64 [n], the place from 1 at which each row was shown, 0 where it is not
+                known; None where it is known of no row.
+            validation: rows, labels and, where needed, groups and positions, whose loss early
+                stopping looks at, and a calibration.
             run: where and how: device, progress, run folder, time budget.
 
         Raises:
-            DataError: no rows, or labels that are not 0 or 1.
+            DataError: no rows, labels that are not 0 or 1, or a position below 0.
             ParameterError: there are no groups or no validation rows, and the objective or the
-                calibration needs them.
+                calibration needs them; or only one of both kinds of rows has positions.
             SchemaError: a value outside its feature's vocabulary, or validation rows of other
                 features.
         """
-        train = self._labelled(features, labels, groups)
+        train = self._labelled(features, labels, groups, positions)
         held = None if validation is None else self._labelled(*validation)
         if held is not None and held.features.schema != features.schema:
             raise SchemaError("the validation rows have other features than the training rows")
+        if held is not None and (held.positions is None) != (train.positions is None):
+            raise ParameterError(
+                f"{type(self).__name__}: give positions of the training rows and of the validation "
+                "rows, or of neither; 0 is a position that is not known"
+            )
         if held is None and self.calibration != "none":
             raise ParameterError(
                 f"{type(self).__name__}: calibration={self.calibration!r} is learned from "
@@ -230,7 +255,11 @@ class Ranker(Hyperparameters, ABC):
             )
 
     def _labelled(
-        self, features: FeatureBatch, labels: NDArray[Any], groups: NDArray[Any] | None = None
+        self,
+        features: FeatureBatch,
+        labels: NDArray[Any],
+        groups: NDArray[Any] | None = None,
+        positions: NDArray[Any] | None = None,
     ) -> Labelled:
         if groups is None and self.objective != "pointwise":
             raise ParameterError(
@@ -239,8 +268,12 @@ class Ranker(Hyperparameters, ABC):
                 "by group= and the name of a column"
             )
         features.check_rows()
-        given = None if groups is None else np.asarray(groups)
-        return Labelled(features, np.asarray(labels).astype(np.float32), given)
+        return Labelled(
+            features,
+            np.asarray(labels).astype(np.float32),
+            None if groups is None else np.asarray(groups),
+            None if positions is None else np.asarray(positions, np.int64),
+        )
 
     @abstractmethod
     def _fit(self, train: Labelled, validation: Labelled | None, run: Run) -> None:

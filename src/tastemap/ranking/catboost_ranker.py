@@ -41,6 +41,7 @@ class CatBoostRanker(BoostedRanker):
 
     def _fit(self, train: Labelled, validation: Labelled | None, run: Run) -> None:
         library = _library()
+        self.knows_positions = train.positions is not None
         self.booster = library.CatBoost(
             {
                 "loss_function": self.objectives[self.objective],
@@ -61,22 +62,24 @@ class CatBoostRanker(BoostedRanker):
         )
 
     def _score(self, features: FeatureBatch) -> NDArray[np.float32]:
-        scores = self.booster.predict(self._pool(features), prediction_type="RawFormulaVal")
+        rows = self._pool(features, self.first_places(len(features)))
+        scores = self.booster.predict(rows, prediction_type="RawFormulaVal")
         return np.asarray(scores, np.float32)
 
     def _rows(self, data: Labelled) -> Any:
         data, sizes = self.by_request(data)
         groups = None if sizes is None else np.repeat(np.arange(len(sizes)), sizes)
-        return self._pool(data.features, data.labels, groups)
+        return self._pool(data.features, data.positions, data.labels, groups)
 
     @staticmethod
     def _pool(
         features: FeatureBatch,
+        positions: NDArray[np.int64] | None,
         labels: NDArray[np.float32] | None = None,
         groups: NDArray[np.int64] | None = None,
     ) -> Any:
         library = _library()
-        categories, numbers = columns_of(features)
+        categories, numbers = columns_of(features, positions)
         text = categories.astype("S20").astype(object)
         return library.Pool(library.FeaturesData(numbers, text), labels, group_id=groups)
 
@@ -84,9 +87,10 @@ class CatBoostRanker(BoostedRanker):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.cbm"
             self.booster.save_model(str(path), format="cbm")
-            return {"cbm": np.frombuffer(path.read_bytes(), np.uint8)}
+            return self.stored_with("cbm", path.read_bytes())
 
     def _restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        self.knows_positions = "positions" in tensors
         self.booster = _library().CatBoost().load_model(blob=tensors["cbm"].tobytes())
 
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from tastemap.data.arrow_types import plain
 from tastemap.data.chunks import frame_arrays
-from tastemap.data.columns import parse_values
+from tastemap.data.columns import parse_positions, parse_values
 from tastemap.errors import DataError
 from tastemap.features.batch import FeatureBatch
 
-__all__ = ["Labelled", "groups_of", "labels_of"]
+__all__ = ["Labelled", "groups_of", "labels_of", "positions_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,20 +26,25 @@ class Labelled:
         features: [n].
         labels: float32 [n], 1 for a click and 0 for none.
         groups: [n], equal for rows of one request; None where that is not known.
+        positions: int64 [n], from 1, the place at which each row was shown; 0 where that is not
+            known, and None where it is known of no row.
 
     Raises:
-        DataError: no rows, another number of labels or groups than rows, or a label that is not 0
-            or 1.
+        DataError: no rows, another number of labels, groups or positions than rows, a label that is
+            not 0 or 1, or a position below 0.
     """
 
     features: FeatureBatch
     labels: NDArray[np.float32]
     groups: NDArray[Any] | None = None
+    positions: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if len(self.features) == 0:
             raise DataError("there are no rows")
-        for name, given in (("labels", self.labels), ("groups", self.groups)):
+        for name, given in (
+            ("labels", self.labels), ("groups", self.groups), ("positions", self.positions)
+        ):  # fmt: skip
             if given is not None and given.shape != (len(self.features),):
                 raise DataError(
                     f"{len(self.features)} rows have {name} of shape {list(given.shape)}; "
@@ -52,6 +57,8 @@ class Labelled:
                 "a label must be 0 or 1", row=row + 1, value=self.labels[row].item(),
                 remedy="Say from which value on a row counts as a click",
             )  # fmt: skip
+        if self.positions is not None and self.positions.min() < 0:
+            raise DataError(f"a position must be at least 0, and one is {self.positions.min()}")
 
     def __len__(self) -> int:
         return len(self.features)
@@ -88,6 +95,22 @@ def groups_of(frame: Any, name: str) -> NDArray[np.int64]:
         )
     numbers: NDArray[np.int64] = values.dictionary_encode().indices.to_numpy().astype(np.int64)
     return numbers
+
+
+def positions_of(frame: Any, name: str) -> NDArray[np.int64]:
+    """The column of places at which rows were shown, from 1, int64 [n]; 0 where it is missing.
+
+    Raises:
+        DataError: there is no such column, or a place is not a whole number from 1.
+    """
+    values = _column(frame, name, "position")
+    positions, flaws = parse_positions(values, name)
+    for flaw in flaws:
+        row = int(flaw.rows.argmax())
+        raise DataError(
+            flaw.problem, row=row + 1, column=name, value=values[row].as_py(), remedy=flaw.remedy
+        )
+    return positions
 
 
 def _column(frame: Any, name: str, argument: str) -> pa.Array:

@@ -42,15 +42,16 @@ class LightGBMRanker(BoostedRanker):
     def _fit(self, train: Labelled, validation: Labelled | None, run: Run) -> None:
         library = _library()
         categorical = list(range(len(train.features.schema.categorical)))
+        self.knows_positions = train.positions is not None
         train, sizes = self.by_request(train)
         rows = library.Dataset(
-            _matrix(train.features), train.labels, group=sizes, categorical_feature=categorical,
-            free_raw_data=True,
+            _matrix(train.features, train.positions), train.labels, group=sizes,
+            categorical_feature=categorical, free_raw_data=True,
         )  # fmt: skip
         held, stops = [], []
         if validation is not None:
             validation, sizes = self.by_request(validation)
-            matrix = _matrix(validation.features)
+            matrix = _matrix(validation.features, validation.positions)
             held = [rows.create_valid(matrix, validation.labels, group=sizes)]
             stops = [library.early_stopping(self.patience, verbose=False)]
         settings = {
@@ -70,18 +71,20 @@ class LightGBMRanker(BoostedRanker):
         self.booster = library.train(settings, rows, self.trees, held, callbacks=stops)
 
     def _score(self, features: FeatureBatch) -> NDArray[np.float32]:
-        return np.asarray(self.booster.predict(_matrix(features), raw_score=True), np.float32)
+        rows = _matrix(features, self.first_places(len(features)))
+        return np.asarray(self.booster.predict(rows, raw_score=True), np.float32)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         text = self.booster.model_to_string(num_iteration=self.booster.best_iteration)
-        return {"text": np.frombuffer(text.encode(), np.uint8)}
+        return self.stored_with("text", text.encode())
 
     def _restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        self.knows_positions = "positions" in tensors
         self.booster = _library().Booster(model_str=tensors["text"].tobytes().decode())
 
 
-def _matrix(features: FeatureBatch) -> NDArray[np.float64]:
-    categories, numbers = columns_of(features)
+def _matrix(features: FeatureBatch, positions: NDArray[np.int64] | None) -> NDArray[np.float64]:
+    categories, numbers = columns_of(features, positions)
     return np.concatenate([categories.astype(np.float64), numbers.astype(np.float64)], 1)
 
 

@@ -26,8 +26,9 @@ from tastemap.ranking.labelled import Labelled
 from tastemap.ranking.parts.fields import Fields, Tables
 from tastemap.ranking.parts.inputs import Inputs, TensorBatch
 from tastemap.ranking.parts.objectives import Objective, make_objective
+from tastemap.ranking.parts.position_bias import Examined, PositionBias
 from tastemap.training.loop import Training, train
-from tastemap.training.module import ModuleTrainer, generator_of, seeded
+from tastemap.training.module import ModuleTrainer, generator_of, seeded, tensor_of
 from tastemap.training.run import Run
 from tastemap.training.schedule import lower_rate
 
@@ -35,6 +36,8 @@ __all__ = ["NeuralRanker", "RankingNetwork", "adams"]
 
 # Rows scored at a time.
 _TILE = 8192
+# Share of the known places that training takes for unknown ones.
+_POSITION_DROPOUT = 0.1
 
 
 class RankingNetwork(nn.Module, ABC):
@@ -146,11 +149,19 @@ class NeuralRanker(Ranker):
                     torch.from_numpy(train_rows.labels),
                 )
         self.network = network.to(device)
-        objective = make_objective(self.objective, train_rows, device)
-        trainer = _Trainer(self, Inputs(train_rows.features, device), objective)
+        bias = None if train_rows.positions is None else PositionBias().to(device)
+
+        def objective_of(rows: Labelled, position_dropout: float) -> Objective:
+            objective = make_objective(self.objective, rows, device)
+            if bias is None or rows.positions is None:
+                return objective
+            return Examined(objective, tensor_of(rows.positions, device), bias, position_dropout)
+
+        objective = objective_of(train_rows, _POSITION_DROPOUT)
+        trainer = _Trainer(self, Inputs(train_rows.features, device), objective, bias)
         if validation is not None:
             held = Inputs(validation.features, device)
-            measured = make_objective(self.objective, validation, device)
+            measured = objective_of(validation, 0.0)
 
         def validate() -> dict[str, float]:
             return {measured.metric: _mean_loss(measured, self._logits(held))}
@@ -193,6 +204,7 @@ class NeuralRanker(Ranker):
         self.network.eval()
 
 
+@torch.no_grad()
 def _mean_loss(objective: Objective, scores: torch.Tensor) -> float:
     """The mean over all examples, of scores of all rows."""
     everything = torch.arange(len(objective), device=scores.device)
@@ -224,10 +236,14 @@ class _Trainer(ModuleTrainer):
 
     network: RankingNetwork
 
-    def __init__(self, model: NeuralRanker, inputs: Inputs, objective: Objective) -> None:
+    def __init__(
+        self, model: NeuralRanker, inputs: Inputs, objective: Objective, bias: PositionBias | None
+    ) -> None:
         super().__init__(model.network)
         self.model, self.inputs, self.objective = model, inputs, objective
         self.optimizers = model.optimizers(model.network)
+        if bias is not None:
+            self.optimizers.append(torch.optim.Adam(bias.parameters(), lr=model.learning_rate))
 
     def train_epoch(self, epoch: int, rng: np.random.Generator) -> Mapping[str, float]:
         model, n, device = self.model, len(self.objective), self.objective.device
@@ -253,7 +269,8 @@ class _Trainer(ModuleTrainer):
         held, pull = vectors.detach(), 2 * self.model.regularization / len(batch)
         vectors.register_hook(lambda gradient: gradient.add(held, alpha=pull))
         loss = self.objective.loss(self.network.logits(batch, vectors), examples)
-        self.network.zero_grad()
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         for optimizer in self.optimizers:
             optimizer.step()

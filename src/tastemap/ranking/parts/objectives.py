@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -26,7 +25,7 @@ class Objective(ABC):
         device: where rows and scores are.
     """
 
-    metric: ClassVar[str]
+    metric: str
     """What the loss of validation rows is called."""
 
     def __init__(self, n: int, device: str | torch.device) -> None:
