@@ -66,6 +66,7 @@ _LAZY: dict[str, str] = {
     "FM": "tastemap.ranking.fm:FM",
     "FinalMLP": "tastemap.ranking.final_mlp:FinalMLP",
     "LightGBMRanker": "tastemap.ranking.lightgbm_ranker:LightGBMRanker",
+    "MMoE": "tastemap.ranking.mmoe:MMoE",
     "WideDeep": "tastemap.ranking.wide_deep:WideDeep",
     "ExactIndex": "tastemap.index.exact:ExactIndex",
     "HNSWIndex": "tastemap.index.hnsw:HNSWIndex",
@@ -127,6 +128,7 @@ if TYPE_CHECKING:
     from tastemap.ranking.final_mlp import FinalMLP as FinalMLP
     from tastemap.ranking.fm import FM as FM
     from tastemap.ranking.lightgbm_ranker import LightGBMRanker as LightGBMRanker
+    from tastemap.ranking.mmoe import MMoE as MMoE
     from tastemap.ranking.wide_deep import WideDeep as WideDeep
     from tastemap.release import ReleaseStore as ReleaseStore
     from tastemap.release import load as load

@@ -28,6 +28,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "dcnv2": {**NEURAL, **DEEP},
     "din": {**NEURAL, **DEEP},
     "finalmlp": {**NEURAL, **DEEP, "heads": 2, "learning_rate": 0.01},
+    "mmoe": {**NEURAL, **DEEP, "experts": 2, "tower": 8},
     "catboost": {"trees": 60, "learning_rate": 0.2},
     "lightgbm": {"trees": 100, "learning_rate": 0.2, "l2": 0.1, "min_rows": 5},
 }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 from scipy.special import expit
 
@@ -18,7 +19,8 @@ from tastemap.features.requests import RequestFeatures
 from tastemap.features.schema import Schema
 from tastemap.hyperparameters import Hyperparameters, hyperparameter
 from tastemap.ranking.calibration import CALIBRATIONS, Calibration
-from tastemap.ranking.labelled import Labelled, groups_of, labels_of, positions_of
+from tastemap.ranking.labelled import Labelled, RowColumns
+from tastemap.ranking.tasks import Tasks
 from tastemap.training.run import Run
 
 __all__ = ["Ranker"]
@@ -50,6 +52,7 @@ class Ranker(Hyperparameters, ABC):
     _schema: Schema
     _encoder: FrameEncoder | None
     _calibration: Calibration | None
+    _tasks: Tasks | None
 
     @property
     def schema(self) -> Schema:
@@ -63,6 +66,15 @@ class Ranker(Hyperparameters, ABC):
         return self._schema
 
     @property
+    def tasks(self) -> Tasks | None:
+        """What is foretold, where it was fitted on several labels.
+
+        Raises:
+            NotFittedError: before a fit.
+        """
+        return self._tasks if self.schema else None
+
+    @property
     def encoder(self) -> FrameEncoder | None:
         """What turns frames into its features; None where it was fitted by `fit_batch`.
 
@@ -74,8 +86,9 @@ class Ranker(Hyperparameters, ABC):
     def fit_frame(
         self,
         train: Any,
-        label: str = "click",
+        label: str | Sequence[str] = "click",
         *,
+        weights: Mapping[str, float] | None = None,
         group: str | None = None,
         position: str | None = None,
         validation: Any = None,
@@ -88,7 +101,11 @@ class Ranker(Hyperparameters, ABC):
 
         Args:
             train: the rows; every column but the label is a feature, see `FrameEncoder`.
-            label: the column that is 1 (or true) for a click and 0 for none.
+            label: the column that is 1 (or true) for a click and 0 for none; or the columns of
+                several tasks, such as a click, a like, and the share that was watched, with values
+                from 0 to 1. A row's answer is then the weighted mean of what is foretold for each,
+                and `predict_tasks` gives all of them.
+            weights: by label what a task counts, in training and in an answer; 1 by default.
             group: the column that is equal for rows of one request, for objectives that learn
                 their order; it is no feature, unless `kinds` says which.
             position: the column that says at which place, from 1, a row was shown, or nothing
@@ -106,43 +123,32 @@ class Ranker(Hyperparameters, ABC):
         Raises:
             DataError: no frame, no rows, a column that is missing or cannot be a feature, a
                 label that is not 0 or 1, or a position that is no whole number from 1.
-            ParameterError: `kinds` names an unknown column or kind, or there is no `group` for an
-                objective that needs one.
+            ParameterError: `kinds` names an unknown column or kind, there is no `group` for an
+                objective that needs one, a weight is of no label, or there are several labels and
+                a calibration or another objective than the pointwise one.
         """
-        exclude = [label] if group is None or group in (kinds or ()) else [label, group]
-        exclude += [] if position is None else [position]
-        labels = labels_of(train, label)
-        encoder = FrameEncoder.fit(
-            train, exclude=exclude, kinds=kinds, min_rows=min_rows, hashed=hashed
-        )
-
-        def groups(frame: Any) -> NDArray[np.int64] | None:
-            return None if group is None else groups_of(frame, group)
-
-        def positions(frame: Any) -> NDArray[np.int64] | None:
-            return None if position is None else positions_of(frame, position)
-
-        held = None
-        if validation is not None:
-            held = (
-                encoder.encode(validation),
-                labels_of(validation, label),
-                groups(validation),
-                positions(validation),
+        columns = RowColumns(label, group, position)
+        tasks = None if isinstance(label, str) else Tasks.of(label, weights)
+        if tasks is None and weights is not None:
+            raise ParameterError(
+                f"{type(self).__name__}: weights are of several labels; give label= a list of them"
             )
-        self.fit_batch(
-            encoder.encode(train),
-            labels,
-            groups=groups(train),
-            positions=positions(train),
-            validation=held,
-            run=run,
+        features = () if group is None or group not in (kinds or ()) else (group,)
+        encoder = FrameEncoder.fit(
+            train,
+            exclude=[name for name in columns.names if name not in features],
+            kinds=kinds,
+            min_rows=min_rows,
+            hashed=hashed,
         )
+        held = None if validation is None else columns.labelled(validation, encoder)
+        self._learn(columns.labelled(train, encoder), held, tasks, run)
         self._encoder = encoder
         return self
 
     def predict_frame(self, test: Any) -> NDArray[np.float64]:
-        """The probability of a click of each row of a frame, float64 [n], in row order.
+        """The probability of a click of each row of a frame, float64 [n], in row order; of several
+        labels the weighted mean.
 
         A value that the training rows did not have is answered as an unknown one, and so is a null.
 
@@ -152,23 +158,44 @@ class Ranker(Hyperparameters, ABC):
                 calibrated.
             DataError: no frame, or a column of the training rows is missing.
         """
-        encoder = self.encoder
-        if encoder is None:
-            raise NotFittedError(
-                f"{type(self).__name__} was fitted by fit_batch, so it does not know columns of "
-                "frames; call score_batch, or fit_frame first"
-            )
         if self._calibration is None and self.objective != "pointwise":
             raise ParameterError(
                 f"{type(self).__name__}: scores of objective={self.objective!r} order the rows of "
                 "a request and are no log-odds; fit it with calibration='platt' and validation "
                 "rows, or take score_batch(ranker.encoder.encode(frame))"
             )
-        scores = self.score_batch(encoder.encode(test)).astype(np.float64)
+        scores = self.score_batch(self._encoded(test)).astype(np.float64)
         if self._calibration is not None:
             return self._calibration.probabilities(scores)
         odds: NDArray[np.float64] = expit(scores)
         return odds
+
+    def predict_tasks(self, test: Any) -> pl.DataFrame:
+        """What is foretold of each row of a frame for each of several labels: a column of
+        probabilities, or of shares, with the name of each, float64, in row order.
+
+        Raises:
+            NotFittedError: before `fit_frame`.
+            ParameterError: it was fitted on one label.
+            DataError: no frame, or a column of the training rows is missing.
+        """
+        features = self._encoded(test)
+        if self._tasks is None:
+            raise ParameterError(
+                f"{type(self).__name__} was fitted on one label; call predict_frame, or "
+                "fit_frame with label= a list"
+            )
+        odds = self._score(features) if len(features) else np.empty((0, len(self._tasks)))
+        return pl.DataFrame(expit(odds.astype(np.float64)), schema=list(self._tasks.names))
+
+    def _encoded(self, frame: Any) -> FeatureBatch:
+        encoder = self.encoder
+        if encoder is None:
+            raise NotFittedError(
+                f"{type(self).__name__} was fitted by fit_batch, so it does not know columns of "
+                "frames; call score_batch, or fit_frame first"
+            )
+        return encoder.encode(frame)
 
     def fit_batch(
         self,
@@ -177,6 +204,7 @@ class Ranker(Hyperparameters, ABC):
         *,
         groups: NDArray[Any] | None = None,
         positions: NDArray[np.int64] | None = None,
+        tasks: Tasks | None = None,
         validation: tuple[FeatureBatch, NDArray[Any], *tuple[NDArray[Any] | None, ...]]
         | None = None,
         run: Run | None = None,
@@ -185,11 +213,12 @@ class Ranker(Hyperparameters, ABC):
 
         Args:
             features: [n].
-            labels: [n], 1 for a click and 0 for none, of any dtype.
+            labels: [n], 1 for a click and 0 for none, of any dtype; or [n, tasks], from 0 to 1.
             groups: [n], equal for rows of one request, of any type that can be sorted; None where
                 the objective looks at each row alone.
             positions: int64 [n], the place from 1 at which each row was shown, 0 where it is not
                 known; None where it is known of no row.
+            tasks: what the columns of labels are, where there are several.
             validation: rows, labels and, where needed, groups and positions, whose loss early
                 stopping looks at, and a calibration.
             run: where and how: device, progress, run folder, time budget.
@@ -197,13 +226,23 @@ class Ranker(Hyperparameters, ABC):
         Raises:
             DataError: no rows, labels that are not 0 or 1, or a position below 0.
             ParameterError: there are no groups or no validation rows, and the objective or the
-                calibration needs them; or only one of both kinds of rows has positions.
+                calibration needs them; or only one of both kinds of rows has positions; or there
+                are tasks and what `fit_frame` says of several labels.
             SchemaError: a value outside its feature's vocabulary, or validation rows of other
                 features.
         """
-        train = self._labelled(features, labels, groups, positions)
-        held = None if validation is None else self._labelled(*validation)
-        if held is not None and held.features.schema != features.schema:
+        held = None if validation is None else _labelled(*validation)
+        self._learn(_labelled(features, labels, groups, positions), held, tasks, run)
+        return self
+
+    def _learn(
+        self, train: Labelled, held: Labelled | None, tasks: Tasks | None, run: Run | None
+    ) -> None:
+        """Learns from rows that are checked here."""
+        for rows in (train,) if held is None else (train, held):
+            rows.features.check_rows()
+            self._check_rows(rows, tasks)
+        if held is not None and held.features.schema != train.features.schema:
             raise SchemaError("the validation rows have other features than the training rows")
         if held is not None and (held.positions is None) != (train.positions is None):
             raise ParameterError(
@@ -215,16 +254,37 @@ class Ranker(Hyperparameters, ABC):
                 f"{type(self).__name__}: calibration={self.calibration!r} is learned from "
                 "rows that the model is not; give validation="
             )
-        self._schema, self._encoder, self._calibration = features.schema, None, None
+        self._schema, self._encoder, self._calibration = train.features.schema, None, None
+        self._tasks = tasks
         self._fit(train, held, Run() if run is None else run)
         if held is not None and self.calibration != "none":
             scores = self._score(held.features)
             self._calibration = CALIBRATIONS[self.calibration]().fit(scores, held.labels)
-        return self
+
+    def _check_rows(self, rows: Labelled, tasks: Tasks | None) -> None:
+        name = type(self).__name__
+        if rows.groups is None and self.objective != "pointwise":
+            raise ParameterError(
+                f"{name}: objective={self.objective!r} learns the order of the rows "
+                "of a request; say which rows belong together with groups=, or, of a frame, "
+                "by group= and the name of a column"
+            )
+        if rows.labels.shape[1:] != (() if tasks is None else (len(tasks),)):
+            raise ParameterError(
+                f"{name}: labels of shape {list(rows.labels.shape)} are not those of "
+                f"{'one task' if tasks is None else ', '.join(tasks.names)}; give a column for "
+                "each of tasks="
+            )
+        if tasks is not None and (self.objective, self.calibration) != ("pointwise", "none"):
+            raise ParameterError(
+                f"{name}: several labels are foretold row by row and as they are; take "
+                "objective='pointwise' and calibration='none'"
+            )
 
     def score_batch(self, features: FeatureBatch) -> NDArray[np.float32]:
         """The log-odds of a click, float32 [n], or, of an objective that learns an order, numbers
-        that are higher for what comes first. A row's score does not depend on the others.
+        that are higher for what comes first. Of several labels it is the log-odds of the weighted
+        mean of their probabilities. A row's score does not depend on the others.
 
         Raises:
             NotFittedError: before `fit_batch`.
@@ -234,7 +294,8 @@ class Ranker(Hyperparameters, ABC):
         features.check_rows()
         if len(features) == 0:
             return np.empty(0, np.float32)
-        return self._score(features)
+        scores = self._score(features)
+        return scores if self._tasks is None else self._tasks.combined(scores)
 
     def score_requests(self, features: RequestFeatures) -> NDArray[np.float32]:
         """What `score_batch` gives for the candidates of all requests, float32 [m]; a ranker that
@@ -254,45 +315,27 @@ class Ranker(Hyperparameters, ABC):
                 f"{', '.join(schema.names)}"
             )
 
-    def _labelled(
-        self,
-        features: FeatureBatch,
-        labels: NDArray[Any],
-        groups: NDArray[Any] | None = None,
-        positions: NDArray[Any] | None = None,
-    ) -> Labelled:
-        if groups is None and self.objective != "pointwise":
-            raise ParameterError(
-                f"{type(self).__name__}: objective={self.objective!r} learns the order of the rows "
-                "of a request; say which rows belong together with groups=, or, of a frame, "
-                "by group= and the name of a column"
-            )
-        features.check_rows()
-        return Labelled(
-            features,
-            np.asarray(labels).astype(np.float32),
-            None if groups is None else np.asarray(groups),
-            None if positions is None else np.asarray(positions, np.int64),
-        )
-
     @abstractmethod
     def _fit(self, train: Labelled, validation: Labelled | None, run: Run) -> None:
         """Learns; `self.schema` is that of the rows."""
 
     @abstractmethod
     def _score(self, features: FeatureBatch) -> NDArray[np.float32]:
-        """The log-odds, float32 [n], of rows that have been checked."""
+        """The log-odds, float32 [n], of rows that have been checked; [n, tasks] of several."""
 
     def described(self, train: Labelled) -> dict[str, Any]:
         """What the run folder keeps about a fit."""
         from tastemap import __version__
 
+        clicks = train.labels.sum(0).tolist()
         return {
             "model": {"class": type(self).__name__, "tastemap": __version__},
             "hyperparameters": self.hyperparameter_values(),
             "data": {
                 "rows": len(train),
-                "clicks": int(train.labels.sum()),
+                "clicks": int(clicks)
+                if self._tasks is None
+                else dict(zip(self._tasks.names, clicks, strict=True)),
                 "features": self.schema.described(),
             },
         }
@@ -319,9 +362,11 @@ class Ranker(Hyperparameters, ABC):
         encoder: FrameEncoder | None,
         hyperparameters: Mapping[str, Any],
         tensors: Mapping[str, NDArray[Any]],
+        tasks: Tasks | None = None,
     ) -> Self:
         """The ranker that all these were taken from, `tensors` by `stored`."""
         ranker = cls(**hyperparameters)
+        ranker._tasks = tasks
         ranker._schema, ranker._encoder, ranker._calibration = schema, encoder, None
         found = {
             name.removeprefix(_CALIBRATION): each
@@ -343,3 +388,17 @@ class Ranker(Hyperparameters, ABC):
         from tastemap.ranking.saved import save_ranker
 
         return save_ranker(self, Path(path), overwrite=overwrite)
+
+
+def _labelled(
+    features: FeatureBatch,
+    labels: NDArray[Any],
+    groups: NDArray[Any] | None = None,
+    positions: NDArray[Any] | None = None,
+) -> Labelled:
+    return Labelled(
+        features,
+        np.asarray(labels).astype(np.float32),
+        None if groups is None else np.asarray(groups),
+        None if positions is None else np.asarray(positions, np.int64),
+    )

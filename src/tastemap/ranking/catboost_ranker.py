@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,10 +11,8 @@ from numpy.typing import NDArray
 
 from tastemap.errors import MissingExtraError
 from tastemap.features.batch import FeatureBatch
-from tastemap.hyperparameters import assigned_by_fit
 from tastemap.ranking.labelled import Labelled
 from tastemap.ranking.parts.boosted import BoostedRanker, columns_of
-from tastemap.training.run import Run
 
 __all__ = ["CatBoostRanker"]
 
@@ -37,14 +34,13 @@ class CatBoostRanker(BoostedRanker):
         "listwise": "QuerySoftMax",
     }
 
-    booster: Any = assigned_by_fit()
+    shares = "CrossEntropy"
+    stored_as = "cbm"
 
-    def _fit(self, train: Labelled, validation: Labelled | None, run: Run) -> None:
-        library = _library()
-        self.knows_positions = train.positions is not None
-        self.booster = library.CatBoost(
+    def _boosted(self, train: Labelled, validation: Labelled | None) -> Any:
+        booster = _library().CatBoost(
             {
-                "loss_function": self.objectives[self.objective],
+                "loss_function": self.objective_for(train, validation),
                 "iterations": self.trees,
                 "depth": self.depth,
                 "learning_rate": self.learning_rate,
@@ -55,15 +51,16 @@ class CatBoostRanker(BoostedRanker):
             }
         )
         held = None if validation is None else self._rows(validation)
-        self.booster.fit(
+        booster.fit(
             self._rows(train),
             eval_set=held,
             early_stopping_rounds=None if held is None else self.patience,
         )
+        return booster
 
-    def _score(self, features: FeatureBatch) -> NDArray[np.float32]:
+    def _raw(self, booster: Any, features: FeatureBatch) -> NDArray[np.float32]:
         rows = self._pool(features, self.first_places(len(features)))
-        scores = self.booster.predict(rows, prediction_type="RawFormulaVal")
+        scores = booster.predict(rows, prediction_type="RawFormulaVal")
         return np.asarray(scores, np.float32)
 
     def _rows(self, data: Labelled) -> Any:
@@ -83,15 +80,16 @@ class CatBoostRanker(BoostedRanker):
         text = categories.astype("S20").astype(object)
         return library.Pool(library.FeaturesData(numbers, text), labels, group_id=groups)
 
-    def tensors(self) -> dict[str, NDArray[Any]]:
+    @staticmethod
+    def _bytes_of(booster: Any) -> bytes:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.cbm"
-            self.booster.save_model(str(path), format="cbm")
-            return self.stored_with("cbm", path.read_bytes())
+            booster.save_model(str(path), format="cbm")
+            return path.read_bytes()
 
-    def _restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
-        self.knows_positions = "positions" in tensors
-        self.booster = _library().CatBoost().load_model(blob=tensors["cbm"].tobytes())
+    @staticmethod
+    def _of_bytes(stored: bytes) -> Any:
+        return _library().CatBoost().load_model(blob=stored)
 
 
 def _library() -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from tastemap.data.chunks import frame_arrays
 from tastemap.data.columns import parse_positions, parse_values
 from tastemap.errors import DataError
 from tastemap.features.batch import FeatureBatch
+from tastemap.features.frames import FrameEncoder
 
-__all__ = ["Labelled", "groups_of", "labels_of", "positions_of"]
+__all__ = ["Labelled", "RowColumns"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,14 +26,14 @@ class Labelled:
 
     Attributes:
         features: [n].
-        labels: float32 [n], 1 for a click and 0 for none.
+        labels: float32 [n], 1 for a click and 0 for none; or [n, tasks], shares from 0 to 1.
         groups: [n], equal for rows of one request; None where that is not known.
         positions: int64 [n], from 1, the place at which each row was shown; 0 where that is not
             known, and None where it is known of no row.
 
     Raises:
         DataError: no rows, another number of labels, groups or positions than rows, a label that is
-            not 0 or 1, or a position below 0.
+            not 0 or 1, a share outside 0 and 1, or a position below 0.
     """
 
     features: FeatureBatch
@@ -42,29 +44,93 @@ class Labelled:
     def __post_init__(self) -> None:
         if len(self.features) == 0:
             raise DataError("there are no rows")
-        for name, given in (
-            ("labels", self.labels), ("groups", self.groups), ("positions", self.positions)
-        ):  # fmt: skip
-            if given is not None and given.shape != (len(self.features),):
+        n = len(self.features)
+        for name, given, expected in (
+            ("labels", self.labels, (n, *self.labels.shape[1:2])),
+            ("groups", self.groups, (n,)),
+            ("positions", self.positions, (n,)),
+        ):
+            if given is not None and given.shape != expected:
                 raise DataError(
-                    f"{len(self.features)} rows have {name} of shape {list(given.shape)}; "
-                    "give one a row"
+                    f"{n} rows have {name} of shape {list(given.shape)}; give one a row"
                 )
-        wrong = (self.labels != 0) & (self.labels != 1)
-        if wrong.any():
-            row = int(wrong.argmax())
-            raise DataError(
-                "a label must be 0 or 1", row=row + 1, value=self.labels[row].item(),
-                remedy="Say from which value on a row counts as a click",
-            )  # fmt: skip
+        self._check_labels()
         if self.positions is not None and self.positions.min() < 0:
             raise DataError(f"a position must be at least 0, and one is {self.positions.min()}")
 
     def __len__(self) -> int:
         return len(self.features)
 
+    def _check_labels(self) -> None:
+        if self.labels.ndim == 1:
+            wrong = (self.labels != 0) & (self.labels != 1)
+            problem, remedy = (
+                "a label must be 0 or 1",
+                "Say from which value on a row counts as a click",
+            )
+        else:
+            wrong = ~((self.labels >= 0) & (self.labels <= 1))
+            problem, remedy = (
+                "the label of a task must be from 0 to 1",
+                "Divide it by its largest value",
+            )
+        if wrong.any():
+            first = np.argwhere(wrong)[0]
+            value = self.labels[tuple(first)].item()
+            raise DataError(problem, row=int(first[0]) + 1, value=value, remedy=remedy)
 
-def labels_of(frame: Any, name: str) -> NDArray[np.float32]:
+    @property
+    def worth(self) -> NDArray[np.float32]:
+        """One number a row, float32 [n]: its label, or the mean of those of all tasks."""
+        if self.labels.ndim == 1:
+            return self.labels
+        mean: NDArray[np.float32] = self.labels.mean(1, dtype=np.float32)
+        return mean
+
+    def of_task(self, task: int) -> Labelled:
+        """The rows with the labels of one of several tasks alone, float32 [n]."""
+        return replace(self, labels=self.labels[:, task])
+
+
+@dataclass(frozen=True)
+class RowColumns:
+    """Columns of frames that are no features but say what came of the rows.
+
+    Attributes:
+        labels: the column of labels, or one for each of several tasks.
+        group: the column that is equal for rows of one request, or None.
+        position: the column of places at which rows were shown, or None.
+    """
+
+    labels: str | Sequence[str]
+    group: str | None = None
+    position: str | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Of all these columns."""
+        labels = [self.labels] if isinstance(self.labels, str) else self.labels
+        return [*labels, *(name for name in (self.group, self.position) if name is not None)]
+
+    def labelled(self, frame: Any, encoder: FrameEncoder) -> Labelled:
+        """The rows of a frame.
+
+        Raises:
+            DataError: it is no frame, or a column is missing or has a value that cannot be.
+        """
+        if isinstance(self.labels, str):
+            labels = _labels_of(frame, self.labels)
+        else:
+            labels = np.stack([_labels_of(frame, name) for name in self.labels], 1)
+        return Labelled(
+            encoder.encode(frame),
+            labels,
+            None if self.group is None else _groups_of(frame, self.group),
+            None if self.position is None else _positions_of(frame, self.position),
+        )
+
+
+def _labels_of(frame: Any, name: str) -> NDArray[np.float32]:
     """The column of labels, float32 [n]; whether they are 0 or 1 is looked at later.
 
     Raises:
@@ -74,12 +140,12 @@ def labels_of(frame: Any, name: str) -> NDArray[np.float32]:
     for flaw in flaws:
         raise DataError(
             flaw.problem, row=int(flaw.rows.argmax()) + 1, column=name,
-            remedy="Every row needs a label, 0 or 1",
+            remedy="Every row needs a label",
         )  # fmt: skip
     return labels
 
 
-def groups_of(frame: Any, name: str) -> NDArray[np.int64]:
+def _groups_of(frame: Any, name: str) -> NDArray[np.int64]:
     """The column that says which request a row belongs to, as numbers, int64 [n].
 
     Raises:
@@ -97,7 +163,7 @@ def groups_of(frame: Any, name: str) -> NDArray[np.int64]:
     return numbers
 
 
-def positions_of(frame: Any, name: str) -> NDArray[np.int64]:
+def _positions_of(frame: Any, name: str) -> NDArray[np.int64]:
     """The column of places at which rows were shown, from 1, int64 [n]; 0 where it is missing.
 
     Raises:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,10 +9,9 @@ from numpy.typing import NDArray
 
 from tastemap.errors import MissingExtraError
 from tastemap.features.batch import FeatureBatch
-from tastemap.hyperparameters import assigned_by_fit, hyperparameter
+from tastemap.hyperparameters import hyperparameter
 from tastemap.ranking.labelled import Labelled
 from tastemap.ranking.parts.boosted import BoostedRanker, columns_of
-from tastemap.training.run import Run
 
 __all__ = ["LightGBMRanker"]
 
@@ -33,16 +31,23 @@ class LightGBMRanker(BoostedRanker):
         "pairwise": "lambdarank",
         "listwise": "rank_xendcg",
     }
+    shares = "cross_entropy"
+    stored_as = "text"
+    metrics: ClassVar[dict[str, str]] = {
+        "binary": "binary_logloss",
+        "cross_entropy": "cross_entropy",
+        "lambdarank": "ndcg",
+        "rank_xendcg": "ndcg",
+    }
+    """By objective what early stopping looks at."""
 
     leaves: int = hyperparameter(default=31, help="of a tree", ge=2, le=65536, log=True)
     min_rows: int = hyperparameter(default=20, help="rows of a leaf, at least", ge=1, log=True)
 
-    booster: Any = assigned_by_fit()
-
-    def _fit(self, train: Labelled, validation: Labelled | None, run: Run) -> None:
+    def _boosted(self, train: Labelled, validation: Labelled | None) -> Any:
         library = _library()
+        objective = self.objective_for(train, validation)
         categorical = list(range(len(train.features.schema.categorical)))
-        self.knows_positions = train.positions is not None
         train, sizes = self.by_request(train)
         rows = library.Dataset(
             _matrix(train.features, train.positions), train.labels, group=sizes,
@@ -55,8 +60,8 @@ class LightGBMRanker(BoostedRanker):
             held = [rows.create_valid(matrix, validation.labels, group=sizes)]
             stops = [library.early_stopping(self.patience, verbose=False)]
         settings = {
-            "objective": self.objectives[self.objective],
-            "metric": "binary_logloss" if self.objective == "pointwise" else "ndcg",
+            "objective": objective,
+            "metric": self.metrics[objective],
             "eval_at": [10],
             "max_depth": self.depth,
             "num_leaves": self.leaves,
@@ -68,19 +73,20 @@ class LightGBMRanker(BoostedRanker):
             "force_row_wise": True,
             "verbosity": -1,
         }
-        self.booster = library.train(settings, rows, self.trees, held, callbacks=stops)
+        return library.train(settings, rows, self.trees, held, callbacks=stops)
 
-    def _score(self, features: FeatureBatch) -> NDArray[np.float32]:
+    def _raw(self, booster: Any, features: FeatureBatch) -> NDArray[np.float32]:
         rows = _matrix(features, self.first_places(len(features)))
-        return np.asarray(self.booster.predict(rows, raw_score=True), np.float32)
+        return np.asarray(booster.predict(rows, raw_score=True), np.float32)
 
-    def tensors(self) -> dict[str, NDArray[Any]]:
-        text = self.booster.model_to_string(num_iteration=self.booster.best_iteration)
-        return self.stored_with("text", text.encode())
+    @staticmethod
+    def _bytes_of(booster: Any) -> bytes:
+        text: str = booster.model_to_string(num_iteration=booster.best_iteration)
+        return text.encode()
 
-    def _restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
-        self.knows_positions = "positions" in tensors
-        self.booster = _library().Booster(model_str=tensors["text"].tobytes().decode())
+    @staticmethod
+    def _of_bytes(stored: bytes) -> Any:
+        return _library().Booster(model_str=stored.decode())
 
 
 def _matrix(features: FeatureBatch, positions: NDArray[np.int64] | None) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ from tastemap.features.frames import FrameEncoder
 from tastemap.features.schema import Schema
 from tastemap.ranking.base import Ranker
 from tastemap.ranking.table import ranker_class
+from tastemap.ranking.tasks import Tasks
 from tastemap.storage import Stored, write_directory
 
 __all__ = ["load_ranker", "save_ranker"]
@@ -24,6 +25,7 @@ def save_ranker(ranker: Ranker, path: Path, *, overwrite: bool) -> Path:
             "model": ranker.name,
             "hyperparameters": ranker.hyperparameter_values(),
             "features": ranker.schema.described(),
+            "tasks": None if ranker.tasks is None else ranker.tasks.described(),
             "columns": None if encoder is None else encoder.described(),
         },
         tensors={"ranker": ranker.stored()},
@@ -49,7 +51,10 @@ def load_ranker(stored: Stored) -> Ranker:
             encoder = FrameEncoder.restored(about["columns"], tables)
             if encoder.schema != schema:
                 raise SchemaError("columns and features do not fit each other")
-        return make.restored(schema, encoder, about["hyperparameters"], stored.tensors("ranker"))
+        given = about.get("tasks")
+        tasks = None if given is None else Tasks(tuple(given["names"]), tuple(given["weights"]))
+        tensors = stored.tensors("ranker")
+        return make.restored(schema, encoder, about["hyperparameters"], tensors, tasks)
     except (ParameterError, SchemaError, KeyError, TypeError, ValueError) as error:
         raise ReleaseError(
             f"{stored.path}: the stored ranker cannot be restored: {error}"

@@ -17,6 +17,7 @@ _RANKERS: dict[str, str] = {
     "dcnv2": "tastemap.ranking.dcn_v2:DCNv2",
     "din": "tastemap.ranking.din:DIN",
     "finalmlp": "tastemap.ranking.final_mlp:FinalMLP",
+    "mmoe": "tastemap.ranking.mmoe:MMoE",
     "catboost": "tastemap.ranking.catboost_ranker:CatBoostRanker",
     "lightgbm": "tastemap.ranking.lightgbm_ranker:LightGBMRanker",
 }

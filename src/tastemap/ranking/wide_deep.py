@@ -114,8 +114,8 @@ class WideDeep(DeepRanker):
 
     def optimizers(self, network: RankingNetwork) -> list[torch.optim.Optimizer]:
         """FTRL for the wide part, AdaGrad for the deep one."""
-        assert isinstance(network, WideDeepNetwork)
-        wide = list(network.wide.parameters())
+        parts = [each for each in network.modules() if isinstance(each, WideDeepNetwork)]
+        wide = [weight for part in parts for weight in part.wide.parameters()]
         kept = {id(weight) for weight in wide}
         vectors = list(network.fields.parameters())
         kept |= {id(weight) for weight in vectors}

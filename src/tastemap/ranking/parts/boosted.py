@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +14,7 @@ from tastemap.hyperparameters import assigned_by_fit, hyperparameter
 from tastemap.ranking.base import Ranker
 from tastemap.ranking.labelled import Labelled
 from tastemap.ranking.requests import Requests
+from tastemap.training.run import Run
 
 __all__ = ["BoostedRanker", "columns_of"]
 
@@ -23,14 +26,21 @@ class BoostedRanker(Ranker):
     """A ranker of boosted trees.
 
     Of a multi-valued feature it sees which of the first 64 values are there; sequences it does not
-    see. Where it is known at which places rows were shown, the place is one more column, and an
-    answer is that at the first place (the usual way that Guo et al. 2019, PAL, compare with). The
-    libraries have loops of their own, on the CPU, to which nothing of `Run` applies.
+    see. Of several tasks it has trees for each. Where it is known at which places rows were shown,
+    the place is one more column, and an answer is that at the first place (the usual way that Guo
+    et al. 2019, PAL, compare with). The libraries have loops of their own, on the CPU, to which
+    nothing of `Run` applies.
     """
 
     objectives: ClassVar[dict[str, str]]
     """What the library calls each objective."""
+    shares: ClassVar[str]
+    """What it calls the pointwise objective where labels are shares from 0 to 1."""
+    stored_as: ClassVar[str]
+    """What its form of storage is called."""
 
+    boosters: list[Any] = assigned_by_fit()
+    """What has learned, as the library has it; one for each task."""
     knows_positions: bool = assigned_by_fit()
     """Whether places of rows were among the columns."""
 
@@ -50,10 +60,63 @@ class BoostedRanker(Ranker):
         """The places at which n rows are scored, where it knows of places."""
         return np.ones(n, np.int64) if self.knows_positions else None
 
-    def stored_with(self, name: str, booster: bytes) -> dict[str, NDArray[Any]]:
-        """What is stored: a booster as the library writes it, and what it has learned from."""
+    @abstractmethod
+    def _boosted(self, train: Labelled, validation: Labelled | None) -> Any:
+        """A booster that has learned from rows with one label."""
+
+    @abstractmethod
+    def _raw(self, booster: Any, features: FeatureBatch) -> NDArray[np.float32]:
+        """The log-odds, float32 [n], of a booster."""
+
+    @staticmethod
+    @abstractmethod
+    def _bytes_of(booster: Any) -> bytes:
+        """A booster as the library writes it."""
+
+    @staticmethod
+    @abstractmethod
+    def _of_bytes(stored: bytes) -> Any:
+        """What `_bytes_of` was taken from."""
+
+    def objective_for(self, train: Labelled, validation: Labelled | None) -> str:
+        """What the library calls the objective for some rows."""
+        given = (train,) if validation is None else (train, validation)
+        if all(np.isin(rows.labels, (0, 1)).all() for rows in given):
+            return self.objectives[self.objective]
+        return self.shares
+
+    def _fit(self, train: Labelled, validation: Labelled | None, run: Run) -> None:
+        self.knows_positions = train.positions is not None
+        if self._tasks is None:
+            self.boosters = [self._boosted(train, validation)]
+            return
+        self.boosters = [
+            self._boosted(
+                train.of_task(task), None if validation is None else validation.of_task(task)
+            )
+            for task in range(len(self._tasks))
+        ]
+
+    def _score(self, features: FeatureBatch) -> NDArray[np.float32]:
+        scores = [self._raw(booster, features) for booster in self.boosters]
+        return scores[0] if self._tasks is None else np.stack(scores, 1)
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
         places = {"positions": np.ones(1, np.uint8)} if self.knows_positions else {}
-        return {name: np.frombuffer(booster, np.uint8), **places}
+        return {
+            name: np.frombuffer(self._bytes_of(booster), np.uint8)
+            for name, booster in zip(self._names(), self.boosters, strict=True)
+        } | places
+
+    def _restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        self.knows_positions = "positions" in tensors
+        self.boosters = [self._of_bytes(tensors[name].tobytes()) for name in self._names()]
+
+    def _names(self) -> list[str]:
+        """Of the boosters, as they are stored."""
+        if self._tasks is None:
+            return [self.stored_as]
+        return [f"{self.stored_as}-{task}" for task in range(len(self._tasks))]
 
     def by_request(self, data: Labelled) -> tuple[Labelled, NDArray[np.int64] | None]:
         """Rows as the libraries take them, and, where their order is learned, how many rows each

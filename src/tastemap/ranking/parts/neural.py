@@ -32,7 +32,7 @@ from tastemap.training.module import ModuleTrainer, generator_of, seeded, tensor
 from tastemap.training.run import Run
 from tastemap.training.schedule import lower_rate
 
-__all__ = ["NeuralRanker", "RankingNetwork", "adams"]
+__all__ = ["NeuralRanker", "RankingNetwork", "SharedBottom", "adams"]
 
 # Rows scored at a time.
 _TILE = 8192
@@ -53,11 +53,29 @@ class RankingNetwork(nn.Module, ABC):
 
     @abstractmethod
     def logits(self, batch: TensorBatch, vectors: torch.Tensor) -> torch.Tensor:
-        """float32 [B] of a batch and its vectors [B, fields, dim]."""
+        """float32 [B], or [B, tasks], of a batch and its vectors [B, fields, dim]."""
 
     def forward(self, batch: TensorBatch) -> torch.Tensor:
-        """The log-odds, float32 [B]."""
+        """The log-odds, float32 [B], or [B, tasks] of several."""
         return self.logits(batch, self.fields(batch))
+
+
+class SharedBottom(RankingNetwork):
+    """A network for each of several tasks, over the same vectors (Caruana 1997, Multitask learning;
+    Ma et al. 2018, Entire space multi-task model, share just these).
+
+    Args:
+        networks: one for each task; all get the vectors that the first one has made.
+    """
+
+    def __init__(self, networks: list[RankingNetwork]) -> None:
+        super().__init__(networks[0].fields)
+        for network in networks:
+            del network.fields
+        self.networks = nn.ModuleList(networks)
+
+    def logits(self, batch: TensorBatch, vectors: torch.Tensor) -> torch.Tensor:
+        return torch.stack([network.logits(batch, vectors) for network in self.networks], 1)
 
 
 class NeuralRanker(Ranker):
@@ -114,6 +132,17 @@ class NeuralRanker(Ranker):
     def make_network(self) -> RankingNetwork:
         """The untrained network, from the hyper-parameters and `self.schema`."""
 
+    def make_task_network(self, tasks: int) -> RankingNetwork:
+        """The untrained network of several tasks: one of each, which share vectors."""
+        return SharedBottom([self.make_network() for _ in range(tasks)])
+
+    def _made(self) -> RankingNetwork:
+        """The untrained network of what is to be foretold."""
+        if self._tasks is None:
+            return seeded(self.seed, self.make_network)
+        tasks = len(self._tasks)
+        return seeded(self.seed, lambda: self.make_task_network(tasks))
+
     def make_fields(
         self, dim: int, attention: Callable[[], CandidateAttention] | None = None
     ) -> Fields:
@@ -141,18 +170,20 @@ class NeuralRanker(Ranker):
 
     def _fit(self, train_rows: Labelled, validation: Labelled | None, run: Run) -> None:
         device = run.torch_device()
-        network = seeded(self.seed, self.make_network)
+        network = self._made()
         for module in network.modules():
             if isinstance(module, NumberVectors):
                 module.look_at(
                     torch.from_numpy(train_rows.features.numeric),
-                    torch.from_numpy(train_rows.labels),
+                    torch.from_numpy(train_rows.worth),
                 )
         self.network = network.to(device)
-        bias = None if train_rows.positions is None else PositionBias().to(device)
+        bias = None
+        if train_rows.positions is not None:
+            bias = PositionBias(train_rows.labels.shape[1:]).to(device)
 
         def objective_of(rows: Labelled, position_dropout: float) -> Objective:
-            objective = make_objective(self.objective, rows, device)
+            objective = make_objective(self.objective, rows, device, self._tasks)
             if bias is None or rows.positions is None:
                 return objective
             return Examined(objective, tensor_of(rows.positions, device), bias, position_dropout)
@@ -194,7 +225,7 @@ class NeuralRanker(Ranker):
         return {name: tensor.numpy() for name, tensor in self.network.state_dict().items()}
 
     def _restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
-        self.network = seeded(self.seed, self.make_network)
+        self.network = self._made()
         try:
             self.network.load_state_dict({name: torch.tensor(a) for name, a in tensors.items()})
         except RuntimeError as error:

@@ -12,6 +12,7 @@ from torch.nn import functional
 from tastemap.losses import bpr, sampled_softmax
 from tastemap.ranking.labelled import Labelled
 from tastemap.ranking.requests import Requests
+from tastemap.ranking.tasks import Tasks
 from tastemap.training.module import tensor_of
 
 __all__ = ["Objective", "make_objective"]
@@ -48,13 +49,28 @@ class Objective(ABC):
 
 
 class Pointwise(Objective):
-    """Binary cross-entropy of each row, so that scores are log-odds."""
+    """Binary cross-entropy of each row, so that scores are log-odds.
+
+    Of several tasks, scores and labels are [B, tasks], and the loss is the weighted mean of those
+    of the tasks. The cross-entropy of a share is smallest where it is foretold exactly.
+
+    Args:
+        data: rows.
+        device: where rows and scores are.
+        tasks: what the columns of the labels are, where there are several.
+    """
 
     metric = "log-loss"
 
-    def __init__(self, data: Labelled, device: str | torch.device) -> None:
+    def __init__(
+        self, data: Labelled, device: str | torch.device, tasks: Tasks | None = None
+    ) -> None:
         super().__init__(len(data), device)
         self.labels = tensor_of(data.labels, device)
+        # The mean is one over all numbers [B, tasks].
+        self.weights = None
+        if tasks is not None:
+            self.weights = torch.tensor(tasks.weights, device=device) * len(tasks)
 
     def batches(self, order: torch.Tensor, size: int) -> Sequence[torch.Tensor]:
         return torch.split(order, size)
@@ -64,7 +80,7 @@ class Pointwise(Objective):
 
     def loss(self, scores: torch.Tensor, examples: torch.Tensor) -> torch.Tensor:
         labels = self.labels.index_select(0, examples)
-        return functional.binary_cross_entropy_with_logits(scores, labels)
+        return functional.binary_cross_entropy_with_logits(scores, labels, self.weights)
 
 
 class OfRequests(Objective):
@@ -141,20 +157,20 @@ class Listwise(OfRequests):
         )
 
 
-_OBJECTIVES: dict[str, type[Pointwise | Pairwise | Listwise]] = {
-    "pointwise": Pointwise,
-    "pairwise": Pairwise,
-    "listwise": Listwise,
-}
+_OF_REQUESTS: dict[str, type[OfRequests]] = {"pairwise": Pairwise, "listwise": Listwise}
 
 
-def make_objective(name: str, data: Labelled, device: str | torch.device) -> Objective:
-    """The objective of a ranker's hyper-parameter for some rows.
+def make_objective(
+    name: str, data: Labelled, device: str | torch.device, tasks: Tasks | None = None
+) -> Objective:
+    """The objective of a ranker's hyper-parameter for some rows; of several tasks the pointwise.
 
     Raises:
         DataError: it compares rows of a request, and none has both labels.
     """
-    return _OBJECTIVES[name](data, device)
+    if name == "pointwise":
+        return Pointwise(data, device, tasks)
+    return _OF_REQUESTS[name](data, device)
 
 
 def _before(sizes: torch.Tensor) -> torch.Tensor:

@@ -21,16 +21,19 @@ class PositionBias(nn.Module):
 
     It learns with the network and is thrown away then, since nobody has been shown anything yet
     when they ask. What an unknown place adds is always 0.
+
+    Args:
+        shape: of what a row is scored by: () for one number, (tasks,) for several.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shape: Sequence[int] = ()) -> None:
         super().__init__()
-        self.places = nn.Parameter(torch.zeros(_PLACES))
+        self.places = nn.Parameter(torch.zeros(_PLACES, *shape))
 
     def forward(self, positions: torch.Tensor) -> torch.Tensor:
-        """float32 [B] of places int64 [B], from 1; 0 where a place is not known."""
-        added = self.places[positions.clamp(1, _PLACES) - 1]
-        return torch.where(positions > 0, added, 0)
+        """float32 [B, …] of places int64 [B], from 1; 0 where a place is not known."""
+        added = torch.cat([torch.zeros_like(self.places[:1]), self.places])
+        return added[positions.clamp(max=_PLACES)]
 
 
 class Examined(Objective):
