@@ -48,12 +48,14 @@ def rows(n: int, seed: int) -> pl.DataFrame:
             "member": rng.random(n) < 0.5,
             "shelf": rng.choice(["x", "y"], n),
             "seen": [rng.choice(["x", "y"], rng.integers(0, 4)).tolist() for _ in range(n)],
+            "picture": rng.normal(size=(n, 3)).tolist(),
+            "note": rng.choice(["A note.", "another note", ""], n),
             "click": ((left + right) % 2 == 0).astype(np.int8),
         }
     )
 
 
-KINDS = {"seen": "sequence of shelf"}
+KINDS = {"seen": "sequence of shelf", "note": "text"}
 TRAIN, TEST = rows(800, 1), rows(300, 2)
 
 
@@ -142,6 +144,8 @@ def test_unseen_values_and_nulls_are_answered(fitted: Ranker) -> None:
             "member": [None, True, None, False],
             "shelf": ["x", "never seen", None, "y"],
             "seen": [["never seen", "x"], None, [], [None]],
+            "picture": [[1e30, 0.0, 0.0], None, [float("nan"), 0.0, 0.0], []],
+            "note": ["never seen", None, "", "Note"],
         },
         schema_overrides={"tags": pl.List(pl.String)},
     )

@@ -62,6 +62,7 @@ class FeatureBatch:
         categorical: int64 [n, C].
         numeric: float32 [n, M], NaN where missing.
         multi_valued, sequences: one `Ragged` [n] for each such feature.
+        vectors: float32 [n, size] for each such feature, NaN in all of a row that is missing.
 
     Raises:
         SchemaError: an array has another dtype or shape than the schema says.
@@ -72,6 +73,7 @@ class FeatureBatch:
     numeric: NDArray[np.float32]
     multi_valued: tuple[Ragged, ...] = ()
     sequences: tuple[Ragged, ...] = ()
+    vectors: tuple[NDArray[np.float32], ...] = ()
 
     def __post_init__(self) -> None:
         n, schema = len(self.categorical), self.schema
@@ -79,11 +81,13 @@ class FeatureBatch:
             ("categorical", self.categorical, len(schema.categorical), np.int64),
             ("numeric", self.numeric, len(schema.numeric), np.float32),
         ):
-            if array.shape != (n, columns) or array.dtype != dtype:
-                raise SchemaError(
-                    f"{name} must be {np.dtype(dtype).name} {[n, columns]}, and is "
-                    f"{array.dtype} {list(array.shape)}"
-                )
+            _check_array(name, array, (n, columns), dtype)
+        if len(self.vectors) != len(schema.vectors):
+            raise SchemaError(
+                f"vectors must be {len(schema.vectors)} arrays, and are {len(self.vectors)}"
+            )
+        for feature, vectors in zip(schema.vectors, self.vectors, strict=True):
+            _check_array(f"the feature {feature.name!r}", vectors, (n, feature.size), np.float32)
         for name, lists, expected in (
             ("multi_valued", self.multi_valued, len(schema.multi_valued)),
             ("sequences", self.sequences, len(schema.sequences)),
@@ -105,6 +109,7 @@ class FeatureBatch:
             self.numeric[rows],
             tuple(ragged.take(rows) for ragged in self.multi_valued),
             tuple(ragged.take(rows) for ragged in self.sequences),
+            tuple(vectors[rows] for vectors in self.vectors),
         )
 
     def slice(self, start: int, stop: int) -> FeatureBatch:
@@ -116,6 +121,7 @@ class FeatureBatch:
             self.numeric[start:stop],
             tuple(ragged.slice(start, stop) for ragged in self.multi_valued),
             tuple(ragged.slice(start, stop) for ragged in self.sequences),
+            tuple(vectors[start:stop] for vectors in self.vectors),
         )
 
     def check_rows(self) -> None:
@@ -135,6 +141,21 @@ class FeatureBatch:
         if infinite.any():
             name = schema.numeric[int(infinite.any(axis=0).argmax())].name
             raise SchemaError(f"the feature {name!r} has an infinite value; give NaN for a missing")
+        for feature, vectors in zip(schema.vectors, self.vectors, strict=True):
+            lacking = np.isnan(vectors)
+            if np.isinf(vectors).any() or (lacking.any(1) != lacking.all(1)).any():
+                raise SchemaError(
+                    f"the feature {feature.name!r} has a vector with an infinite or a missing "
+                    "number; give NaN in all of a vector that is missing"
+                )
+
+
+def _check_array(name: str, array: NDArray[Any], shape: tuple[int, int], dtype: Any) -> None:
+    if array.shape != shape or array.dtype != dtype:
+        raise SchemaError(
+            f"{name} must be {np.dtype(dtype).name} {list(shape)}, and is "
+            f"{array.dtype} {list(array.shape)}"
+        )
 
 
 def _check_range(name: str, rows: NDArray[np.int64], size: int) -> None:

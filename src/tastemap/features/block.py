@@ -28,12 +28,14 @@ class Block:
         numeric: NDArray[np.float32] | None = None,
         multi_valued: tuple[Ragged, ...] = (),
         sequences: tuple[Ragged, ...] = (),
+        vectors: tuple[NDArray[np.float32], ...] = (),
     ) -> None:
         self.features = tuple(features)
         self.categorical = np.empty((n, 0), np.int64) if categorical is None else categorical
         self.numeric = np.empty((n, 0), np.float32) if numeric is None else numeric
         self.multi_valued = multi_valued
         self.sequences = sequences
+        self.vectors = vectors
 
     @classmethod
     def of_numbers(cls, n: int, numbers: Mapping[str, NDArray[Any]]) -> Block:
@@ -62,6 +64,7 @@ class Block:
             numeric=np.concatenate([block.numeric for block in blocks], axis=1),
             multi_valued=tuple(ragged for block in blocks for ragged in block.multi_valued),
             sequences=tuple(ragged for block in blocks for ragged in block.sequences),
+            vectors=tuple(vectors for block in blocks for vectors in block.vectors),
         )
 
     def take(self, rows: NDArray[Any]) -> Block:
@@ -73,6 +76,7 @@ class Block:
             numeric=self.numeric[rows],
             multi_valued=tuple(ragged.take(rows) for ragged in self.multi_valued),
             sequences=tuple(ragged.take(rows) for ragged in self.sequences),
+            vectors=tuple(vectors[rows] for vectors in self.vectors),
         )
 
     def only(self, known: Mapping[str, NDArray[np.bool_]]) -> Block:
@@ -97,6 +101,7 @@ class Block:
             numeric=self.numeric,
             multi_valued=self.multi_valued,
             sequences=tuple(sequences),
+            vectors=self.vectors,
         )
 
     def numbers(self, name: str) -> NDArray[np.float32]:
@@ -108,5 +113,10 @@ class Block:
     def batch(self, schema: Schema) -> FeatureBatch:
         """The block as a batch; `schema` is that of its features."""
         return FeatureBatch(
-            schema, self.categorical, self.numeric, self.multi_valued, self.sequences
+            schema,
+            self.categorical,
+            self.numeric,
+            self.multi_valued,
+            self.sequences,
+            self.vectors,
         )

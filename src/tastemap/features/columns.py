@@ -7,17 +7,19 @@ from enum import Enum
 from hashlib import blake2b
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tastemap.data.arrow_types import decoded, is_number, is_text, plain
 from tastemap.data.columns import parse_times, parse_values
+from tastemap.data.text import folded
 from tastemap.data.vocabulary import Vocabulary
 from tastemap.errors import DataError
 from tastemap.features.batch import Ragged
 from tastemap.features.clock import HOURS, WEEKDAYS, clock
-from tastemap.features.schema import Categorical, Feature, MultiValued, Numeric, Sequence
+from tastemap.features.schema import Categorical, Feature, MultiValued, Numeric, Sequence, Vector
 
 __all__ = ["Column", "Kind", "column_of", "kind_of", "sequence_of"]
 
@@ -36,6 +38,8 @@ class Kind(Enum):
     NUMERIC = "numeric"
     TIME = "time"
     SEQUENCE = "sequence"
+    TEXT = "text"
+    VECTOR = "vector"
     IGNORED = "ignored"
 
 
@@ -46,10 +50,12 @@ class Column:
     Attributes:
         name: of the column.
         kind: what becomes of it.
-        vocabulary: its values, where it is categorical or multi-valued; empty for other kinds.
+        vocabulary: its values, where it is categorical or multi-valued, or the words of a text;
+            empty for other kinds.
         of: the categorical column whose vocabulary a sequence shares; "" for other kinds.
         hashed: rows after those of the vocabulary, which values outside it share by their hash;
             with none they are the unknown.
+        size: numbers of a vector; 0 for other kinds.
     """
 
     name: str
@@ -57,14 +63,16 @@ class Column:
     vocabulary: Vocabulary
     of: str = ""
     hashed: int = 0
+    size: int = 0
 
     @property
     def features(self) -> tuple[Feature, ...]:
-        """A time is the number of days since 1970, its hour and its weekday (UTC)."""
+        """A time is the number of days since 1970, its hour and its weekday (UTC), and a text the
+        words that it has."""
         match self.kind:
             case Kind.CATEGORICAL:
                 return (Categorical(self.name, len(self.vocabulary) + self.hashed),)
-            case Kind.MULTI_VALUED:
+            case Kind.MULTI_VALUED | Kind.TEXT:
                 return (MultiValued(self.name, len(self.vocabulary) + self.hashed),)
             case Kind.NUMERIC:
                 return (Numeric(self.name),)
@@ -73,6 +81,8 @@ class Column:
                 return Numeric(self.name), Categorical(hour, HOURS), Categorical(weekday, WEEKDAYS)
             case Kind.SEQUENCE:
                 return (Sequence(self.name, self.of),)
+            case Kind.VECTOR:
+                return (Vector(self.name, self.size),)
             case Kind.IGNORED:
                 return ()
 
@@ -99,7 +109,17 @@ class Column:
 
     def lists(self, values: pa.Array) -> list[Ragged]:
         """The rows of each multi-valued feature; a null is an empty list."""
-        return [self._ragged(values)] if self.kind is Kind.MULTI_VALUED else []
+        match self.kind:
+            case Kind.MULTI_VALUED:
+                return [self._ragged(values)]
+            case Kind.TEXT:
+                return [self._ragged(_words(values, self.name))]
+            case _:
+                return []
+
+    def vectors(self, values: pa.Array) -> list[NDArray[np.float32]]:
+        """The numbers, float32 [n, size], of each vector; NaN where there is none."""
+        return [_matrix(values, self.name, self.size)] if self.kind is Kind.VECTOR else []
 
     def sequences(self, values: pa.Array) -> list[Ragged]:
         """The rows of each sequence; a null is an empty one."""
@@ -130,7 +150,8 @@ def kind_of(values: pa.Array, name: str) -> Kind:
     """What becomes of a column by its type, where nobody says it.
 
     Text, truth values and enumerations are categorical, and so are whole numbers of which there are
-    few, or whose name says that they are ids; other numbers are numeric.
+    few, or whose name says that they are ids; other numbers are numeric. Lists are multi-valued,
+    and those of fractions vectors.
 
     Raises:
         DataError: a column of a type that is none of these.
@@ -144,7 +165,7 @@ def kind_of(values: pa.Array, name: str) -> Kind:
     if pa.types.is_timestamp(type_) or pa.types.is_date(type_):
         return Kind.TIME
     if _is_list(type_):
-        return Kind.MULTI_VALUED
+        return Kind.VECTOR if pa.types.is_floating(type_.value_type) else Kind.MULTI_VALUED
     if pa.types.is_integer(type_) or _was_integer(values):
         is_id = name.lower().endswith(_ID_ENDINGS) or name.lower() in ("user", "item")
         few = pc.count_distinct(values).as_py() <= _FEW
@@ -166,9 +187,20 @@ def column_of(values: pa.Array, name: str, kind: Kind, min_rows: int, hashed: in
     """
     if kind is Kind.CATEGORICAL:
         return Column(name, kind, _vocabulary(values, min_rows), hashed=hashed)
-    if kind is Kind.MULTI_VALUED:
-        flat = pc.list_flatten(_as_lists(values, name))
+    if kind in (Kind.MULTI_VALUED, Kind.TEXT):
+        lists = _words(values, name) if kind is Kind.TEXT else values
+        flat = pc.list_flatten(_as_lists(lists, name))
         return Column(name, kind, _vocabulary(flat, min_rows), hashed=hashed)
+    if kind is Kind.VECTOR:
+        lists = _vectors(values, name)
+        size = pc.max(pc.list_value_length(lists)).as_py()
+        if not size:
+            raise DataError(
+                "the column holds no vector", column=name,
+                remedy=f"Leave it out with kinds={{{name!r}: 'ignored'}}",
+            )  # fmt: skip
+        _matrix(lists, name, size)  # refuses other lengths
+        return Column(name, kind, Vocabulary(), size=size)
     column = Column(name, kind, Vocabulary())
     column.numbers(values)  # refuses what is no number
     return column
@@ -263,3 +295,48 @@ def _as_lists(values: pa.Array, name: str) -> pa.Array:
             remedy=f"Convert them, or leave them out with kinds={{{name!r}: 'ignored'}}",
         )  # fmt: skip
     return values.cast(pa.large_list(inner))
+
+
+def _words(values: pa.Array, name: str) -> pa.Array:
+    """The words of each text, as lists; none of a null."""
+    values = plain(values)
+    if pa.types.is_null(values.type):
+        return values
+    if not is_text(values.type):
+        raise DataError(
+            f"the column must hold text, and this holds {values.type}", column=name,
+            remedy=f"Say what it is with kinds={{{name!r}: …}}",
+        )  # fmt: skip
+    text = pl.Series(decoded(values)[0].cast(pa.large_string()), dtype=pl.String)
+    return folded(text).str.extract_all(r"\w+").to_arrow()
+
+
+def _vectors(values: pa.Array, name: str) -> pa.Array:
+    """Lists of numbers."""
+    values = plain(values)
+    if pa.types.is_null(values.type):
+        return values.cast(pa.large_list(pa.float32()))
+    if not (_is_list(values.type) and is_number(values.type.value_type)):
+        raise DataError(
+            f"the column must hold lists of numbers, and this holds {values.type}", column=name,
+            remedy="Make each a list of as many numbers",
+        )  # fmt: skip
+    return values.cast(pa.large_list(pa.float32()))
+
+
+def _matrix(values: pa.Array, name: str, size: int) -> NDArray[np.float32]:
+    """Lists of numbers as float32 [n, size]; NaN where there is none, an empty one, or one with a
+    number that is none."""
+    lists = _vectors(values, name)
+    counts = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    wrong = (counts > 0) & (counts != size)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise DataError(
+            f"a vector of {counts[row]} numbers, and others have {size}", row=row + 1, column=name,
+            remedy="Give each as many numbers, and null where there is no vector",
+        )  # fmt: skip
+    vectors = np.full((len(lists), size), np.nan, np.float32)
+    numbers = pc.list_flatten(lists).to_numpy(zero_copy_only=False).reshape(-1, size)
+    vectors[counts > 0] = np.where(np.isfinite(numbers).all(1, keepdims=True), numbers, np.nan)
+    return vectors

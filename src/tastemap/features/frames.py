@@ -28,8 +28,9 @@ class FrameEncoder:
     """What turns rows of a pandas, Polars or Arrow frame into a `FeatureBatch`.
 
     The kind of a column comes from its type: text, truth values, enumerations and integers with few
-    values, or called ids, are categorical, lists multi-valued, other numbers numeric; a date or
-    timestamp is a number of days, an hour and a weekday. A value that the training rows did not
+    values, or called ids, are categorical, other numbers numeric; lists are multi-valued, and those
+    of fractions vectors; a date or timestamp is a number of days, an hour and a weekday. Text is
+    taken apart into its words where it is said to be "text". A value that the training rows did not
     have, or too few of them, and a missing one are row 0 of their feature, or NaN.
 
     Attributes:
@@ -53,9 +54,9 @@ class FrameEncoder:
         Args:
             frame: the rows.
             exclude: columns that are no features, such as the label.
-            kinds: by column "categorical", "multi_valued", "numeric", "time", "ignored" or, for
-                lists of what the column "item" holds, the oldest first, "sequence of item", where
-                the type says another.
+            kinds: by column "categorical", "multi_valued", "numeric", "time", "text", "vector",
+                "ignored" or, for lists of what the column "item" holds, the oldest first,
+                "sequence of item", where the type says another.
             min_rows: how many rows a category needs to be told from the unknown ones.
             hashed: rows of each column that such categories, and those seen later, share by their
                 hash; with none they are the unknown.
@@ -120,6 +121,7 @@ class FrameEncoder:
             np.stack(numbers, 1) if numbers else np.empty((n, 0), np.float32),
             tuple(lists for column, values in pairs for lists in column.lists(values)),
             tuple(lists for column, values in pairs for lists in column.sequences(values)),
+            tuple(part for column, values in pairs for part in column.vectors(values)),
         )
 
     # -- saving ---------------------------------------------------------------------------------
@@ -132,6 +134,7 @@ class FrameEncoder:
                 "kind": column.kind.value,
                 "of": column.of,
                 "hashed": column.hashed,
+                "size": column.size,
             }
             for column in self.columns
         ]
@@ -141,7 +144,7 @@ class FrameEncoder:
         return {
             _table_name(place): pa.table({"value": column.vocabulary.ids_array})
             for place, column in enumerate(self.columns)
-            if column.kind in (Kind.CATEGORICAL, Kind.MULTI_VALUED)
+            if column.kind in (Kind.CATEGORICAL, Kind.MULTI_VALUED, Kind.TEXT)
         }
 
     @classmethod
@@ -152,10 +155,10 @@ class FrameEncoder:
 
         places = {each["name"]: place for place, each in enumerate(described)}
 
-        def restored(name: str, kind: str, of: str = "", hashed: int = 0) -> Column:
+        def restored(name: str, kind: str, of: str = "", hashed: int = 0, size: int = 0) -> Column:
             table = tables.get(_table_name(places[of or name]))
             vocabulary = Vocabulary() if table is None else Vocabulary(table["value"])
-            return Column(name, Kind(kind), vocabulary, of, hashed)
+            return Column(name, Kind(kind), vocabulary, of, hashed, size)
 
         return cls(tuple(restored(**each) for each in described))
 

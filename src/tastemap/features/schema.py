@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 
 from tastemap.errors import SchemaError
 
-__all__ = ["Categorical", "Feature", "MultiValued", "Numeric", "Schema", "Sequence"]
+__all__ = ["Categorical", "Feature", "MultiValued", "Numeric", "Schema", "Sequence", "Vector"]
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,24 @@ class Sequence:
     of: str
 
 
-Feature = Categorical | MultiValued | Numeric | Sequence
+@dataclass(frozen=True)
+class Vector:
+    """`size` numbers that belong together, such as the embedding of a text or a picture, float32;
+    all NaN where they are missing."""
+
+    name: str
+    size: int
+
+
+Feature = Categorical | MultiValued | Numeric | Sequence | Vector
 _KINDS: dict[str, type[Feature]] = {
     "categorical": Categorical,
     "multi_valued": MultiValued,
     "numeric": Numeric,
     "sequence": Sequence,
+    "vector": Vector,
 }
-_Kind = TypeVar("_Kind", Categorical, MultiValued, Numeric, Sequence)
+_Kind = TypeVar("_Kind", Categorical, MultiValued, Numeric, Sequence, Vector)
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,8 @@ class Schema:
                     f"the feature {feature.name!r} has the size {feature.size}, and must have at "
                     "least 1: row 0, of the unknown"
                 )
+            if isinstance(feature, Vector) and feature.size < 1:
+                raise SchemaError(f"the feature {feature.name!r} has no numbers; leave it out")
             if isinstance(feature, Sequence) and feature.of not in categorical:
                 known = ", ".join(sorted(categorical)) or "none"
                 raise SchemaError(
@@ -106,6 +118,10 @@ class Schema:
     @cached_property
     def sequences(self) -> tuple[Sequence, ...]:
         return self._of(Sequence)
+
+    @cached_property
+    def vectors(self) -> tuple[Vector, ...]:
+        return self._of(Vector)
 
     @cached_property
     def names(self) -> tuple[str, ...]:

@@ -70,6 +70,7 @@ class AttributeColumns:
             categorical=np.stack(categories, 1) if categories else None,
             numeric=np.stack(numbers, 1) if numbers else None,
             multi_valued=tuple(lists for column, values in pairs for lists in column.lists(values)),
+            vectors=tuple(part for column, values in pairs for part in column.vectors(values)),
         )
 
     def categories_of(
@@ -121,6 +122,7 @@ class AttributeColumns:
                     [str(value) for value in vocabulary.ids_array.to_pylist()]
                     for vocabulary in vocabularies
                 ],
+                "size": [column.size for column in columns],
             },
             schema={
                 "prefix": pl.String,
@@ -128,6 +130,7 @@ class AttributeColumns:
                 "name": pl.String,
                 "whole": pl.Boolean,
                 "values": pl.List(pl.String),
+                "size": pl.Int64,
             },
         )
 
@@ -140,9 +143,12 @@ class AttributeColumns:
         """
         columns = {}
         mine = frame.filter(pl.col("prefix") == prefix)
-        for _, kind, name, whole, values in mine.iter_rows():
-            vocabulary = Vocabulary([int(value) for value in values] if whole else values)
-            columns[name] = Column(f"{prefix}.{name}", Kind(kind), vocabulary)
+        for row in mine.iter_rows(named=True):
+            name, values = row["name"], row["values"]
+            vocabulary = Vocabulary([int(value) for value in values] if row["whole"] else values)
+            # Older releases know of no vectors.
+            size = row.get("size", 0)
+            columns[name] = Column(f"{prefix}.{name}", Kind(row["kind"]), vocabulary, size=size)
         return cls(prefix, columns)
 
 

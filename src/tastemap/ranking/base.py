@@ -112,9 +112,9 @@ class Ranker(Hyperparameters, ABC):
                 where that is not known. What is looked at first is clicked more, however good it
                 is; this share of a click is learned apart, and is no part of an answer.
             validation: more such rows, whose loss early stopping looks at, and a calibration.
-            kinds: by column "categorical", "multi_valued", "numeric", "time", "ignored" or, for
-                lists of what the column "item" holds, the oldest first, "sequence of item", where
-                the column's type says another.
+            kinds: by column "categorical", "multi_valued", "numeric", "time", "text", "vector",
+                "ignored" or, for lists of what the column "item" holds, the oldest first,
+                "sequence of item", where the column's type says another.
             min_rows: how many training rows a category needs to be told from the unknown ones.
             hashed: rows of each column that such categories, and those seen later, share by their
                 hash; with none they are the unknown.

@@ -133,12 +133,13 @@ class BoostedRanker(Ranker):
 def columns_of(
     features: FeatureBatch, positions: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Categories, int64 [n, C], and numbers, float32 [n, M], among these the values of lists, and
-    last, where they are given, the places of the rows."""
+    """Categories, int64 [n, C], and numbers, float32 [n, M], among these the values of lists and
+    the numbers of vectors, and last, where they are given, the places of the rows."""
     sizes = [feature.size for feature in features.schema.multi_valued]
     hot = [_hot(lists, size) for lists, size in zip(features.multi_valued, sizes, strict=True)]
     places = [] if positions is None else [np.where(positions > 0, positions, np.nan)[:, None]]
-    numbers = np.concatenate([features.numeric, *hot, *places], 1, dtype=np.float32)
+    parts = [features.numeric, *features.vectors, *hot, *places]
+    numbers = np.concatenate(parts, 1, dtype=np.float32)
     return features.categorical, numbers
 
 

@@ -6,14 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
+from tastemap.features.batch import FeatureBatch
 from tastemap.features.schema import Schema
 from tastemap.nn.candidate_attention import CandidateAttention
 from tastemap.nn.embedding_table import EmbeddingTable
 from tastemap.nn.initializers import normal_
 from tastemap.nn.numbers import NumberVectors
+from tastemap.nn.projected import ProjectedVectors
 from tastemap.nn.shared_tables import HashedTables, MultiplexedTable, SharedTable
 from tastemap.ranking.parts.inputs import TableLayout, TensorBatch
 
@@ -69,7 +73,8 @@ class Tables:
 
 class Fields(nn.Module):
     """A vector for each feature: a row of one table that all categorical features share, the mean
-    of such rows for multi-valued features and sequences, and an encoded number.
+    of such rows for multi-valued features and sequences, an encoded number, and the projection of a
+    given vector.
 
     An unknown value has the vector 0, and so has a list without any known value.
 
@@ -101,12 +106,15 @@ class Fields(nn.Module):
         made = () if attention is None else (attention() for _ in schema.sequences)
         self.attentions = nn.ModuleList(made)
         self._numeric = len(schema.numeric)
+        self.given = nn.ModuleList(
+            ProjectedVectors(feature.size, dim, deviation) for feature in schema.vectors
+        )
         chosen = Tables() if tables is None else tables
         self.table = chosen.made(schema, dim, lambda table: normal_(table, deviation))
 
     def forward(self, batch: TensorBatch) -> torch.Tensor:
         """float32 [B, fields, dim]: the categorical features, the multi-valued ones, the sequences,
-        the numeric ones, each in the schema's order."""
+        the numeric ones, the given vectors, each in the schema's order."""
         parts = [self.table(batch.rows)]
         if batch.bags is not None:
             offsets, rows, weights = batch.bags
@@ -116,11 +124,20 @@ class Fields(nn.Module):
             parts.append(means.view(len(batch), self._several, -1))
         if self._numeric:
             parts.append(self.numbers(batch.numbers))
+        for project, vectors in zip(self.given, batch.vectors, strict=True):
+            parts.append(project(vectors)[:, None])
         return torch.cat(parts, 1)
 
     def of_values(self) -> list[nn.Parameter]:
         """What vectors of values are made of: all but what weighs events."""
-        return [*self.table.parameters(), *self.numbers.parameters()]
+        parts = self.table, self.numbers, self.given
+        return [parameter for part in parts for parameter in part.parameters()]
+
+    def look_at(self, features: FeatureBatch, worth: NDArray[np.float32]) -> None:
+        """Takes what the encodings need to know of training rows; `worth` [n] is their label."""
+        self.numbers.look_at(torch.from_numpy(features.numeric), torch.from_numpy(worth))
+        for project, vectors in zip(self.given, features.vectors, strict=True):
+            project.look_at(torch.from_numpy(vectors))
 
     def _attended(
         self,

@@ -59,11 +59,13 @@ class TensorBatch:
             of the multi-valued features and sequences, those of one row side by side; the weights
             of each make a mean over the known values. None where there are no such features.
         numbers: float32 [B, numeric], NaN where missing.
+        vectors: float32 [B, size] for each vector, NaN where missing.
     """
 
     rows: torch.Tensor
     bags: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None
     numbers: torch.Tensor
+    vectors: tuple[torch.Tensor, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -83,6 +85,7 @@ class Inputs:
         rows = features.categorical
         self._rows = tensor_of(np.where(rows > 0, rows + np.array(starts, np.int64), 0), device)
         self._numbers = tensor_of(features.numeric, device)
+        self._vectors = [tensor_of(vectors, device) for vectors in features.vectors]
         names = [
             *(feature.name for feature in features.schema.multi_valued),
             *(sequence.name for sequence in features.schema.sequences),
@@ -104,7 +107,10 @@ class Inputs:
         if len(self._several):
             bags = self._bags.take((index[:, None] * len(self._several) + self._several).flatten())
         return TensorBatch(
-            self._rows.index_select(0, index), bags, self._numbers.index_select(0, index)
+            self._rows.index_select(0, index),
+            bags,
+            self._numbers.index_select(0, index),
+            tuple(vectors.index_select(0, index) for vectors in self._vectors),
         )
 
 

@@ -172,11 +172,8 @@ class NeuralRanker(Ranker):
         device = run.torch_device()
         network = self._made()
         for module in network.modules():
-            if isinstance(module, NumberVectors):
-                module.look_at(
-                    torch.from_numpy(train_rows.features.numeric),
-                    torch.from_numpy(train_rows.worth),
-                )
+            if isinstance(module, Fields):
+                module.look_at(train_rows.features, train_rows.worth)
         self.network = network.to(device)
         bias = None
         if train_rows.positions is not None:

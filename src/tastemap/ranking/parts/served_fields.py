@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from tastemap.features.block import Block
-from tastemap.features.schema import Categorical, MultiValued, Numeric, Schema, Sequence
+from tastemap.features.schema import Categorical, MultiValued, Numeric, Schema, Sequence, Vector
 from tastemap.kernels.piecewise import interpolated
 from tastemap.nn.numbers import NumberVectors
 from tastemap.nn.piecewise_linear import PiecewiseLinear
@@ -32,7 +32,7 @@ class ServedFields:
     """
 
     def __init__(self, fields: Fields, schema: Schema, block: Block) -> None:
-        kinds = Categorical, MultiValued, Sequence, Numeric
+        kinds = Categorical, MultiValued, Sequence, Numeric, Vector
         of_kind = {
             kind: [each.name for each in block.features if isinstance(each, kind)] for kind in kinds
         }
@@ -47,7 +47,9 @@ class ServedFields:
         several = [each.name for each in schema.multi_valued]
         sequences = [each.name for each in schema.sequences]
         categorical = [each.name for each in schema.categorical]
-        everything = [*categorical, *several, *sequences, *numeric]
+        given = [each.name for each in schema.vectors]
+        self._given = [fields.given[given.index(name)] for name in of_kind[Vector]]
+        everything = [*categorical, *several, *sequences, *numeric, *given]
         self.places = torch.tensor(
             [everything.index(name) for kind in kinds for name in of_kind[kind]]
         )
@@ -62,6 +64,8 @@ class ServedFields:
             parts.append(means.view(len(rows), len(self._lists), -1))
         if block.numeric.shape[1]:
             parts.append(self._numbers(block.numeric))
+        for project, vectors in zip(self._given, block.vectors, strict=True):
+            parts.append(project(torch.from_numpy(vectors))[:, None])
         return torch.cat(parts, 1)
 
 
