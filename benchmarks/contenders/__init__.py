@@ -224,6 +224,8 @@ RANKING = (
     _ours("deep-fm", "DeepFM", "ranking.py", "DeepFM"),
     _ours("dcn-v2", "DCNv2", "ranking.py", "DCNv2"),
     _ours("final-mlp", "FinalMLP", "ranking.py", "FinalMLP"),
+    _ours("gdcn", "GDCN", "ranking.py", "GDCN"),
+    _ours("neumf-ranker", "NeuMFRanker", "ranking.py", "NeuMFRanker"),
     Contender(
         "catboost", "CatBoost", "tastemap", "ranking.py",
         {"model": "CatBoostRanker", "grid": _GRID},

@@ -64,6 +64,8 @@ _LAZY: dict[str, str] = {
     "DeepFM": "tastemap.ranking.deep_fm:DeepFM",
     "FFM": "tastemap.ranking.ffm:FFM",
     "FM": "tastemap.ranking.fm:FM",
+    "GDCN": "tastemap.ranking.gdcn:GDCN",
+    "NeuMFRanker": "tastemap.ranking.neumf_ranker:NeuMFRanker",
     "FinalMLP": "tastemap.ranking.final_mlp:FinalMLP",
     "LightGBMRanker": "tastemap.ranking.lightgbm_ranker:LightGBMRanker",
     "MMoE": "tastemap.ranking.mmoe:MMoE",
@@ -127,8 +129,10 @@ if TYPE_CHECKING:
     from tastemap.ranking.ffm import FFM as FFM
     from tastemap.ranking.final_mlp import FinalMLP as FinalMLP
     from tastemap.ranking.fm import FM as FM
+    from tastemap.ranking.gdcn import GDCN as GDCN
     from tastemap.ranking.lightgbm_ranker import LightGBMRanker as LightGBMRanker
     from tastemap.ranking.mmoe import MMoE as MMoE
+    from tastemap.ranking.neumf_ranker import NeuMFRanker as NeuMFRanker
     from tastemap.ranking.wide_deep import WideDeep as WideDeep
     from tastemap.release import ReleaseStore as ReleaseStore
     from tastemap.release import load as load

@@ -26,6 +26,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "widedeep": {**DEEP, "batch_size": 64, "epochs": 12, "l1": 1e-4},
     "deepfm": {**NEURAL, **DEEP},
     "dcnv2": {**NEURAL, **DEEP},
+    "gdcn": {**NEURAL, **DEEP},
+    "neumfranker": {**NEURAL, **DEEP, "user": "left", "item": "right"},
     "din": {**NEURAL, **DEEP},
     "finalmlp": {**NEURAL, **DEEP, "heads": 2, "learning_rate": 0.01},
     "mmoe": {**NEURAL, **DEEP, "experts": 2, "tower": 8},
@@ -228,6 +230,13 @@ def test_true_and_false_are_labels_too(name: str) -> None:
         quick(name).fit_frame(frame, kinds=KINDS).predict_frame(TEST) for frame in (TRAIN, told)
     ]
     np.testing.assert_array_equal(same[0], same[1])
+
+
+def test_who_and_what_have_to_be_there() -> None:
+    with pytest.raises(SchemaError, match=r"no categorical feature 'item'.*name it with item="):
+        tm.NeuMFRanker(user="left").fit_frame(TRAIN, kinds=KINDS)
+    with pytest.raises(SchemaError, match="did you mean 'left'"):
+        tm.NeuMFRanker(user="lefts", item="right").fit_frame(TRAIN, kinds=KINDS)
 
 
 def test_an_unknown_name_is_refused() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from tastemap.nn.cross import CrossLayer, MixtureCrossLayer
+from tastemap.nn.cross import CrossLayer, GatedCrossLayer, MixtureCrossLayer
 from tastemap.nn.factorization import pair_products
 from tastemap.nn.field_aware import field_aware_products
 
@@ -33,6 +33,18 @@ def test_a_cross_layer_is_the_papers_equation() -> None:
     w, b = layer.linear.weight.detach().numpy(), layer.linear.bias.detach().numpy()
     for f, row, found in zip(first.numpy(), x.numpy(), layer(first, x).detach(), strict=True):
         np.testing.assert_allclose(found.numpy(), f * (w @ row + b) + row, atol=1e-12)
+
+
+def test_a_gate_lets_a_share_of_each_product_through() -> None:
+    torch.manual_seed(4)
+    layer = GatedCrossLayer(6).double()
+    torch.nn.init.normal_(layer.linear.bias)
+    first, x = torch.randn(2, 3, 6, dtype=torch.float64)
+    w, b = layer.linear.weight.detach().numpy(), layer.linear.bias.detach().numpy()
+    gate = layer.gate.weight.detach().numpy()
+    for f, row, found in zip(first.numpy(), x.numpy(), layer(first, x).detach(), strict=True):
+        opened = 1 / (1 + np.exp(-gate @ row))
+        np.testing.assert_allclose(found.numpy(), f * (w @ row + b) * opened + row, atol=1e-12)
 
 
 def test_two_cross_layers_make_products_of_three() -> None:

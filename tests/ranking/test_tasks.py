@@ -32,6 +32,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "fm": NEURAL,
     "ffm": {**NEURAL, "dim": 2},
     "finalmlp": {**DEEP, "heads": 2, "learning_rate": 0.02},
+    "neumfranker": {**DEEP, "user": "kind", "item": "shelf"},
     "catboost": {"trees": 30, "learning_rate": 0.2},
     "lightgbm": {"trees": 30, "learning_rate": 0.2},
 }

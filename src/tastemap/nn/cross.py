@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-__all__ = ["CrossLayer", "MixtureCrossLayer"]
+__all__ = ["CrossLayer", "GatedCrossLayer", "MixtureCrossLayer"]
 
 
 class CrossLayer(nn.Module):
@@ -24,6 +24,23 @@ class CrossLayer(nn.Module):
     def forward(self, first: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """float [B, width] of x_0 and x_l, both [B, width]."""
         return torch.addcmul(x, first, self.linear(x))
+
+
+class GatedCrossLayer(CrossLayer):
+    """x_{l+1} = x_0 ∘ (W x_l + b) ∘ σ(W_g x_l) + x_l, where the gate says which products matter
+    (Wang et al. 2023, "Towards deeper, lighter and interpretable cross network").
+
+    Args:
+        width: of x.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.gate = nn.Linear(width, width, bias=False)
+        nn.init.xavier_normal_(self.gate.weight)
+
+    def forward(self, first: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        return torch.addcmul(x, first, self.linear(x) * self.gate(x).sigmoid())
 
 
 class MixtureCrossLayer(nn.Module):

@@ -10,11 +10,13 @@ from tastemap.ranking.base import Ranker
 __all__ = ["ranker_class", "ranker_names"]
 
 _RANKERS: dict[str, str] = {
+    "neumfranker": "tastemap.ranking.neumf_ranker:NeuMFRanker",
     "fm": "tastemap.ranking.fm:FM",
     "ffm": "tastemap.ranking.ffm:FFM",
     "widedeep": "tastemap.ranking.wide_deep:WideDeep",
     "deepfm": "tastemap.ranking.deep_fm:DeepFM",
     "dcnv2": "tastemap.ranking.dcn_v2:DCNv2",
+    "gdcn": "tastemap.ranking.gdcn:GDCN",
     "din": "tastemap.ranking.din:DIN",
     "finalmlp": "tastemap.ranking.final_mlp:FinalMLP",
     "mmoe": "tastemap.ranking.mmoe:MMoE",
