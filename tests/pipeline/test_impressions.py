@@ -57,7 +57,7 @@ def test_what_is_shown_without_a_pause_is_one_request() -> None:
         {
             "user": [7, 7, 7, 7, 99, 8, 7, 7],
             "item": [1, 2, 1, 3, 1, 77, 2, 3],
-            "time": [100, 130, 140, 300, 100, 100, 301, 1e6],
+            "time": [100, 130, 140, 300, 100, 100, 301, 1_000_000],
             "position": [1, 2, 9, None, 1, 1, 4, 1],
         }
     )

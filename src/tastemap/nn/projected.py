@@ -9,10 +9,13 @@ from tastemap.nn.initializers import normal_
 
 __all__ = ["ProjectedVectors"]
 
+_FAR = 10.0
+
 
 class ProjectedVectors(nn.Module):
     """W x / s, where s is the root mean square length of the training rows' vectors, so that what
-    they come from says nothing about how fast W learns. A missing vector gives the vector 0.
+    they come from says nothing about how fast W learns. A missing vector gives the vector 0, and a
+    number far beyond those of the training rows counts as 10 s.
 
     Args:
         size: of x.
@@ -40,4 +43,4 @@ class ProjectedVectors(nn.Module):
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
         """float32 [B, dim] of vectors [B, size], NaN where missing."""
-        return (vectors.nan_to_num(0.0) / self.length) @ self.weight
+        return (vectors.nan_to_num(0.0) / self.length).clamp(-_FAR, _FAR) @ self.weight

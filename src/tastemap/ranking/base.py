@@ -186,7 +186,9 @@ class Ranker(Hyperparameters, ABC):
                 "fit_frame with label= a list"
             )
         odds = self._score(features) if len(features) else np.empty((0, len(self._tasks)))
-        return pl.DataFrame(expit(odds.astype(np.float64)), schema=list(self._tasks.names))
+        return pl.DataFrame(
+            expit(odds.astype(np.float64)), schema=list(self._tasks.names), orient="row"
+        )
 
     def _encoded(self, frame: Any) -> FeatureBatch:
         encoder = self.encoder
