@@ -161,8 +161,8 @@ def test_what_cannot_be_encoded_is_named() -> None:
         FrameEncoder.fit(pl.DataFrame({"d": [1.0]}), kinds={"d": "ignored"})
     with pytest.raises(ParameterError, match="no column 'citi'; did you mean 'city'"):
         FrameEncoder.fit(ROWS, kinds={"citi": "numeric"})
-    with pytest.raises(ParameterError, match=r"must be one of.*'text'"):
-        FrameEncoder.fit(ROWS, kinds={"city": "text"})
+    with pytest.raises(ParameterError, match=r"must be one of.*'word'"):
+        FrameEncoder.fit(ROWS, kinds={"city": "word"})
     with pytest.raises(ParameterError, match="min_rows"):
         FrameEncoder.fit(ROWS, min_rows=0)
 

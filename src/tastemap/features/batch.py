@@ -141,11 +141,11 @@ class FeatureBatch:
         if infinite.any():
             name = schema.numeric[int(infinite.any(axis=0).argmax())].name
             raise SchemaError(f"the feature {name!r} has an infinite value; give NaN for a missing")
-        for feature, vectors in zip(schema.vectors, self.vectors, strict=True):
+        for given, vectors in zip(schema.vectors, self.vectors, strict=True):
             lacking = np.isnan(vectors)
             if np.isinf(vectors).any() or (lacking.any(1) != lacking.all(1)).any():
                 raise SchemaError(
-                    f"the feature {feature.name!r} has a vector with an infinite or a missing "
+                    f"the feature {given.name!r} has a vector with an infinite or a missing "
                     "number; give NaN in all of a vector that is missing"
                 )
 

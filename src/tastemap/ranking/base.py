@@ -158,13 +158,14 @@ class Ranker(Hyperparameters, ABC):
                 calibrated.
             DataError: no frame, or a column of the training rows is missing.
         """
+        features = self._encoded(test)
         if self._calibration is None and self.objective != "pointwise":
             raise ParameterError(
                 f"{type(self).__name__}: scores of objective={self.objective!r} order the rows of "
                 "a request and are no log-odds; fit it with calibration='platt' and validation "
                 "rows, or take score_batch(ranker.encoder.encode(frame))"
             )
-        scores = self.score_batch(self._encoded(test)).astype(np.float64)
+        scores = self.score_batch(features).astype(np.float64)
         if self._calibration is not None:
             return self._calibration.probabilities(scores)
         odds: NDArray[np.float64] = expit(scores)
@@ -179,15 +180,15 @@ class Ranker(Hyperparameters, ABC):
             ParameterError: it was fitted on one label.
             DataError: no frame, or a column of the training rows is missing.
         """
-        features = self._encoded(test)
-        if self._tasks is None:
+        if self.tasks is None:
             raise ParameterError(
                 f"{type(self).__name__} was fitted on one label; call predict_frame, or "
                 "fit_frame with label= a list"
             )
-        odds = self._score(features) if len(features) else np.empty((0, len(self._tasks)))
+        features = self._encoded(test)
+        odds = self._score(features) if len(features) else np.empty((0, len(self.tasks)))
         return pl.DataFrame(
-            expit(odds.astype(np.float64)), schema=list(self._tasks.names), orient="row"
+            expit(odds.astype(np.float64)), schema=list(self.tasks.names), orient="row"
         )
 
     def _encoded(self, frame: Any) -> FeatureBatch:

@@ -36,6 +36,8 @@ class CatBoostRanker(BoostedRanker):
 
     shares = "CrossEntropy"
     stored_as = "cbm"
+    # Its trees cannot be kept from joining places and features.
+    asked_places = 10
 
     def _boosted(self, train: Labelled, validation: Labelled | None) -> Any:
         booster = _library().CatBoost(
@@ -58,15 +60,17 @@ class CatBoostRanker(BoostedRanker):
         )
         return booster
 
-    def _raw(self, booster: Any, features: FeatureBatch) -> NDArray[np.float32]:
-        rows = self._pool(features, self.first_places(len(features)))
+    def _raw(
+        self, booster: Any, features: FeatureBatch, positions: NDArray[np.int64] | None
+    ) -> NDArray[np.float32]:
+        rows = self._pool(features, positions)
         scores = booster.predict(rows, prediction_type="RawFormulaVal")
         return np.asarray(scores, np.float32)
 
     def _rows(self, data: Labelled) -> Any:
         data, sizes = self.by_request(data)
         groups = None if sizes is None else np.repeat(np.arange(len(sizes)), sizes)
-        return self._pool(data.features, data.positions, data.labels, groups)
+        return self._pool(data.features, data.positions, data.labels.ravel(), groups)
 
     @staticmethod
     def _pool(

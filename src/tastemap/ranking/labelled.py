@@ -88,8 +88,8 @@ class Labelled:
         return mean
 
     def of_task(self, task: int) -> Labelled:
-        """The rows with the labels of one of several tasks alone, float32 [n]."""
-        return replace(self, labels=self.labels[:, task])
+        """The rows with the labels of one of several tasks alone, float32 [n, 1]."""
+        return replace(self, labels=self.labels[:, task : task + 1])
 
 
 @dataclass(frozen=True)

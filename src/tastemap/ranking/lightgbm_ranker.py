@@ -19,6 +19,9 @@ __all__ = ["LightGBMRanker"]
 class LightGBMRanker(BoostedRanker):
     """Trees that grow leaf by leaf over histograms (Ke et al. 2017), by the library `lightgbm`.
 
+    Where it learns from places, a tree looks at the place or at features, never at both. So a place
+    adds the same to all rows, as the shallow tower of Zhao et al. 2019 does.
+
     Raises:
         MissingExtraError: when it is fitted or loaded, where `lightgbm` is not installed.
     """
@@ -33,6 +36,7 @@ class LightGBMRanker(BoostedRanker):
     }
     shares = "cross_entropy"
     stored_as = "text"
+    asked_places = 1
     metrics: ClassVar[dict[str, str]] = {
         "binary": "binary_logloss",
         "cross_entropy": "cross_entropy",
@@ -49,15 +53,20 @@ class LightGBMRanker(BoostedRanker):
         objective = self.objective_for(train, validation)
         categorical = list(range(len(train.features.schema.categorical)))
         train, sizes = self.by_request(train)
+        matrix = _matrix(train.features, train.positions)
+        apart = {}
+        if train.positions is not None:
+            *others, place = range(matrix.shape[1])
+            apart = {"interaction_constraints": [others, [place]]}
         rows = library.Dataset(
-            _matrix(train.features, train.positions), train.labels, group=sizes,
-            categorical_feature=categorical, free_raw_data=True,
+            matrix, train.labels.ravel(), group=sizes, categorical_feature=categorical,
+            free_raw_data=True,
         )  # fmt: skip
         held, stops = [], []
         if validation is not None:
             validation, sizes = self.by_request(validation)
             matrix = _matrix(validation.features, validation.positions)
-            held = [rows.create_valid(matrix, validation.labels, group=sizes)]
+            held = [rows.create_valid(matrix, validation.labels.ravel(), group=sizes)]
             stops = [library.early_stopping(self.patience, verbose=False)]
         settings = {
             "objective": objective,
@@ -72,12 +81,15 @@ class LightGBMRanker(BoostedRanker):
             "deterministic": True,
             "force_row_wise": True,
             "verbosity": -1,
+            **apart,
         }
         return library.train(settings, rows, self.trees, held, callbacks=stops)
 
-    def _raw(self, booster: Any, features: FeatureBatch) -> NDArray[np.float32]:
-        rows = _matrix(features, self.first_places(len(features)))
-        return np.asarray(booster.predict(rows, raw_score=True), np.float32)
+    def _raw(
+        self, booster: Any, features: FeatureBatch, positions: NDArray[np.int64] | None
+    ) -> NDArray[np.float32]:
+        scores = booster.predict(_matrix(features, positions), raw_score=True)
+        return np.asarray(scores, np.float32)
 
     @staticmethod
     def _bytes_of(booster: Any) -> bytes:

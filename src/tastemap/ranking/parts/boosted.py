@@ -27,9 +27,8 @@ class BoostedRanker(Ranker):
 
     Of a multi-valued feature it sees which of the first 64 values are there; sequences it does not
     see. Of several tasks it has trees for each. Where it is known at which places rows were shown,
-    the place is one more column, and an answer is that at the first place (the usual way that Guo
-    et al. 2019, PAL, compare with). The libraries have loops of their own, on the CPU, to which
-    nothing of `Run` applies.
+    the place is one more column, and an answer is the mean over places. The libraries have loops of
+    their own, on the CPU, to which nothing of `Run` applies.
     """
 
     objectives: ClassVar[dict[str, str]]
@@ -41,8 +40,10 @@ class BoostedRanker(Ranker):
 
     boosters: list[Any] = assigned_by_fit()
     """What has learned, as the library has it; one for each task."""
-    knows_positions: bool = assigned_by_fit()
-    """Whether places of rows were among the columns."""
+    asked_places: ClassVar[int]
+    """How many places an answer is the mean over, at most."""
+    places: NDArray[np.int64] = assigned_by_fit()
+    """Those places; none where it has not learned from places."""
 
     trees: int = hyperparameter(default=1000, help="at most so many", ge=1, tuned=False)
     depth: int = hyperparameter(default=6, help="of a tree", ge=1, le=16)
@@ -56,17 +57,15 @@ class BoostedRanker(Ranker):
     )  # fmt: skip
     seed: int = hyperparameter(default=0, help="of all random numbers", ge=0, tuned=False)
 
-    def first_places(self, n: int) -> NDArray[np.int64] | None:
-        """The places at which n rows are scored, where it knows of places."""
-        return np.ones(n, np.int64) if self.knows_positions else None
-
     @abstractmethod
     def _boosted(self, train: Labelled, validation: Labelled | None) -> Any:
         """A booster that has learned from rows with one label."""
 
     @abstractmethod
-    def _raw(self, booster: Any, features: FeatureBatch) -> NDArray[np.float32]:
-        """The log-odds, float32 [n], of a booster."""
+    def _raw(
+        self, booster: Any, features: FeatureBatch, positions: NDArray[np.int64] | None
+    ) -> NDArray[np.float32]:
+        """The log-odds, float32 [n], of a booster, at some places where it knows of places."""
 
     @staticmethod
     @abstractmethod
@@ -86,7 +85,7 @@ class BoostedRanker(Ranker):
         return self.shares
 
     def _fit(self, train: Labelled, validation: Labelled | None, run: Run) -> None:
-        self.knows_positions = train.positions is not None
+        self.places = _typical(train.positions, self.asked_places)
         if self._tasks is None:
             self.boosters = [self._boosted(train, validation)]
             return
@@ -98,18 +97,26 @@ class BoostedRanker(Ranker):
         ]
 
     def _score(self, features: FeatureBatch) -> NDArray[np.float32]:
-        scores = [self._raw(booster, features) for booster in self.boosters]
+        scores = [self._odds(booster, features) for booster in self.boosters]
         return scores[0] if self._tasks is None else np.stack(scores, 1)
 
+    def _odds(self, booster: Any, features: FeatureBatch) -> NDArray[np.float32]:
+        if len(self.places) == 0:
+            return self._raw(booster, features, None)
+        places = (np.full(len(features), place) for place in self.places)
+        scores = [self._raw(booster, features, each) for each in places]
+        mean: NDArray[np.float32] = np.mean(scores, 0, dtype=np.float32)
+        return mean
+
     def tensors(self) -> dict[str, NDArray[Any]]:
-        places = {"positions": np.ones(1, np.uint8)} if self.knows_positions else {}
+        places = {"places": self.places} if len(self.places) else {}
         return {
             name: np.frombuffer(self._bytes_of(booster), np.uint8)
             for name, booster in zip(self._names(), self.boosters, strict=True)
         } | places
 
     def _restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
-        self.knows_positions = "positions" in tensors
+        self.places = tensors.get("places", np.empty(0, np.int64))
         self.boosters = [self._of_bytes(tensors[name].tobytes()) for name in self._names()]
 
     def _names(self) -> list[str]:
@@ -128,6 +135,17 @@ class BoostedRanker(Ranker):
         positions = None if data.positions is None else data.positions[rows]
         some = Labelled(data.features.take(rows), data.labels[rows], positions=positions)
         return some, requests.sizes
+
+
+def _typical(positions: NDArray[np.int64] | None, n: int) -> NDArray[np.int64]:
+    """At most n places among which those that are known are spread evenly; none without any."""
+    if positions is None:
+        return np.empty(0, np.int64)
+    known = positions[positions > 0]
+    if len(known) == 0:
+        return np.ones(1, np.int64)
+    found = np.quantile(known, (np.arange(n) + 0.5) / n, method="nearest")
+    return np.unique(found).astype(np.int64)
 
 
 def columns_of(

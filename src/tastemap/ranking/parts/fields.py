@@ -137,6 +137,7 @@ class Fields(nn.Module):
         """Takes what the encodings need to know of training rows; `worth` [n] is their label."""
         self.numbers.look_at(torch.from_numpy(features.numeric), torch.from_numpy(worth))
         for project, vectors in zip(self.given, features.vectors, strict=True):
+            assert isinstance(project, ProjectedVectors)
             project.look_at(torch.from_numpy(vectors))
 
     def _attended(

@@ -75,7 +75,11 @@ class SharedBottom(RankingNetwork):
         self.networks = nn.ModuleList(networks)
 
     def logits(self, batch: TensorBatch, vectors: torch.Tensor) -> torch.Tensor:
-        return torch.stack([network.logits(batch, vectors) for network in self.networks], 1)
+        found = []
+        for network in self.networks:
+            assert isinstance(network, RankingNetwork)
+            found.append(network.logits(batch, vectors))
+        return torch.stack(found, 1)
 
 
 class NeuralRanker(Ranker):
