@@ -80,6 +80,7 @@ _LAZY: dict[str, str] = {
     "LongTail": "tastemap.pipeline.long_tail:LongTail",
     "OutOfTime": "tastemap.pipeline.ranking_stage:OutOfTime",
     "Pipeline": "tastemap.pipeline.pipeline:Pipeline",
+    "PipelineRecipe": "tastemap.pipeline.recipe:PipelineRecipe",
     "PointInTime": "tastemap.features.point_in_time:PointInTime",
     "Report": "tastemap.evaluation:Report",
     "Rules": "tastemap.policy.rules:Rules",
@@ -120,6 +121,7 @@ if TYPE_CHECKING:
     from tastemap.pipeline.long_tail import LongTail as LongTail
     from tastemap.pipeline.pipeline import Pipeline as Pipeline
     from tastemap.pipeline.ranking_stage import OutOfTime as OutOfTime
+    from tastemap.pipeline.recipe import PipelineRecipe as PipelineRecipe
     from tastemap.pipeline.short_histories import ShortHistories as ShortHistories
     from tastemap.policy.rules import Rules as Rules
     from tastemap.ranking.catboost_ranker import CatBoostRanker as CatBoostRanker

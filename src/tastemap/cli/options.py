@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol
@@ -12,6 +13,7 @@ import typer
 if TYPE_CHECKING:
     from tastemap.data.dataset import Dataset
     from tastemap.data.splits import Split
+    from tastemap.pipeline.recipe import PipelineRecipe
     from tastemap.policy.rules import Rules
     from tastemap.retrieval.base import Retriever
     from tastemap.training.run import Run
@@ -32,8 +34,10 @@ __all__ = [
     "metrics_of",
     "models_of",
     "pairs",
+    "recipe_of",
     "rules_of",
     "run_on",
+    "settings_of",
     "splitter",
 ]
 
@@ -72,7 +76,8 @@ Recipes = Annotated[
     typer.Option(
         "--recipe",
         metavar="FILE",
-        help="A model with the hyper-parameters of a file of `tastemap tune`; may be repeated.",
+        help="A model with the hyper-parameters of a file of `tastemap tune`, or a pipeline with "
+        "its ranker (docs/models.md); may be repeated.",
     ),
 ]
 RuleFiles = Annotated[
@@ -115,42 +120,80 @@ def pairs(texts: Sequence[str] | None, option: str) -> dict[str, str]:
     return found
 
 
+def recipe_of(
+    names: Sequence[str] | None,
+    recipes: Sequence[Path] | None = None,
+    ranker: str | None = None,
+    candidates: int | None = None,
+) -> PipelineRecipe:
+    """What is asked for by names, by recipes and by the options of the second stage, as one recipe
+    without rules.
+
+    Raises:
+        ParameterError: no model at all, an unknown one, or one or the ranker named twice.
+        DataError: a recipe cannot be read.
+    """
+    from tastemap.errors import ParameterError
+    from tastemap.pipeline.recipe import PipelineRecipe, RankerRecipe
+
+    asked = [PipelineRecipe({name.lower(): {}}) for name in names or []]
+    asked += [PipelineRecipe.read(path) for path in recipes or []]
+    second = None if ranker is None else RankerRecipe(ranker.lower())
+    try:
+        found = PipelineRecipe.joined([*asked, PipelineRecipe({}, second)])
+    except ParameterError as error:
+        raise ParameterError(f"options and recipes do not go together: {error}") from None
+    if not found.retrievers:
+        raise ParameterError("say which model: --model NAME, or --recipe FILE")
+    return found if candidates is None else replace(found, candidates=candidates)
+
+
+def settings_of(
+    recipe: PipelineRecipe, settings: Sequence[str] | None
+) -> dict[str, dict[str, str]]:
+    """The texts of --set by what they are hyper-parameters of; see `PipelineRecipe.classes`.
+
+    Raises:
+        ParameterError: an unknown model or ranker, or it is not clear whose hyper-parameter one is.
+    """
+    from tastemap.errors import ParameterError
+
+    classes = recipe.classes()
+    found: dict[str, dict[str, str]] = {name: {} for name in classes}
+    for name, value in pairs(settings, "--set").items():
+        owner, dot, field = name.partition(".")
+        if not dot and len(classes) == 1:
+            owner, field = next(iter(classes)), name
+        if not field or owner.lower() not in found:
+            wanted = field or name
+            fitting = [each for each in classes if wanted in classes[each].hyperparameters()]
+            choices = ", ".join(f"{each}.{wanted}={value}" for each in fitting or classes)
+            raise ParameterError(f"--set {name}={value}: say of which model, such as {choices}")
+        found[owner.lower()][field] = value
+    return found
+
+
 def models_of(
     names: Sequence[str] | None,
     settings: Sequence[str] | None,
     recipes: Sequence[Path] | None = None,
 ) -> list[Retriever]:
-    """The models asked for, by name and by recipe, with their hyper-parameters.
+    """The models asked for, by name and by recipe, with their hyper-parameters, each for itself.
 
     Raises:
-        ParameterError: no model at all, an unknown one, one that is named twice, an unknown
-            hyper-parameter, or a value out of its range.
+        ParameterError: as `recipe_of` and `settings_of`; an unknown hyper-parameter, a value out
+            of its range, or a recipe that has a ranker too.
         DataError: a recipe cannot be read.
     """
     from tastemap.errors import ParameterError
-    from tastemap.retrieval.recipe import Recipe
 
-    asked = [Recipe(name.lower(), {}) for name in names or []]
-    asked += [Recipe.read(path) for path in recipes or []]
-    given = {recipe.model.lower(): recipe for recipe in asked}
-    if not given:
-        raise ParameterError("say which model: --model NAME, or --recipe FILE")
-    if len(given) < len(asked):
-        named = ", ".join(recipe.model for recipe in asked)
-        raise ParameterError(f"--model and --recipe: a model is named twice in {named}")
-    classes = {name: recipe.make().__class__ for name, recipe in given.items()}
-    of_model: dict[str, dict[str, str]] = {name: {} for name in given}
-    for name, value in pairs(settings, "--set").items():
-        model, dot, field = name.partition(".")
-        if not dot and len(classes) == 1:
-            model, field = next(iter(classes)), name
-        if not field or model.lower() not in of_model:
-            wanted = field or name
-            fitting = [each for each in classes if wanted in classes[each].hyperparameters()]
-            choices = ", ".join(f"{each}.{wanted}={value}" for each in fitting or classes)
-            raise ParameterError(f"--set {name}={value}: say of which model, such as {choices}")
-        of_model[model.lower()][field] = value
-    return [given[name].make(**texts) for name, texts in of_model.items()]
+    recipe = recipe_of(names, recipes)
+    if recipe.ranker is not None:
+        raise ParameterError(
+            f"models are compared here, each alone, and a recipe has the ranker "
+            f"{recipe.ranker.model!r} too; `tastemap train` evaluates both stages"
+        )
+    return recipe.make_retrievers(settings_of(recipe, settings))
 
 
 def rules_of(recipes: Sequence[Path] | None, files: Sequence[Path] | None) -> Rules:
@@ -160,12 +203,12 @@ def rules_of(recipes: Sequence[Path] | None, files: Sequence[Path] | None) -> Ru
         DataError: a file cannot be read.
         RuleError: a rule cannot be understood, or two have one name.
     """
+    from tastemap.pipeline.recipe import PipelineRecipe
     from tastemap.policy.rules import Rules
-    from tastemap.retrieval.recipe import Recipe
 
     found = Rules()
     for recipe in recipes or []:
-        found = found.joined(Rules.from_tables(Recipe.read(recipe).rules))
+        found = found.joined(Rules.from_tables(PipelineRecipe.read(recipe).rules))
     for file in files or []:
         found = found.joined(Rules.read(file))
     return found

@@ -55,8 +55,10 @@ def quickstart(
     """
     from tastemap.cli.training import compare, make_place, publish, show
     from tastemap.data import datasets, splits
+    from tastemap.pipeline.pipeline import Pipeline
 
     (chosen,) = models_of([model], settings)
+    pipeline = Pipeline([chosen])
     run = run_on("auto")
     make_place(out)
     _headline(1, "Data: what people did")
@@ -69,11 +71,11 @@ def quickstart(
     note(split.description)
 
     _headline(3, f"Train {chosen.name}, and evaluate it beside popularity")
-    reports = compare([chosen], split, _METRICS, run)
+    reports = compare(pipeline, split, _METRICS, run)
     show(reports, _METRICS)
 
     _headline(4, "Publish: train on everything, save, check")
-    release = publish([chosen], liked, out, reports[-1], run)
+    release = publish(pipeline, liked, out, reports[-1], run)
     note(f"Release {release.version} is in {out}")
     note(_YOUR_DATA.format(model=chosen.name, cls=type(chosen).__name__))
     if serving:

@@ -38,7 +38,7 @@ def list_releases(release: ReleaseDir, json: Json = False) -> None:
             [
                 "served" if each.is_current else "refused" if each.refused else "",
                 each.version,
-                "+".join(each.models),
+                "+".join(each.models) + (f" > {each.ranker}" if each.ranker else ""),
                 f"{each.bytes / 1e6:.1f} MB",
                 "  ".join(f"{name} {_number(value)}" for name, value in each.metrics.items()),
                 each.problem or each.refused or each.notes,

@@ -19,8 +19,10 @@ from tastemap.cli.options import (
     SplitName,
     metrics_of,
     models_of,
+    recipe_of,
     rules_of,
     run_on,
+    settings_of,
     splitter,
 )
 from tastemap.cli.output import note, print_json, print_table
@@ -41,6 +43,22 @@ def train(
     model: ModelNames = None,
     recipe: Recipes = None,
     settings: Settings = None,
+    ranker: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A ranker of `tastemap models`, which orders what all models propose by all that "
+            "is known: the second stage.",
+        ),
+    ] = None,
+    candidates: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many items each model proposes, of several or to a ranker; 200 where no "
+            "recipe says another number.",
+        ),
+    ] = None,
     rules: RuleFiles = None,
     split: Annotated[
         SplitName, typer.Option(help="How events are held out for the evaluation.")
@@ -59,6 +77,12 @@ def train(
     als. Business rules are checked against the data before anything is trained, and go with the
     release; the evaluation is without them.
 
+    With --ranker there are two stages: models propose, and the ranker orders. It learns from what
+    the same models, trained on earlier events only, propose to those who came later, so that
+    nothing leaks. It needs times. How its training rows are made is set by out_of_time.NAME=VALUE,
+    what it looks at by features.NAME=VALUE, and how much of the catalogue its lists show by
+    long_tail.NAME=VALUE; a recipe can say all of it (docs/models.md).
+
     Examples:
 
     - `tastemap train --data events.csv --model als --out demo`
@@ -67,34 +91,45 @@ def train(
     - `tastemap train --data movielens-1m --min-value 4 --recipe recipes/movielens-1m/als.toml
     --out demo`
     - `tastemap train --data movielens-1m --model als --rules rules.toml --out demo`
+    - `tastemap train --data movielens-1m --model ease --model als --ranker lightgbm
+    --candidates 200 --set lightgbm.learning_rate=0.03 --set out_of_time.moments=4 --out demo`
 
     Then: `tastemap serve --release demo`
     """
     from tastemap.cli.training import compare, make_place, publish, show
+    from tastemap.policy.rules import Rules
 
     # What is wrong with the arguments is said before the data are read.
     names, run = metrics_of(metrics), run_on(device)
-    models = models_of(model if model or recipe else ["als"], settings, recipe)
+    asked = recipe_of(model if model or recipe else ["als"], recipe, ranker, candidates)
+    texts = settings_of(asked, settings)
+    judged = asked.make(Rules(), texts)
+    if judged.ranker is not None:
+        judged.ranker.check_installed()
     how = None if no_evaluate else splitter(split)
     declared = rules_of(recipe, rules)
     dataset = opened()
     note(str(dataset))
     declared.on(dataset)
+    if judged.ranker is not None:
+        judged.rows.check(dataset)
     make_place(out)
     reports: list[Report] = []
     if how is not None:
         parts = how.split(dataset)
         note(parts.description)
-        reports = compare(models, parts, names, run)
+        reports = compare(judged, parts, names, run)
         if not json:
             show(reports, names)
-    release = publish(models, dataset, out, reports[-1] if reports else None, run, declared)
+    pipeline = asked.make(declared, texts)
+    release = publish(pipeline, dataset, out, reports[-1] if reports else None, run)
     if json:
         print_json(
             {
                 "release": release.version,
                 "path": str(release.path),
                 "models": release.models,
+                "ranker": release.ranker,
                 "metrics": release.metrics,
                 "reports": [report.to_dict() for report in reports],
             }

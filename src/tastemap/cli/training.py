@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tastemap.data.dataset import Dataset
     from tastemap.data.splits import Split
     from tastemap.evaluation import Report
-    from tastemap.policy.rules import Rules
+    from tastemap.pipeline.pipeline import Pipeline
     from tastemap.release import Release
     from tastemap.retrieval.base import Retriever
     from tastemap.training.run import Run
@@ -38,25 +38,35 @@ def judge(model: Retriever, split: Split, metrics: Sequence[str], run: Run) -> R
         return evaluate(model, split, metrics=metrics)
 
 
-def compare(
-    models: Sequence[Retriever], split: Split, metrics: Sequence[str], run: Run
-) -> list[Report]:
-    """Judges popularity, each model, and several models as the pipeline that they will be.
+def fit_second_stage(pipeline: Pipeline, run: Run) -> None:
+    """Fits the rest of a pipeline whose retrievers are fitted, and shows it."""
+    ranker = pipeline.ranker
+    if ranker is None:
+        pipeline.fit_second_stage(run)
+        return
+    names = " and ".join(model.name for model in pipeline.retrievers)
+    own_bars = any("epochs" in part.hyperparameters() for part in (*pipeline.retrievers, ranker))
+    with step(f"Training {ranker.name} on what {names} propose out of time", bar=not own_bars):
+        pipeline.fit_second_stage(run)
+
+
+def compare(pipeline: Pipeline, split: Split, metrics: Sequence[str], run: Run) -> list[Report]:
+    """Judges popularity, each model of a pipeline, and the pipeline where it is more than a model.
 
     The last report is that of what will be served.
     """
     from tastemap.evaluation import evaluate
-    from tastemap.pipeline.pipeline import Pipeline
     from tastemap.retrieval.table import model_class
 
+    models = pipeline.retrievers
     popularity = model_class("popularity")
     of_lists = _of_lists(metrics)
     reports = []
     if of_lists and not any(isinstance(model, popularity) for model in models):
         reports.append(judge(popularity(), split, of_lists, run))
     reports += [judge(model, split, metrics, run) for model in models]
-    if of_lists and len(models) > 1:
-        pipeline = Pipeline(models)
+    if of_lists and (len(models) > 1 or pipeline.ranker is not None):
+        fit_second_stage(pipeline, run)
         with step(f"Evaluating {pipeline.name}"):
             reports.append(evaluate(pipeline, split, metrics=of_lists))
     return reports
@@ -77,26 +87,19 @@ def make_place(out: Path) -> None:
 
 
 def publish(
-    models: Sequence[Retriever],
-    data: Dataset,
-    out: Path,
-    report: Report | None,
-    run: Run,
-    rules: Rules | None = None,
+    pipeline: Pipeline, data: Dataset, out: Path, report: Report | None, run: Run
 ) -> Release:
-    """Fits a pipeline of the models on all data and makes it the release that is served."""
-    from tastemap.pipeline.pipeline import Pipeline
+    """Fits a pipeline on all data and makes it the release that is served."""
     from tastemap.release import ReleaseStore
 
-    for model in models:
+    for model in pipeline.retrievers:
         fit(model, data, run)
+    fit_second_stage(pipeline, run)
     measured = {} if report is None else report.metrics
     metrics = {name: value for name, value in measured.items() if not math.isnan(value)}
     notes = "" if report is None else f"measured on {report.part} of split {report.fingerprint}"
     with step(f"Publishing to {out}"):
-        return ReleaseStore(out).publish(
-            Pipeline(models, rules=rules), metrics=metrics, notes=notes
-        )
+        return ReleaseStore(out).publish(pipeline, metrics=metrics, notes=notes)
 
 
 def show(reports: Sequence[Report], metrics: Sequence[str]) -> None:

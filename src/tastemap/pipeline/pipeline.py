@@ -248,24 +248,41 @@ class Pipeline(Recommender):
             run: where and how: device, progress, run folder, time budget.
         """
         if self.ranker is not None:
-            shown = None if impressions is None else Impressions.of(impressions, dataset)
-            train, held = self.rows.rows(
-                dataset, self.retrievers, self.candidates, run, impressions=shown
-            )
-            self._stage = RankingStage.fit(
-                self.ranker,
-                self.features,
-                dataset,
-                train,
-                held,
-                least=self.rows.least,
-                long_tail=self.long_tail,
-                run=run,
-            )
+            self._stage = self._fitted_stage(self.ranker, dataset, impressions, run)
         for retriever in self.retrievers:
             retriever.fit(dataset, validation=validation, run=run)
         self._join()
         return self
+
+    def fit_second_stage(self, run: Run | None = None) -> Self:
+        """Fits the ranker, where there is one, and the fallback of retrievers that are fitted.
+
+        Raises:
+            ParameterError: they are not all fitted on the same data set.
+        """
+        self._join()
+        if self.ranker is not None:
+            self._stage = self._fitted_stage(self.ranker, self.data, None, run)
+        return self
+
+    def _fitted_stage(
+        self, ranker: Ranker, dataset: Dataset, impressions: Dataset | None, run: Run | None
+    ) -> RankingStage:
+        ranker.check_installed()
+        shown = None if impressions is None else Impressions.of(impressions, dataset)
+        train, held = self.rows.rows(
+            dataset, self.retrievers, self.candidates, run, impressions=shown
+        )
+        return RankingStage.fit(
+            ranker,
+            self.features,
+            dataset,
+            train,
+            held,
+            least=self.rows.least,
+            long_tail=self.long_tail,
+            run=run,
+        )
 
     @property
     def name(self) -> str:

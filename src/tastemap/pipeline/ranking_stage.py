@@ -99,6 +99,19 @@ class OutOfTime(Hyperparameters):
     )
     seed: int = hyperparameter(default=0, ge=0, help="of the random choices", tuned=False)
 
+    def check(self, dataset: Dataset) -> None:
+        """Whether rows can be made of a data set, which is known before anything is trained.
+
+        Raises:
+            DataError: it has no times.
+        """
+        if not dataset.has_times:
+            raise DataError(
+                "a ranker learns from what came after the retrievers' training, and this data set "
+                "has no times",
+                remedy="Map a time column",
+            )
+
     def rows(
         self,
         dataset: Dataset,
@@ -120,12 +133,7 @@ class OutOfTime(Hyperparameters):
             DataError: the data set has no times, or nothing is left to learn from.
         """
         h = dataset.histories
-        if not dataset.has_times:
-            raise DataError(
-                "a ranker learns from what came after the retrievers' training, and this data set "
-                "has no times",
-                remedy="Map a time column",
-            )
+        self.check(dataset)
         boundary = np.quantile(h.times, 1 - self.share, method="nearest")
         earlier = h.times < boundary
         if not earlier.any() or earlier.all():

@@ -54,6 +54,14 @@ class Ranker(Hyperparameters, ABC):
     _calibration: Calibration | None
     _tasks: Tasks | None
 
+    @classmethod
+    def check_installed(cls) -> None:
+        """Whether what it takes to fit one is there, so that it is said before hours of training.
+
+        Raises:
+            MissingExtraError: a library is not installed; the message names the extra.
+        """
+
     @property
     def schema(self) -> Schema:
         """The features that it was fitted on.

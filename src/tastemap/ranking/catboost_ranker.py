@@ -39,6 +39,10 @@ class CatBoostRanker(BoostedRanker):
     # Its trees cannot be kept from joining places and features.
     asked_places = 10
 
+    @classmethod
+    def check_installed(cls) -> None:
+        _library()
+
     def _boosted(self, train: Labelled, validation: Labelled | None) -> Any:
         booster = _library().CatBoost(
             {

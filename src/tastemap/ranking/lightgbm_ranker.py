@@ -48,6 +48,10 @@ class LightGBMRanker(BoostedRanker):
     leaves: int = hyperparameter(default=31, help="of a tree", ge=2, le=65536, log=True)
     min_rows: int = hyperparameter(default=20, help="rows of a leaf, at least", ge=1, log=True)
 
+    @classmethod
+    def check_installed(cls) -> None:
+        _library()
+
     def _boosted(self, train: Labelled, validation: Labelled | None) -> Any:
         library = _library()
         objective = self.objective_for(train, validation)

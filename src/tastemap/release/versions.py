@@ -37,6 +37,7 @@ class Release:
         created: when it was written, UTC.
         kind: "model" or "pipeline"; "unknown" where the manifest is damaged.
         models: command-line names of the models in it.
+        ranker: the command-line name of the ranker that orders what they propose, or None.
         metrics: what was given at publishing, by metric name.
         notes: what was given at publishing.
         bytes: size of its files.
@@ -51,6 +52,7 @@ class Release:
     created: datetime
     kind: str = "unknown"
     models: tuple[str, ...] = ()
+    ranker: str | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
     notes: str = ""
     bytes: int = 0
@@ -132,6 +134,7 @@ def describe(
         created=manifest.created,
         kind=manifest.kind,
         models=_models(manifest),
+        ranker=_ranker(manifest),
         metrics=metrics if isinstance(metrics, dict) else {},
         notes=str(manifest.contents.get("notes", "")),
         bytes=manifest.bytes,
@@ -147,3 +150,9 @@ def _models(manifest: Manifest) -> tuple[str, ...]:
     parts = [manifest.contents, *(components if isinstance(components, list) else [])]
     names = (part.get("model") for part in parts if isinstance(part, dict))
     return tuple(name for name in names if isinstance(name, str))
+
+
+def _ranker(manifest: Manifest) -> str | None:
+    ranking = manifest.contents.get("ranking")
+    name = ranking.get("ranker") if isinstance(ranking, dict) else None
+    return name if isinstance(name, str) else None
