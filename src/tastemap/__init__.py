@@ -25,6 +25,8 @@ _LAZY: dict[str, str] = {
     "BERT4Rec": "tastemap.retrieval.bert4rec:BERT4Rec",
     "BPR": "tastemap.retrieval.bpr:BPR",
     "Blend": "tastemap.retrieval.blend:Blend",
+    "ContextPostFilter": "tastemap.retrieval.context_post_filter:ContextPostFilter",
+    "ContextPreFilter": "tastemap.retrieval.context_pre_filter:ContextPreFilter",
     "GMF": "tastemap.retrieval.gmf:GMF",
     "IALSPP": "tastemap.retrieval.ials_pp:IALSPP",
     "RP3Beta": "tastemap.retrieval.rp3_beta:RP3Beta",
@@ -145,6 +147,8 @@ if TYPE_CHECKING:
     from tastemap.retrieval.bpr import BPR as BPR
     from tastemap.retrieval.cfgan import CFGAN as CFGAN
     from tastemap.retrieval.cml import CML as CML
+    from tastemap.retrieval.context_post_filter import ContextPostFilter as ContextPostFilter
+    from tastemap.retrieval.context_pre_filter import ContextPreFilter as ContextPreFilter
     from tastemap.retrieval.ease import EASE as EASE
     from tastemap.retrieval.explicit_als import ExplicitALS as ExplicitALS
     from tastemap.retrieval.funk_svd import FunkSVD as FunkSVD

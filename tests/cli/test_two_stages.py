@@ -128,3 +128,25 @@ def test_data_without_times_and_models_alone_have_no_second_stage(
     ran = tastemap("evaluate", "--data", shop / "events.csv", "--recipe", tmp_path / "two.toml")
     assert ran.code == 1
     assert "a recipe has the ranker 'lightgbm' too; `tastemap train` evaluates both" in ran.err
+
+
+def test_circumstances_are_kept_and_asked_in(tastemap: Command, tmp_path: Path) -> None:
+    rows = [
+        f"u{n % 20},{'tea' if n % 2 else 'beer'}{n % 8},{8 if n % 2 else 20}" for n in range(400)
+    ]
+    (tmp_path / "log.csv").write_text("user,item,hour\n" + "\n".join(rows))
+    ran = tastemap(
+        "train", "--data", tmp_path / "log.csv", "--context", "hour", "--split", "none",
+        "--model", "contextpostfilter", "--set", "model=popularity", "--set", "columns=hour",
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    for hour, drink in ((8, "tea"), (20, "beer")):
+        asked = ("--user", "u1", "--context", f"hour={hour}", "--include-seen", "-k", 3, "--json")
+        ran = tastemap("recommend", "--release", tmp_path / "out", *asked)
+        assert ran.code == 0, ran.err
+        assert all(each["item"].startswith(drink) for each in ran.json["answers"][0]["items"])
+    asked = ("--user", "u1", "--context", "our=8")
+    ran = tastemap("recommend", "--release", tmp_path / "out", *asked)
+    assert ran.code == 1
+    assert "the events have no such column (it has: hour)" in ran.err

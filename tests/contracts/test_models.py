@@ -60,6 +60,20 @@ class TestBlend(ModelContract):
     ndcg_band = (0.30, 0.36)
 
 
+class TestContextPreFilter(ModelContract):
+    model = "contextprefilter"
+    settings = {"model": "als(factors=64)"}
+    small_settings = {"model": "als(factors=8)"}
+    ndcg_band = (0.30, 0.36)
+
+
+class TestContextPostFilter(ModelContract):
+    model = "contextpostfilter"
+    settings = {"model": "als(factors=64)"}
+    small_settings = {"model": "als(factors=8)"}
+    ndcg_band = (0.30, 0.36)
+
+
 class TestMatrixFactorization(ModelContract):
     model = "matrixfactorization"
     settings = {"loss": "bpr"}

@@ -96,6 +96,27 @@ def test_leave_one_out_breaks_ties_by_the_order_of_input() -> None:
     assert "leaks" in split.description
 
 
+def test_leave_one_out_asks_in_the_circumstances_of_the_event() -> None:
+    frame = pl.DataFrame(
+        {
+            "user": ["b", "a", "b", "a", "c", "b", "a", "b"],
+            "item": ["x", "y", "z", "x", "z", "y", "z", "w"],
+            "timestamp": [1, 2, 3, 4, 5, 6, 7, 8],
+            "hour": ["am", "am", "pm", "pm", "am", "am", "pm", "pm"],
+        }
+    )
+    split = LeaveOneOut().split(tm.Dataset.from_frame(frame, context=["hour"]))
+    for part, expected in (
+        (split.test, {"b": "pm", "a": "pm"}),
+        (split.validation, {"b": "am", "a": "pm"}),
+    ):
+        assert part is not None and part.queries.context is not None
+        who = split.train.users.ids(part.queries.users)
+        assert dict(zip(who, part.queries.context["hour"], strict=True)) == expected
+    parts = GlobalTime().split(tm.Dataset.from_frame(frame, context=["hour"]))
+    assert parts.test.queries.context is None
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.floats(0.05, 0.6), st.floats(0.0, 0.35), st.integers(0, 100))
 def test_random_shares_are_met_for_each_user(test: float, validation: float, seed: int) -> None:

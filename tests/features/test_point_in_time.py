@@ -78,7 +78,7 @@ def test_no_feature_sees_what_comes_later(
         found = []
         for world in (frame, earlier, pl.concat([earlier, shuffled]), pl.concat([earlier, others])):
             data = dataset(world)
-            features = PointInTime(liking=4.0).fit(data, SOURCES)
+            features = PointInTime(liking=4.0, repeats=bool(seed % 2)).fit(data, SOURCES)
             # The columns are those that were known when it was fitted.
             features._context_columns = columns
             features._look_at(data)
@@ -291,3 +291,43 @@ def test_without_a_user_table_there_may_be_more_users_than_moments() -> None:
     assert len(rows) == 0
     one = Candidates.without_sources(np.array([0, 1, 2]), np.array([1, 2], np.int32))
     assert len(features.of(moments, one)) == 2
+
+
+def test_of_what_is_taken_again_the_item_itself_is_counted() -> None:
+    frame, moment = events(3), 40 * DAY
+    data = dataset(frame)
+    queries, candidates = asked(data, [2, 5], [moment] * 2), everything(2)
+    plain, found = (
+        PointInTime(liking=4.0, repeats=repeats).fit(data, SOURCES).of(queries, candidates)
+        for repeats in (False, True)
+    )
+    added = {"pair.itself.share", "pair.itself.likes", "pair.itself.idle"}
+    names = [feature.name for feature in found.schema.numeric]
+    assert set(names) - {feature.name for feature in plain.schema.numeric} == added
+    own = frame.filter(pl.col("timestamp") < moment)
+    for row, (user, item) in enumerate((user, item) for user in (1, 4) for item in range(ITEMS)):
+        mine = own.filter(pl.col("user") == user)
+        again = mine.filter(pl.col("item") == item)
+        values = dict(zip(names, found.numeric[row], strict=True))
+        assert values["pair.itself.share"] == pytest.approx(len(again) / len(mine))
+        if len(again):
+            idle = math.log1p(moment - again["timestamp"].max())
+            assert values["pair.itself.idle"] == pytest.approx(idle)
+        else:
+            assert math.isnan(values["pair.itself.idle"])
+    # What is said of the other columns stays what it was.
+    for place, feature in enumerate(plain.schema.numeric):
+        if feature.name != "pair.similarity":
+            np.testing.assert_array_equal(
+                found.numeric[:, names.index(feature.name)], plain.numeric[:, place]
+            )
+
+
+def test_an_hour_that_events_tell_stands_for_that_of_the_clock() -> None:
+    data = dataset(events(3))
+    assert data.context is not None
+    local = pl.DataFrame({"hour": ["noon", "night"] * (data.n_events // 2)})
+    features = PointInTime().fit(replace(data, context=local)).schema.categorical
+    sizes = {feature.name: feature.size for feature in features}
+    assert sizes["request.hour"] == 3
+    assert sizes["request.weekday"] == 8

@@ -21,8 +21,9 @@ model = "dcnv2"
 dim = 4
 [ranker.out_of_time]
 horizon = 3
+repeats = true
 [ranker.features]
-last = 4
+repeats = true
 liking = "none"
 [ranker.long_tail]
 share = 0
@@ -43,8 +44,8 @@ def test_what_it_says_is_what_is_made(tmp_path: Path) -> None:
     als, _ = pipeline.retrievers
     assert isinstance(als, tm.ALS) and als.factors == 8
     assert isinstance(pipeline.ranker, tm.DCNv2) and pipeline.ranker.dim == 4
-    assert pipeline.rows.horizon == 3
-    assert (pipeline.features.last, pipeline.features.liking) == (4, None)
+    assert (pipeline.rows.horizon, pipeline.rows.repeats) == (3, True)
+    assert (pipeline.features.repeats, pipeline.features.liking) == (True, None)
     assert pipeline.long_tail.share == 0
     assert pipeline.rules.to_tables().keys() == {"stock"}
 

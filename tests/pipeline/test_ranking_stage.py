@@ -116,6 +116,24 @@ def test_every_proposed_positive_is_kept(split: tm.splits.Split) -> None:
     assert np.nanmax(few.candidates.ranks) > 40  # ranks among all candidates, not among those kept
 
 
+def test_what_was_taken_before_is_proposed_where_it_may_come_again(
+    split: tm.splits.Split,
+) -> None:
+    h = split.train.histories
+    again = np.concatenate([h.items, h.items])
+    rows = np.concatenate([h.rows_of_events(), h.rows_of_events()])
+    times = np.concatenate([h.times, h.times + 1e7])
+    data = tm.Dataset.from_events(split.train.users, split.train.items, rows, again, times)
+    rows_of = OutOfTime(moments=1, negatives=20, repeats=True, limit=200)
+    shown, _ = rows_of.rows(data, [Popularity()], 50, RUN)
+    queries = shown.moments.queries()
+    seen = np.zeros((len(queries), len(data.items)), np.bool_)
+    seen[queries.histories.rows_of_events(), queries.histories.items] = True
+    taken = seen[shown.candidates.rows_of_queries(), shown.candidates.items]
+    # All that comes was there before.
+    assert taken[shown.labels > 0].mean() > 0.9
+
+
 def auc(scores: NDArray[Any], labels: NDArray[Any]) -> float:
     """The probability that a positive is above a negative."""
     n = labels.sum()

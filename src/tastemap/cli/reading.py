@@ -56,6 +56,10 @@ def _open(
     kind: Annotated[
         str | None, _column("--kind", "Kinds of event, such as view or purchase.")
     ] = None,
+    context: Annotated[
+        list[str] | None,
+        _column("--context", "Circumstances to keep, such as hour or device; repeat for each."),
+    ] = None,
     weight: Annotated[
         list[str] | None,
         typer.Option(
@@ -111,6 +115,7 @@ def _open(
         "time": time,
         "value": value,
         "kind": kind,
+        "context": context,
         "weights": {name: _number(name, text) for name, text in pairs(weight, "--weight").items()},
         "items": items,
         "users": users,

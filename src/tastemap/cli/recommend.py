@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tastemap.cli.options import Json, K, ReleaseDir
+from tastemap.cli.options import Json, K, ReleaseDir, pairs
 from tastemap.cli.output import print_json, print_table
 from tastemap.cli.writing import SUFFIXES, write_answers
 from tastemap.errors import ReleaseError
@@ -34,6 +35,14 @@ def recommend(
             metavar="ID", help="An item that a stranger liked; repeat for each, the oldest first."
         ),
     ] = None,
+    context: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=VALUE",
+            help="Circumstances in which they ask, as the events' columns say them; repeat for "
+            "each.",
+        ),
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="For every user; needs --out.")] = False,
     out: Annotated[
         Path | None,
@@ -53,12 +62,15 @@ def recommend(
 
     - `tastemap recommend --release demo --user 1 --user 2`
     - `tastemap recommend --release demo --history 50 --history 181 -k 5`
+    - `tastemap recommend --release demo --user 1 --context hour=evening`
     - `tastemap recommend --release demo --all --out tonight.parquet`
     """
     if sum((bool(user), bool(history), every)) != 1:
         raise typer.BadParameter("give just one of --user, --history and --all")
     if every != (out is not None):
         raise typer.BadParameter("--all and --out FILE go together")
+    if every and context:
+        raise typer.BadParameter("--all and --context do not go together")
     if out is not None and out.suffix not in SUFFIXES:
         raise typer.BadParameter(f"{out.name} should end in {' or '.join(SUFFIXES)}")
 
@@ -72,12 +84,13 @@ def recommend(
         else:
             print(f"{rows:,} recommendations for {data.n_users:,} users are in {out}")
         return
-    seen = not include_seen
+    seen, now = not include_seen, _circumstances(data, pairs(context, "--context"))
+    asked: dict[str, Any] = {"k": k, "exclude_seen": seen, "context": now}
     if history:
-        frame = loaded.object.recommend(histories=[history], k=k, exclude_seen=seen).drop("user")
+        frame = loaded.object.recommend(histories=[history], **asked).drop("user")
     else:
         users = list(dict.fromkeys(user or []))
-        frame = loaded.object.recommend(users=users, k=k, exclude_seen=seen)
+        frame = loaded.object.recommend(users=users, **asked)
     frame = _with_titles(frame, data, "item")
     if not json:
         _show(frame)
@@ -127,6 +140,19 @@ def loaded_recommender(release: Path) -> Loaded:
             "recommends nothing by itself. Name a model or a pipeline"
         )
     return loaded
+
+
+def _circumstances(data: Dataset, texts: Mapping[str, str]) -> dict[str, Any] | None:
+    """Texts as values of the types of the events' columns; what is of another stays text."""
+    import polars as pl
+
+    def typed(name: str, text: str) -> Any:
+        if data.context is None or name not in data.context.columns:
+            return text
+        value = pl.Series([text]).cast(data.context[name].dtype, strict=False).item()
+        return text if value is None else value
+
+    return {name: typed(name, text) for name, text in texts.items()} if texts else None
 
 
 def _with_titles(frame: pl.DataFrame, data: Dataset, column: str) -> pl.DataFrame:

@@ -15,6 +15,7 @@ from datetime import UTC, date, datetime
 from typing import Any, ClassVar
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from tastemap.data.dataset import Dataset
@@ -67,6 +68,10 @@ class _Splitter:
         """The moment of asking, float64 [B]: that of the first event to be foretold."""
         return truth.times[truth.offsets[:-1]]
 
+    def _context(self, dataset: Dataset, held: NDArray[np.bool_]) -> pl.DataFrame | None:
+        """The circumstances of each query, B rows, where all that it foretells shares them."""
+        return None
+
     def split(self, dataset: Dataset) -> Split:
         """The parts of a data set.
 
@@ -99,8 +104,8 @@ class _Splitter:
         truth = truth.take(users)
         # What came before is known: a test history holds the validation events too.
         known = h.select(parts < part).take(users)
-        profile = dataset.profiles(users)
-        return Holdout(Queries(users, known, self._as_of(truth), profile), truth)
+        profile, context = dataset.profiles(users), self._context(dataset, parts == part)
+        return Holdout(Queries(users, known, self._as_of(truth), profile, context), truth)
 
 
 def _check_shares(owner: object, **shares: float) -> None:
@@ -192,7 +197,8 @@ class LeaveOneOut(_Splitter):
     """Each user's last event is tested on, the one before is for validation.
 
     Users with fewer than three events are only trained on. Of events with equal times the one that
-    stands later in the input counts as later. This split lets the future leak: a model learns from
+    stands later in the input counts as later. Who is asked is asked in the circumstances of the
+    event that is held out. This split lets the future leak: a model learns from
     events of other users that came after the moment it is asked about.
 
     Args:
@@ -214,6 +220,10 @@ class LeaveOneOut(_Splitter):
         if self.validation:
             parts[(from_end == 2) & enough] = _VALIDATION
         return parts
+
+    def _context(self, dataset: Dataset, held: NDArray[np.bool_]) -> pl.DataFrame | None:
+        # One event of each user, in the order of users.
+        return None if dataset.context is None else dataset.context.filter(pl.Series(held))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tastemap.data.candidates import Candidates
 from tastemap.data.dataset import Dataset
+from tastemap.data.histories import offsets_of
 from tastemap.data.impressions import POSITION
 from tastemap.data.moments import Moments
 from tastemap.data.queries import Queries
@@ -61,8 +62,9 @@ class PointInTime(Hyperparameters):
             their share of all events, likes, values, and the age.
         pair: for each categorical column of the item table the share of the user's events that had
             the candidate's categories, how well they were liked, seconds since the last; the cosine
-            of the categories with those of the last items.
-        request: hour and weekday (UTC), and the context's columns but "position".
+            of the categories with those of the last items. With `repeats` the item itself is a
+            category too, "itself".
+        request: the context's columns but "position", and hour and weekday (UTC) where none is called so.
         source: each retriever's score and the logarithm of its rank.
         history: the last items, and the last liked ones (sequences of "item").
     """
@@ -77,6 +79,10 @@ class PointInTime(Hyperparameters):
     long_window: float = hyperparameter(default=30.0, gt=0, help="days of the longer recent time")
     last: int = hyperparameter(default=10, ge=1, help="last items that a candidate is compared to")
     length: int = hyperparameter(default=50, ge=1, help="items of the sequences")
+    repeats: bool = hyperparameter(
+        default=False, help="tell how often and when the user took the candidate itself, where "
+        "people take the same things again"
+    )  # fmt: skip
 
     sources: tuple[str, ...] = assigned_by_fit()
     _like_from: float = assigned_by_fit()
@@ -136,6 +142,8 @@ class PointInTime(Hyperparameters):
             about = pl.concat([about.clear(1), about])
         self._items = self._item_columns.encode(about, self._n_items)
         self._categories = self._item_columns.categories_of(self._items)
+        if self.repeats:
+            self._categories = _and_themselves(*self._categories)
         nobody, nothing = Queries.of(dataset.histories.slice(0, 0)), np.zeros(1, np.int64)
         empty = np.empty((0, len(self.sources)), np.float32)
         none = Candidates(nothing, np.empty(0, np.int32), empty, empty, self.sources)
@@ -234,6 +242,10 @@ class PointInTime(Hyperparameters):
             hour, weekday = clock(now)
             timed = now
             hands = {"request.hour": (hour, HOURS), "request.weekday": (weekday, WEEKDAYS)}
+        circumstances = self._context_columns.encode(moments.context, n)
+        # What the events say of their hour goes before what the clock says (in UTC).
+        for told in circumstances.features:
+            hands.pop(told.name, None)
         everything = np.ones(len(known.items), np.bool_)
         sequences = tuple(
             Ragged(*last_items(known.items, wanted, known.start, known.stop, self.length))
@@ -243,7 +255,7 @@ class PointInTime(Hyperparameters):
             Block.of_rows(n, {"user": (moments.users, self._n_users)}),
             Block.of_numbers(n, user_numbers(fit, overall, timed, self.prior)),
             about,
-            self._context_columns.encode(moments.context, n),
+            circumstances,
             Block.of_rows(n, hands),
             Block(_SEQUENCES, n, sequences=sequences),
         ]
@@ -259,7 +271,7 @@ class PointInTime(Hyperparameters):
         ]
 
     def _of_pairs(self, candidates: Candidates, fit: Affinities) -> Block:
-        columns = self._item_columns.category_names
+        columns = [*self._item_columns.category_names, *(["itself"] if self.repeats else [])]
         numbers = pair_numbers(fit, columns, timed=self._has_times) | source_numbers(candidates)
         return Block.of_numbers(len(candidates.items), numbers)
 
@@ -304,3 +316,20 @@ def _moment_of_asking(moments: Moments, latest: NDArray[np.float64]) -> NDArray[
     some = moments.stop > moments.start
     last[some] = np.maximum(last[some], moments.histories.times[moments.stop[some] - 1])
     return np.where(np.isfinite(moments.as_of), moments.as_of, last)
+
+
+def _and_themselves(
+    offsets: NDArray[np.int64], categories: NDArray[np.int32], column_of: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+    """Categories of item rows, as `AttributeColumns.categories_of` gives them, and a further column
+    in which each item but the unknown is a category of its own."""
+    items = np.arange(1, len(offsets) - 1)
+    owner = np.concatenate([np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)), items])
+    order = np.argsort(owner, kind="stable")
+    own = len(column_of) + items - 1
+    column = column_of.max(initial=-1) + 1
+    return (
+        offsets_of(np.bincount(owner, minlength=len(offsets) - 1).astype(np.int64)),
+        np.concatenate([categories, own])[order].astype(np.int32),
+        np.concatenate([column_of, np.full(len(own), column)]).astype(np.int32),
+    )

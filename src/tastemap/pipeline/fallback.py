@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,6 +12,7 @@ from scipy.sparse import csr_array
 
 from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
+from tastemap.data.labels import label, labels, quintiles
 from tastemap.data.queries import Queries
 
 __all__ = ["Fallback"]
@@ -25,7 +24,6 @@ _MIN_USERS = 20
 _TAKES = 20
 _MOST = 4.0
 _MAX_VALUES = 50
-_BINS = 5
 # Sources are stored as uint8, and the retrievers need theirs.
 _MAX_GROUPS = 200
 # So many items of a group are put in order, once.
@@ -96,13 +94,13 @@ class Fallback:
     def _groups(self, table: pl.DataFrame, link: str) -> list[tuple[str, NDArray[np.bool_]]]:
         groups = []
         for column in table.columns:
-            labels = _labels(table[column], self.edges.get((link, column)))
-            if labels is None:
+            told = labels(table[column], self.edges.get((link, column)))
+            if told is None:
                 continue
-            values = labels.drop_nulls().unique().sort()
+            values = told.drop_nulls().unique().sort()
             if len(values) <= _MAX_VALUES:
                 groups += [
-                    (_name(column, value), (labels == value).fill_null(False).to_numpy())
+                    (_name(column, value), (told == value).fill_null(False).to_numpy())
                     for value in values
                 ]
         return groups
@@ -141,8 +139,8 @@ class Fallback:
         for series in table if table is not None and groups else []:
             edges = self.edges.get((link, series.name))
             for row, value in enumerate(series.to_list()):
-                label = _label(value, edges)
-                group = 0 if label is None else groups.get(_name(series.name, label), 0)
+                told = label(value, edges)
+                group = 0 if told is None else groups.get(_name(series.name, told), 0)
                 if group and self.sizes[group] < self.sizes[chosen[row]]:
                     chosen[row] = group
         return np.array(chosen, np.int64)
@@ -238,35 +236,9 @@ def _deepest(items: NDArray[np.int32], shares: NDArray[np.float32]) -> NDArray[n
 
 
 def _edges(table: pl.DataFrame, link: str) -> dict[tuple[str, str], list[float]]:
-    edges = {}
-    for column in table.columns:
-        values = table[column].drop_nulls()
-        if values.dtype.is_numeric() and values.n_unique() > 2 * _BINS:
-            quantiles = np.quantile(values.to_numpy(), np.arange(1, _BINS) / _BINS)
-            edges[link, column] = sorted({float(edge) for edge in np.ceil(quantiles)})
-    return edges
+    found = ((column, quintiles(table[column])) for column in table.columns)
+    return {(link, column): edges for column, edges in found if edges is not None}
 
 
-def _name(column: str, label: str) -> str:
-    return f"popularity:{column}={label}"
-
-
-def _labels(values: pl.Series, edges: list[float] | None) -> pl.Series | None:
-    """The group of each value as text: the value itself, or its bin such as "25–34"."""
-    told = values.dtype in (pl.Utf8, pl.Categorical, pl.Boolean) or values.dtype.is_integer()
-    if edges is None and not told:
-        return None
-    return pl.Series([_label(value, edges) for value in values.to_list()], dtype=pl.Utf8)
-
-
-def _label(value: Any, edges: list[float] | None) -> str | None:
-    if value is None:
-        return None
-    if edges is None:
-        return str(value).lower() if isinstance(value, bool) else str(value)
-    place = bisect_right(edges, float(value))
-    if place == 0:
-        return f"under {edges[0]:g}"
-    if place == len(edges):
-        return f"{edges[-1]:g} and over"
-    return f"{edges[place - 1]:g}–{edges[place] - 1:g}"
+def _name(column: str, value: str) -> str:
+    return f"popularity:{column}={value}"

@@ -97,6 +97,10 @@ class OutOfTime(Hyperparameters):
     held_out: float = hyperparameter(
         default=0.1, gt=0, lt=1, help="share of the users that early stopping looks at"
     )
+    repeats: bool = hyperparameter(
+        default=False, help="propose what a user took before too, as where seen items are not left "
+        "out of the answers"
+    )  # fmt: skip
     seed: int = hyperparameter(default=0, ge=0, help="of the random choices", tuned=False)
 
     def check(self, dataset: Dataset) -> None:
@@ -161,7 +165,7 @@ class OutOfTime(Hyperparameters):
         seen = None if impressions is None else self._answered(impressions, rng)
         if seen is not None:
             asked = asked.followed_by(seen.moments)
-        proposed = candidates_of(retrievers, asked.queries(), depth)
+        proposed = candidates_of(retrievers, asked.queries(), depth, not self.repeats)
         positions = None
         if seen is not None:
             proposed, was_seen, positions = _with_seen(proposed, seen)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -14,61 +13,12 @@ from numpy.typing import NDArray
 from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Holdout, Queries
-from tastemap.errors import ParameterError
 from tastemap.hyperparameters import hyperparameter
 from tastemap.retrieval.base import Retriever
-from tastemap.retrieval.table import model_class
+from tastemap.retrieval.parts.members import parse_members, restored_members, tensors_of
 from tastemap.training.run import Run
 
-__all__ = ["Blend", "Member", "parse_members"]
-
-# "0.6 ialspp(factors=512, seed=1)": an optional weight, a model's name, its settings.
-_MEMBER = re.compile(
-    r"(?P<weight>[0-9.]+(?:e-?[0-9]+)?)?[ *]*(?P<name>\w+) *(?:\((?P<set>[^()]*)\))?"
-)
-
-
-@dataclass(frozen=True)
-class Member:
-    """One model of a blend, its weight, and which hyper-parameters were said, as texts."""
-
-    weight: float
-    model: str
-    settings: Mapping[str, str]
-
-    def make(self, seed: int) -> Retriever:
-        """The model, not fitted."""
-        cls = model_class(self.model)
-        if "seed" in cls.hyperparameters() and "seed" not in self.settings:
-            return cls.from_text({**self.settings, "seed": str(seed)})
-        return cls.from_text(dict(self.settings))
-
-
-def parse_members(text: str) -> list[Member]:
-    """The members that a text such as "0.6 ialspp(factors=512) + 0.4 ease" names.
-
-    Raises:
-        ParameterError: the text is not of this form, or a weight is 0.
-    """
-    members = []
-    for part in re.split(r"\+(?![^()]*\))", text):
-        found = _MEMBER.fullmatch(part.strip())
-        settings = [pair.partition("=") for pair in ((found and found["set"]) or "").split(",")]
-        settings = [pair for pair in settings if pair[0].strip()]
-        if found is None or any(not equals for _, equals, _ in settings):
-            raise ParameterError(
-                f"Blend: {part.strip()!r} is not a member; write models as "
-                "'0.6 ialspp(factors=256) + 0.4 ease'"
-            )
-        try:
-            weight = float(found["weight"] or 1)
-        except ValueError:
-            weight = 0.0
-        if weight <= 0:
-            raise ParameterError(f"Blend: {part.strip()!r} needs a weight above 0")
-        said = {name.strip(): value.strip() for name, _, value in settings}
-        members.append(Member(weight, found["name"], said))
-    return members
+__all__ = ["Blend"]
 
 
 class Blend(Retriever):
@@ -147,11 +97,7 @@ class Blend(Retriever):
         return mean
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        return {
-            f"{number}.{name}": array
-            for number, member in enumerate(self.members)
-            for name, array in member.tensors().items()
-        }
+        return tensors_of(self.members)
 
     @classmethod
     def restored(
@@ -162,18 +108,7 @@ class Blend(Retriever):
     ) -> Self:
         model = cls(**hyperparameters)
         model._data = data
-        model.members = [
-            type(member).restored(
-                data,
-                member.hyperparameter_values(),
-                {
-                    name.removeprefix(f"{number}."): array
-                    for name, array in tensors.items()
-                    if name.startswith(f"{number}.")
-                },
-            )
-            for number, member in enumerate(model.members)
-        ]
+        model.members = restored_members([(each, data) for each in model.members], tensors)
         return model
 
 

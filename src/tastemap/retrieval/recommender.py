@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories, offsets_of
-from tastemap.data.queries import Queries
+from tastemap.data.queries import Queries, rows_of
 from tastemap.data.vocabulary import Id, Vocabulary
 from tastemap.errors import NotFittedError, ParameterError
 from tastemap.kernels.topk import top_k
@@ -167,6 +167,7 @@ class Recommender(ABC):
         k: int = 10,
         exclude_seen: bool = True,
         among: Iterable[Id] | None = None,
+        context: Mapping[str, Any] | None = None,
     ) -> pl.DataFrame:
         """The best k items for each user, history or query.
 
@@ -178,6 +179,8 @@ class Recommender(ABC):
             k: items for each, 1 to 10,000.
             exclude_seen: leave out what is in the history already.
             among: only recommend of these items.
+            context: the circumstances in which all of them ask, values of columns that the events'
+                context has, such as {"hour": "morning"}; those of `queries` where it is None.
 
         Returns:
             A frame: user (the id asked for; the row's number for histories and queries), item,
@@ -186,6 +189,7 @@ class Recommender(ABC):
         Raises:
             ParameterError: not just one of the three, k out of range, or ids given as one string.
             UnknownIdError: an item of `histories` or `among` is not in the vocabulary.
+            DataError: `context` names a column that there is not, or a value of another type.
         """
         given = [part for part in (users, histories, queries) if part is not None]
         if len(given) != 1:
@@ -210,8 +214,15 @@ class Recommender(ABC):
         else:
             assert queries is not None
             whose = pl.Series(np.arange(len(queries)))
+        if context is not None:
+            everybody = rows_of(self.context_of(context), np.zeros(len(queries), np.int64))
+            queries = replace(queries, context=everybody)
         allowed = None if among is None else self.mask(among)
         return self._frame(self.answer(queries, int(k), exclude_seen, allowed), whose)
+
+    def context_of(self, circumstances: Mapping[str, Any]) -> pl.DataFrame:
+        """The context of one request, a row; see `Dataset.context_of`."""
+        return self.data.context_of(circumstances)
 
     def _frame(self, answers: Recommendations, whose: pl.Series) -> pl.DataFrame:
         return answers.to_frame(whose, self.items)

@@ -24,6 +24,8 @@ _MODELS: dict[str, str] = {
     "als": "tastemap.retrieval.als:ALS",
     "ialspp": "tastemap.retrieval.ials_pp:IALSPP",
     "blend": "tastemap.retrieval.blend:Blend",
+    "contextprefilter": "tastemap.retrieval.context_pre_filter:ContextPreFilter",
+    "contextpostfilter": "tastemap.retrieval.context_post_filter:ContextPostFilter",
     "autorec": "tastemap.retrieval.autorec:AutoRec",
     "matrixfactorization": "tastemap.retrieval.matrix_factorization:MatrixFactorization",
     "funksvd": "tastemap.retrieval.funk_svd:FunkSVD",
