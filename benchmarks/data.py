@@ -1,7 +1,9 @@
 """The data sets of the benchmarks, in the order of their files."""
 
 import hashlib
+import io
 import urllib.request
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,13 @@ _BEAUTY = (
     "2a81540ae18615d88ef88227b0c066e5b74781e5/data/Beauty.txt"
 )
 _BEAUTY_SHA256 = "226cce9c3105299ca0db9615d7d3fb32b3175e90da43100ae352599f0f0107b8"
+
+# Baltrunas et al. 2015, as CARSKit keeps it. For research only, and never passed on.
+_FRAPPE = (
+    "https://raw.githubusercontent.com/irecsys/CARSKit/"
+    "0a1789fb0804b067cabd223c4b8fd8b4d2f6e881/context-aware_data_sets/Mobile_Frappe.zip"
+)
+_FRAPPE_SHA256 = "4adc616de57170f282397f6e6e30215f97fa7ad1b7f40bd12ef5dceaaf3e9b4e"
 
 
 def load(name: str) -> Ratings:
@@ -61,6 +70,22 @@ def _beauty() -> Ratings:
         len(items),
         np.arange(n, dtype=np.float64),
     )
+
+
+def frappe(path: Path | None = None) -> pl.DataFrame:
+    """Which apps people used in which circumstances, a row for each use of a kind, in the file's
+    order: user, item, cnt, and the circumstances as text.
+
+    Args:
+        path: `frappe.csv`, where it lies here already; else it is fetched.
+    """
+    if path is None:
+        with zipfile.ZipFile(fetched(_FRAPPE, _FRAPPE_SHA256, "frappe.zip")) as archive:
+            text = archive.read("Mobile_Frappe/frappe/frappe.csv")
+    else:
+        text = path.read_bytes()
+    # A city is a number, and no amount.
+    return pl.read_csv(io.BytesIO(text), separator="\t", schema_overrides={"city": pl.String})
 
 
 def fetched(url: str, sha256: str, name: str) -> Path:

@@ -64,7 +64,8 @@ class PointInTime(Hyperparameters):
             the candidate's categories, how well they were liked, seconds since the last; the cosine
             of the categories with those of the last items. With `repeats` the item itself is a
             category too, "itself".
-        request: the context's columns but "position", and hour and weekday (UTC) where none is called so.
+        request: the context's columns but "position", and hour and weekday (UTC) where none is
+            called so.
         source: each retriever's score and the logarithm of its rank.
         history: the last items, and the last liked ones (sequences of "item").
     """
