@@ -36,7 +36,7 @@ RANKERS = ("fm", "dcnv2", "lightgbm")
 # Chosen on the validation part of the first order, by NDCG@10.
 MODEL = "ease(use_values=true, dropout=0, regularization=1)"
 BEFORE: dict[str, Any] = {"columns": "city", "least": 1000, "own": 5}
-BEHIND: dict[str, Any] = {"columns": "daytime", "prior": 100.0}
+BEHIND: dict[str, Any] = {"columns": "daytime,weekday", "prior": 50.0}
 MOMENTS, CANDIDATES = 5_000, 100
 Part = Literal["validation", "test"]
 _HOUR = 3600.0
@@ -149,28 +149,32 @@ def ways(task: Task, rankers: list[str], seed: int) -> Iterator[tuple[str, dict[
         yield f"{name}, with circumstances", judged(two_stages(name, seed), task)
 
 
+def one_order(uses: pl.DataFrame, part: Part, rankers: list[str], seed: int) -> dict[str, Any]:
+    """Each way, over one order of the uses."""
+    task = make_task(uses, seed, part)
+    found = {}
+    for way, values in ways(task, rankers, seed):
+        print(f"seed {seed}, {way}: {values}", flush=True)
+        found[way] = values
+    about = {"split": task.digest, "queries": len(task.asked), "repeats": repeats(task)}
+    return {"seed": seed, **about, "ways": found}
+
+
 def measure(uses: pl.DataFrame, part: Part, rankers: list[str], seeds: int) -> dict[str, Any]:
     """Each way, over some orders of the uses."""
-    runs, digests, asked = [], {}, 0
-    for seed in range(seeds):
-        task = make_task(uses, seed, part)
-        digests[seed], asked = task.digest, len(task.asked)
-        found = {}
-        for way, values in ways(task, rankers, seed):
-            print(f"seed {seed}, {way}: {values}", flush=True)
-            found[way] = values
-        runs.append({"seed": seed, "ways": found})
+    runs = [one_order(uses, part, rankers, seed) for seed in range(seeds)]
     return {
-        "splits": digests,
+        "splits": {run["seed"]: run["split"] for run in runs},
         "part": part,
         "uses": len(uses),
-        "queries": asked,
-        "repeats": repeats(task),
+        "queries": runs[0]["queries"],
+        "repeats": runs[0]["repeats"],
         "model": MODEL,
         "pre-filtering": BEFORE,
         "post-filtering": BEHIND,
         "runs": runs,
-        "command": f"python -m benchmarks.context --seeds {seeds}",
+        "command": f"python -m benchmarks.context --seeds {seeds} "
+        f"--ranker {' --ranker '.join(rankers)}",
     }
 
 
