@@ -26,7 +26,7 @@ from tastemap.ranking.tasks import Tasks
 RUN = tm.Run(device="cpu", progress=False)
 LABELS = ["click", "like", "watch_share"]
 CHANCES = {"click": [0.9, 0.8, 0.5, 0.1], "like": [0.1, 0.4, 0.1, 0.4]}
-NEURAL = {"learning_rate": 0.05, "regularization": 1e-4, "epochs": 6, "batch_size": 128, "dim": 4}
+NEURAL = {"learning_rate": 0.05, "regularization": 1e-4, "epochs": 6, "batch_size": 64, "dim": 4}
 DEEP = {**NEURAL, "hidden": 16, "layer_rate": 1.0, "dropout": 0.0, "input_dropout": 0.0}
 SETTINGS: dict[str, dict[str, Any]] = {
     "fm": NEURAL,
@@ -38,7 +38,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def rows(n: int = 1500) -> pl.DataFrame:
+def rows(n: int = 1000) -> pl.DataFrame:
     """A kind of thing says how likely it is clicked, how likely liked, and how long watched: what
     is clicked most is liked least."""
     rng = np.random.default_rng(0)
@@ -146,7 +146,7 @@ def test_what_cannot_be_is_said() -> None:
     with pytest.raises(ParameterError, match="weights are of several labels"):
         fitted("fm", "like", weights={"like": 2})
     with pytest.raises(DataError, match=r"row 2, value 5.0: the label of a task must be from 0 to"):
-        fitted_wrong = TRAIN.with_columns(watch_share=pl.Series([0.0, 5.0] + [0.5] * 1498))
+        fitted_wrong = TRAIN.with_columns(watch_share=pl.Series([0.0, 5.0] + [0.5] * 998))
         tm.FM().fit_frame(fitted_wrong, LABELS)
     with pytest.raises(ParameterError, match="take objective='pointwise' and calibration='none'"):
         tm.FM(objective="pairwise").fit_frame(TRAIN, ["click"], group="shelf")

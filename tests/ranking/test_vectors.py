@@ -111,7 +111,7 @@ def test_a_missing_vector_is_0_and_lengths_do_not_matter() -> None:
 
 def test_items_bring_vectors_to_a_pipeline(tmp_path: Path) -> None:
     users, items = 40, 30
-    data = dataset(events(0, 1500, users, items), users, items)
+    data = dataset(events(0, 800, users, items), users, items)
     assert data.item_table is not None
     pictures = np.random.default_rng(0).normal(size=(items, 5))
     table = data.item_table.with_columns(picture=pl.Series(pictures.tolist()))
