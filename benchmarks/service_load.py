@@ -1,7 +1,7 @@
 """What a request costs: the service over a generated catalogue, asked at a fixed rate.
 
     python -m benchmarks.service_load [--items 1000000] [--users 200000] [--rate 200] [--seconds 20]
-        [--minutes 10] [--writes 0.2] [--retrieval] [--keep DIR] [--out DIR]
+        [--minutes 10] [--writes 0.2] [--workers 2] [--retrieval] [--keep DIR] [--out DIR]
 
 A release over a world of this size is made once and kept: ALS of 64 numbers behind an approximate
 index, 500 candidates, DCN-v2; with --retrieval ALS alone. First the stages of an answer are timed
@@ -41,7 +41,7 @@ _SERVER = """
 import sys
 from pathlib import Path
 from tastemap.online import serve
-serve(Path(sys.argv[1]), Path(sys.argv[2]), port=0)
+serve(Path(sys.argv[1]), Path(sys.argv[2]), port=0, workers=int(sys.argv[3]))
 """
 BATCHES = (1, 8, 32)
 
@@ -108,11 +108,11 @@ def _timed(spent: dict[str, float], name: str, owner: Any, method: str) -> None:
 
 
 @contextlib.contextmanager
-def served(release: Path) -> Iterator[tuple[int, int]]:
+def served(release: Path, workers: int) -> Iterator[tuple[int, int]]:
     """A server process; its id and port."""
     with tempfile.TemporaryDirectory() as state:
         process = subprocess.Popen(
-            [sys.executable, "-c", _SERVER, str(release), state],
+            [sys.executable, "-c", _SERVER, str(release), state, str(workers)],
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, **ONE_THREAD, "PYTHONUNBUFFERED": "1"},
@@ -164,13 +164,17 @@ def requests_of(users: int, items: int, writes: float, seed: int) -> Callable[[i
 
 
 def cpu_seconds(process: int) -> float:
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Of a process and its workers."""
+    ticks = 0
+    for each in family(process):
+        fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def resident(process: int) -> float:
-    """MiB."""
-    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    """MiB, of a process and its workers; what they share counts for each."""
+    pages = sum(int(Path(f"/proc/{each}/statm").read_text().split()[1]) for each in family(process))
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
@@ -213,11 +217,24 @@ class Watcher(threading.Thread):
         return [item["item"] for item in answer.raise_for_status().json()["items"]]
 
 
+def family(process: int) -> list[int]:
+    """A process and those that it started, by their ids."""
+    threads = Path(f"/proc/{process}/task").iterdir()
+    started = [child for each in threads for child in (each / "children").read_text().split()]
+    return [process, *(each for child in started for each in family(int(child)))]
+
+
 def load(
-    release: Path, users: int, items: int, rate: float, seconds: float, writes: float
+    release: Path,
+    users: int,
+    items: int,
+    rate: float,
+    seconds: float,
+    writes: float,
+    workers: int,
 ) -> dict[str, Any]:
     """Asks a server so many times a second."""
-    with served(release) as (process, port):
+    with served(release, workers) as (process, port):
         warm = Load(port, min(rate, 50), 5, requests_of(users, items, writes, 1)).run()
         cpu, memory, began = cpu_seconds(process), resident(process), time.perf_counter()
         watcher = Watcher(port, users)
@@ -230,6 +247,7 @@ def load(
             "rate": rate,
             "seconds": seconds,
             "writes": writes,
+            "workers": workers,
             "requests": n,
             "answered_a_second": n / took,
             "errors": outcome.errors + warm.errors,
@@ -254,6 +272,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--minutes", type=float, help="in place of --seconds")
     parser.add_argument("--writes", type=float, default=0.0, help="share of requests")
+    parser.add_argument("--workers", type=int, default=1, help="processes that answer")
     parser.add_argument("--retrieval", action="store_true", help="without a ranker")
     parser.add_argument("--keep", type=Path, default=FOLDER, help="where worlds and releases are")
     parser.add_argument("--stages", action="store_true", help="only the cost of stages")
@@ -266,7 +285,9 @@ def main() -> None:
     result: dict[str, Any] = {"items": said.items, "users": said.users, "stages": found}
     if not said.stages:
         seconds = said.seconds if said.minutes is None else 60 * said.minutes
-        measured = load(release, said.users, said.items, said.rate, seconds, said.writes)
+        measured = load(
+            release, said.users, said.items, said.rate, seconds, said.writes, said.workers
+        )
         print(json.dumps(measured, indent=1))
         result["load"] = measured
     if said.out:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -46,6 +47,29 @@ def test_what_waits_is_answered_together_and_each_gets_its_own() -> None:
     assert sizes == [1, 50, 50, 21, 1]  # 120 and the one that went away
     assert len(threads) == 1
     assert threading.get_ident() not in threads
+
+
+def test_batches_keep_their_pace_and_a_lone_question_does_not_wait() -> None:
+    began: list[float] = []
+    sizes: list[int] = []
+
+    def echo(questions: list[int]) -> list[int | Exception]:
+        began.append(time.monotonic())
+        sizes.append(len(questions))
+        return list(questions)
+
+    async def main() -> float:
+        batcher: Batcher[int, int] = Batcher("test", echo, limit=50, pace=0.5)
+        asked = time.monotonic()
+        await batcher.ask(0)
+        alone = time.monotonic() - asked
+        await asyncio.gather(*(batcher.ask(n) for n in range(20)))
+        batcher.close()
+        return alone
+
+    assert asyncio.run(main()) < 0.4
+    assert sizes == [1, 20]
+    assert 0.45 < began[1] - began[0] < 5
 
 
 def test_a_failing_batch_fails_its_own_askers_only() -> None:

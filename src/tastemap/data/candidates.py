@@ -68,6 +68,8 @@ class Candidates:
                 f"{names} for {[len(part) for part in parts]} queries"
             )
         pairs = [part.rows_of_queries() << 32 | part.items for part in parts]
+        if len(parts) == 1:
+            return parts[0]._of_pairs(parts[0].offsets, np.argsort(pairs[0]))
         unique, place = np.unique(np.concatenate(pairs), return_inverse=True)
         scores = np.full((len(unique), len(names)), np.nan, np.float32)
         ranks = np.full((len(unique), len(names)), np.nan, np.float32)

@@ -35,6 +35,13 @@ class Ragged:
         offsets = np.cumsum([0, *(len(part) for part in parts)], dtype=np.int64)
         return cls(offsets, np.concatenate(parts) if parts else np.empty(0, np.int64))
 
+    @classmethod
+    def joined(cls, parts: Sequence[Ragged]) -> Ragged:
+        """The lists of all parts, one after the other."""
+        counts = np.concatenate([part.counts for part in parts])
+        offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        return cls(offsets, np.concatenate([part.rows for part in parts]))
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 

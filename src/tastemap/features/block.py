@@ -67,6 +67,27 @@ class Block:
             vectors=tuple(vectors for block in blocks for vectors in block.vectors),
         )
 
+    @classmethod
+    def below(cls, blocks: Sequence[Block]) -> Block:
+        """Blocks of the same features, one below the other."""
+        first = blocks[0]
+        if len(blocks) == 1:
+            return first
+        return cls(
+            first.features,
+            sum(len(block.numeric) for block in blocks),
+            categorical=np.concatenate([block.categorical for block in blocks]),
+            numeric=np.concatenate([block.numeric for block in blocks]),
+            multi_valued=tuple(
+                Ragged.joined(parts)
+                for parts in zip(*(block.multi_valued for block in blocks), strict=True)
+            ),
+            sequences=tuple(
+                Ragged.joined(parts)
+                for parts in zip(*(block.sequences for block in blocks), strict=True)
+            ),
+        )
+
     def take(self, rows: NDArray[Any]) -> Block:
         """The rows at places `rows`, which may repeat."""
         return Block(

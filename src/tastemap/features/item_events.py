@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tastemap.data.histories import Histories, group_by_row
-from tastemap.kernels.event_totals import GroupedEvents, Totals, totals_until
+from tastemap.kernels.event_totals import GroupedEvents, Totals, last_before, totals_until
 
 __all__ = ["ItemEvents"]
 
@@ -37,14 +37,8 @@ class ItemEvents:
         rows = np.concatenate([np.zeros(len(items), np.int32), items])
         twice = np.tile(times, 2)
         offsets, order = group_by_row(rows, twice, self._n_items)
-        liked = np.tile(values >= self._liking, 2)[order]
-        sums = np.cumsum(np.tile(values, 2)[order], dtype=np.float64)
-        return GroupedEvents(
-            offsets,
-            twice[order],
-            np.concatenate([[0], np.cumsum(liked, dtype=np.int64)]),
-            np.concatenate([[0.0], sums]),
-        )
+        values = np.tile(values, 2)[order]
+        return GroupedEvents.of(offsets, twice[order], values >= self._liking, values)
 
     def add(
         self, items: NDArray[np.int32], times: NDArray[np.float64], values: NDArray[np.float32]
@@ -67,13 +61,7 @@ class ItemEvents:
 
     def last_before(self, moments: NDArray[np.float64]) -> NDArray[np.float64]:
         """The time of the last event of all before each moment [n]; 0 where there is none."""
-        last = np.zeros(len(moments))
-        for part in self._parts:
-            times = part.times[part.offsets[0] : part.offsets[1]]
-            places = np.searchsorted(times, moments)
-            some = places > 0
-            last[some] = np.maximum(last[some], times[places[some] - 1])
-        return last
+        return last_before(self._parts, moments)
 
     def until(
         self,

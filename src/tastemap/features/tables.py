@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Self
+from functools import lru_cache
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -21,6 +22,8 @@ __all__ = ["AttributeColumns"]
 
 # A category of its own needs so many rows, so that something can be learned about it.
 _LEAST_ROWS = 2
+# So many rows are encoded one by one, and so many of these are remembered.
+_FEW, _ROWS = 16, 4096
 
 
 class AttributeColumns:
@@ -38,6 +41,7 @@ class AttributeColumns:
         self.prefix = prefix
         self.columns = dict(columns)
         self._features = tuple(each for column in columns.values() for each in column.features)
+        self._row = lru_cache(_ROWS)(self._encode_row)
 
     @classmethod
     def of(cls, prefix: str, table: pl.DataFrame | None) -> Self:
@@ -58,10 +62,24 @@ class AttributeColumns:
     def encode(self, table: pl.DataFrame | None, n: int) -> Block:
         """The features of n rows; columns that a table lacks count as null."""
         given = () if table is None else table.columns
-        pairs = [
-            (column, table[name].to_arrow() if table is not None and name in given else pa.nulls(n))
-            for name, column in self.columns.items()
+        told = [
+            table[name] if table is not None and name in given else pl.Series(name, [None] * n)
+            for name in self.columns
         ]
+        if not 0 < n <= _FEW or not told:
+            return self._encoded([series.to_arrow() for series in told], n)
+        # To look at an array takes much longer than at one value, and what requests say is said
+        # again and again.
+        rows = zip(*(series.to_list() for series in told), strict=True)
+        return Block.below([self._row(*map(_hashable, row)) for row in rows])
+
+    def _encode_row(self, *values: Any) -> Block:
+        """The features of one row; lists as tuples."""
+        return self._encoded([pa.array([value]) for value in values], 1)
+
+    def _encoded(self, told: list[pa.Array], n: int) -> Block:
+        """The features of n rows of all columns."""
+        pairs = list(zip(self.columns.values(), told, strict=True))
         categories = [rows for column, values in pairs for rows in column.categories(values)]
         numbers = [part for column, values in pairs for part in column.numbers(values)]
         return Block(
@@ -150,6 +168,10 @@ class AttributeColumns:
             size = row.get("size", 0)
             columns[name] = Column(f"{prefix}.{name}", Kind(row["kind"]), vocabulary, size=size)
         return cls(prefix, columns)
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _looked_at(series: pl.Series, name: str) -> Column | None:

@@ -13,9 +13,13 @@ from tastemap.errors import MissingExtraError, ReleaseError
 from tastemap.features.batch import Ragged
 from tastemap.hyperparameters import assigned_by_fit
 from tastemap.index.base import Index
+from tastemap.kernels.left_out import without
 from tastemap.storage import Stored
 
 __all__ = ["FaissIndex", "faiss"]
+
+# So many more are asked for where a few do not come out.
+_MORE = 100
 
 
 def faiss() -> Any:
@@ -58,11 +62,15 @@ class FaissIndex(Index):
         usable: NDArray[np.bool_] | None,
         left_out: Ragged,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        share = 1.0 if usable is None else max(float(usable.mean()), 1e-9)
-        if usable is None and len(left_out.rows) == 0:
-            return self._ask(queries, k, 0, share, None)
         if usable is None:
+            # A look at a selector for each vector costs more than to ask for a few more, of all
+            # queries at once, and to pass over those that are left out.
+            most = int(left_out.counts.max(initial=0))
+            if most <= max(k, _MORE):
+                near, products = self._ask(queries, self._at_most(k + most), 0, 1.0, None)
+                return without(near, products, left_out.offsets, left_out.rows, k)
             usable = np.ones(self._held_positions(), np.bool_)
+        share = max(float(usable.mean()), 1e-9)
         bits = np.packbits(usable, bitorder="little")
         selector = faiss().IDSelectorBitmap(bits)
         if len(left_out.rows) == 0:
@@ -79,6 +87,9 @@ class FaissIndex(Index):
             )
             bits[out >> 3] = before
         return found, scores
+
+    def _at_most(self, k: int) -> int:
+        return min(k, self._held_positions())
 
     def _held_positions(self) -> int:
         return int(self._library_index.ntotal)

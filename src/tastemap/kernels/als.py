@@ -32,6 +32,7 @@ __all__ = [
     "half_step_torch",
     "padded_slices",
     "solve_in_axes",
+    "spoken",
 ]
 
 # Rows that a thread solves with one workspace.
@@ -83,6 +84,52 @@ def half_step(
         out,
     )
     return np.ascontiguousarray(out[:, :d])
+
+
+def spoken(
+    vectors: NDArray[np.float32],
+    wanted: NDArray[np.float32],
+    gram: NDArray[np.float32],
+    ridge: float,
+) -> NDArray[np.float32]:
+    """How much each pair of a row adds to its products with other vectors: y_j' A⁻¹ z_i with A of
+    the pairs' vectors y, each of confidence 1.
+
+    Args:
+        vectors: float32 [h, d], y.
+        wanted: float32 [n, d], z.
+        gram, ridge: as for `half_step`, of one row.
+
+    Returns:
+        float32 [h, n].
+    """
+    padding = -vectors.shape[1] % 8
+    of_pairs = np.pad(vectors, ((0, -len(vectors) % 4), (0, padding)))
+    found = np.empty((len(vectors), len(wanted)), np.float32)
+    _spoken(
+        of_pairs,
+        np.pad(wanted, ((0, 0), (0, padding))) if padding else wanted.copy(),
+        np.pad(gram, (0, padding)) if padding else gram.copy(),
+        np.float32(ridge),
+        found,
+    )
+    return found
+
+
+@nb.njit(fastmath=True, nogil=True, cache=True)
+def _spoken(of_pairs: Any, wanted: Any, a: Any, ridge: Any, found: Any) -> None:
+    add_outer(a, of_pairs, 0, len(of_pairs), 0, len(a), np.float32(1))
+    for i in range(len(a)):
+        a[i, i] += ridge
+    factorize(a)
+    for column in range(len(wanted)):
+        z = wanted[column]
+        solve(a, z)
+        for row in range(len(found)):
+            total = np.float32(0)
+            for k in range(len(z)):
+                total += of_pairs[row, k] * z[k]
+            found[row, column] = total
 
 
 def gram(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -8,31 +8,47 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["GroupedEvents", "Totals", "totals_until"]
+__all__ = ["GroupedEvents", "Totals", "last_before", "totals_until"]
 
 
 class GroupedEvents(NamedTuple):
     """Events by group and time, with running sums over all of them.
 
+    What is known of an event stands side by side, since a request looks at few events of each of
+    many groups, and so to come by each of them is what takes time.
+
     Attributes:
         offsets: int64 [groups + 1]; group i has the events offsets[i]:offsets[i+1].
-        times: float64 [m], rising within a group.
-        likes: int64 [m + 1], how many of the first j events are likes.
-        values: float64 [m + 1], the sum of the values of the first j events.
+        events: float64 [m + 1, 3]; of event j its time, rising within a group, and how many of the
+            first j events are likes, and the sum of their values. The last row has the sums of all.
     """
 
     offsets: NDArray[np.int64]
-    times: NDArray[np.float64]
-    likes: NDArray[np.int64]
-    values: NDArray[np.float64]
+    events: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls,
+        offsets: NDArray[np.int64],
+        times: NDArray[np.float64],
+        liked: NDArray[np.bool_],
+        values: NDArray[np.float32],
+    ) -> GroupedEvents:
+        """Events [m] that stand in order."""
+        events = np.zeros((len(times) + 1, 3))
+        events[:-1, 0], events[-1, 0] = times, np.inf
+        np.cumsum(liked, dtype=np.float64, out=events[1:, 1])
+        np.cumsum(values, dtype=np.float64, out=events[1:, 2])
+        return cls(offsets, events)
 
 
 @nb.njit(cache=True, nogil=True)
-def _first_not_before(times: Any, start: int, stop: int, moment: float) -> int:
-    """The first place in the rising times[start:stop] that is not before a moment, or stop."""
+def _first_not_before(events: Any, start: int, stop: int, moment: float) -> int:
+    """The first place in the rising times of events[start:stop] that is not before a moment, or
+    stop."""
     while start < stop:
         middle = (start + stop) // 2
-        if times[middle] < moment:
+        if events[middle, 0] < moment:
             start = middle + 1
         else:
             stop = middle
@@ -42,9 +58,7 @@ def _first_not_before(times: Any, start: int, stop: int, moment: float) -> int:
 @nb.njit(cache=True, nogil=True)
 def _totals(
     offsets: Any,
-    times: Any,
-    likes: Any,
-    values: Any,
+    events: Any,
     groups: Any,
     until: Any,
     since: Any,
@@ -56,20 +70,36 @@ def _totals(
 ) -> None:
     for row in range(len(groups)):
         start, end = offsets[groups[row]], offsets[groups[row] + 1]
-        if start == end or not times[start] < until[row]:
+        if start == end or not events[start, 0] < until[row]:
             continue
         stop = end
-        if not times[end - 1] < until[row]:
-            stop = _first_not_before(times, start, end, until[row])
+        if not events[end - 1, 0] < until[row]:
+            stop = _first_not_before(events, start, end, until[row])
         counts[row] += stop - start
-        like_counts[row] += likes[stop] - likes[start]
-        sums[row] += values[stop] - values[start]
-        firsts[row] = min(firsts[row], times[start])
+        like_counts[row] += events[stop, 1] - events[start, 1]
+        sums[row] += events[stop, 2] - events[start, 2]
+        firsts[row] = min(firsts[row], events[start, 0])
         upper = stop
         # Windows come from the shortest to the longest.
         for window in range(since.shape[1]):
-            upper = _first_not_before(times, start, upper, since[row, window])
+            upper = _first_not_before(events, start, upper, since[row, window])
             recent[row, window] += stop - upper
+
+
+@nb.njit(cache=True, nogil=True)
+def _last_before(offsets: Any, events: Any, moments: Any, last: Any) -> None:
+    for row in range(len(moments)):
+        place = _first_not_before(events, offsets[0], offsets[1], moments[row])
+        if place > offsets[0]:
+            last[row] = max(last[row], events[place - 1, 0])
+
+
+def last_before(parts: list[GroupedEvents], moments: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The time of the last event of group 0 before each moment [n]; 0 where there is none."""
+    last = np.zeros(len(moments))
+    for part in parts:
+        _last_before(*part, moments, last)
+    return last
 
 
 class Totals(NamedTuple):

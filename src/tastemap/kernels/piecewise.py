@@ -8,21 +8,18 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["interpolated"]
+__all__ = ["interpolated", "located"]
 
 
-@nb.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def _interpolated(
-    numbers: Any, left: Any, width: Any, begins: Any, slopes: Any, missing: Any, found: Any
-) -> None:
+@nb.njit(cache=True, nogil=True)
+def _located(numbers: Any, left: Any, width: Any, nodes: Any, within: Any) -> None:
     rows, features = numbers.shape
-    bins, dim = left.shape[1], found.shape[2]
+    bins = left.shape[1]
     for row in range(rows):
         for feature in range(features):
             x = numbers[row, feature]
             if np.isnan(x):
-                for d in range(dim):
-                    found[row, feature, d] = missing[feature, d]
+                nodes[row, feature], within[row, feature] = 0, np.float32(0)
                 continue
             # The last bin that begins at x or before it; bins that are not there begin at infinity.
             low, high = 0, bins
@@ -33,32 +30,51 @@ def _interpolated(
                 else:
                     high = middle
             place = max(low - 1, 0)
-            within = (x - left[feature, place]) / width[feature, place]
-            within = min(max(within, np.float32(0)), np.float32(1))
-            for d in range(dim):
-                found[row, feature, d] = (
-                    begins[feature, place, d] + within * slopes[feature, place, d]
-                )
+            reach = (x - left[feature, place]) / width[feature, place]
+            nodes[row, feature] = 1 + place
+            within[row, feature] = min(max(reach, np.float32(0)), np.float32(1))
 
 
-def interpolated(
-    numbers: NDArray[np.float32],
-    left: NDArray[np.float32],
-    width: NDArray[np.float32],
-    begins: NDArray[np.float32],
-    slopes: NDArray[np.float32],
-    missing: NDArray[np.float32],
-) -> NDArray[np.float32]:
-    """A vector for each number, float32 [B, n, dim].
+def located(
+    numbers: NDArray[np.float32], left: NDArray[np.float32], width: NDArray[np.float32]
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Where numbers stand among the nodes of their features. Node 0 is that of what is missing,
+    node 1 + t the beginning of bin t, and the last one the end of the last bin.
 
     Args:
         numbers: float32 [B, n], NaN where missing.
         left, width: float32 [n, bins], where each bin of a feature begins, rising, and its width;
             a number outside all bins counts as the nearest end.
-        begins, slopes: float32 [n, bins, dim], the vector where each bin begins, and what a bin
-            adds to it.
-        missing: float32 [n, dim].
+
+    Returns:
+        int32 [B, n], the node at a number or before it, and float32 [B, n], the share of the way to
+        the next one.
     """
-    found = np.empty((*numbers.shape, slopes.shape[2]), np.float32)
-    _interpolated(numbers, left, width, begins, slopes, missing, found)
+    nodes, within = np.empty(numbers.shape, np.int32), np.empty(numbers.shape, np.float32)
+    _located(numbers, left, width, nodes, within)
+    return nodes, within
+
+
+@nb.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+def _interpolated(nodes: Any, within: Any, values: Any, found: Any) -> None:
+    for row in range(len(nodes)):
+        for feature in range(nodes.shape[1]):
+            node, share = nodes[row, feature], within[row, feature]
+            here, after = values[feature, node], values[feature, node + 1]
+            into = found[row, feature]
+            for place in range(len(into)):
+                into[place] = here[place] + share * (after[place] - here[place])
+
+
+def interpolated(
+    nodes: NDArray[np.int32], within: NDArray[np.float32], values: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """A vector for each number, float32 [B, n, dim].
+
+    Args:
+        nodes, within: [B, n], of `located`.
+        values: float32 [n, bins + 2, dim], the vectors at the nodes.
+    """
+    found = np.empty((*nodes.shape, values.shape[2]), np.float32)
+    _interpolated(nodes, within, values, found)
     return found

@@ -8,7 +8,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["take_ragged", "take_turns"]
+__all__ = ["in_order", "take_ragged", "take_turns"]
 
 
 @nb.njit(cache=True, nogil=True)
@@ -28,6 +28,36 @@ def take_ragged(
     found = np.empty(new_offsets[-1], values.dtype)
     _copy(offsets, values, rows, new_offsets, found)
     return new_offsets, found
+
+
+@nb.njit(cache=True, nogil=True)
+def _in_order(offsets: Any, keys: Any, ids: Any, found: Any) -> None:
+    for row in range(len(offsets) - 1):
+        start, stop = offsets[row], offsets[row + 1]
+        order = np.arange(start, stop)
+        for place in range(start + 1, stop):
+            if ids[place] < ids[place - 1]:
+                order = order[np.argsort(ids[start:stop], kind="mergesort")]
+                break
+        # Stable, so that ids stay in order among equal keys.
+        found[start:stop] = order[np.argsort(keys[order], kind="mergesort")]
+
+
+def in_order(
+    offsets: NDArray[np.int64], keys: NDArray[Any], ids: NDArray[Any]
+) -> NDArray[np.int64]:
+    """Positions of the values of each list, the lowest key first, of equal ones the lowest id.
+
+    Args:
+        offsets: int64 [k+1], of the lists.
+        keys, ids: [m].
+
+    Returns:
+        int64 [m].
+    """
+    found = np.empty(len(keys), np.int64)
+    _in_order(offsets, keys, ids, found)
+    return found
 
 
 @nb.njit(cache=True, nogil=True)

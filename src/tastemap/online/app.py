@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 __all__ = ["create_app"]
 
 _NOTHING = Operating()
+# Seconds between batches of answers: little beside the time that an answer takes anyway.
+_PACE = 0.004
 _ABOUT = """Live recommendations over a release, and the log of what people do.
 
 Ids are text. A refused request names the field: `{"detail": [{"loc": ["body", 3, "item"], "msg":
@@ -165,10 +167,12 @@ def _answers(
     provider: TracerProvider | None,
 ) -> Batcher[Question, Found]:
     if provider is None:
-        return Batcher("answers", answer, limit=256)
+        return Batcher("answers", answer, limit=256, pace=_PACE)
     from tastemap.online.tracing import TracedBatcher
 
-    return TracedBatcher("answers", answer, limit=256, guard=engine.guard, provider=provider)
+    return TracedBatcher(
+        "answers", answer, limit=256, pace=_PACE, guard=engine.guard, provider=provider
+    )
 
 
 def _recording(

@@ -23,13 +23,22 @@ class Batcher(Generic[Q, A]):
     Args:
         answer: gives for each question of a list an answer, or the exception to raise for it.
         limit: questions in a batch at most.
+        pace: seconds from the beginning of a batch to that of the next at least, so that where many
+            ask, more of them share what a batch costs.
     """
 
     def __init__(
-        self, name: str, answer: Callable[[list[Q]], list[A | Exception]], *, limit: int
+        self,
+        name: str,
+        answer: Callable[[list[Q]], list[A | Exception]],
+        *,
+        limit: int,
+        pace: float = 0.0,
     ) -> None:
         self._answer = answer
         self._limit = limit
+        self._pace = pace
+        self._next = 0.0
         self._waiting: list[tuple[Q, asyncio.Future[A]]] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._work: asyncio.Task[None] | None = None
@@ -45,6 +54,9 @@ class Batcher(Generic[Q, A]):
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
+            if (early := self._next - loop.time()) > 0:
+                await asyncio.sleep(early)
+            self._next = loop.time() + self._pace
             batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
             questions = [question for question, _ in batch]
             results: list[A | Exception]

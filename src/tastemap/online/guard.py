@@ -7,7 +7,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar
 
 from tastemap.online.breaker import Breaker
@@ -114,46 +113,55 @@ class Attempt:
             raise
 
 
+class _Call:
+    """A call on another thread; what came of it is put into `outcome`: the result and None, or None
+    and the exception."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self.function = function
+        self.outcome: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+
+
 class _Lane:
     """The thread of a stage, replaced when it hangs."""
 
     def __init__(self, stage: str, breaker: Breaker) -> None:
         self.breaker = breaker
         self._stage = stage
-        self._hanging: list[Future[Any]] = []
+        self._hanging: list[_Call] = []
         self._begin()
 
     def _begin(self) -> None:
-        self._work: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = (
-            queue.SimpleQueue()
-        )
+        self._work: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         # A daemon, since the process must be able to end while one hangs.
         threading.Thread(
             target=_serve, args=(self._work,), name=f"stage-{self._stage}", daemon=True
         ).start()
 
     def hanging(self) -> int:
-        self._hanging = [future for future in self._hanging if not future.done()]
+        self._hanging = [call for call in self._hanging if call.outcome.empty()]
         return len(self._hanging)
 
     def call(self, function: Callable[[], T], seconds: float) -> T:
-        future: Future[T] = Future()
-        self._work.put((function, future))
+        call = _Call(function)
+        self._work.put(call)
         try:
-            return future.result(timeout=seconds)
-        except TimeoutError:
-            if not future.done():
-                self._hanging.append(future)
-                self._work.put(None)
-                self._begin()
-            raise
+            result, error = call.outcome.get(timeout=seconds)
+        except queue.Empty:
+            self._hanging.append(call)
+            self._work.put(None)
+            self._begin()
+            raise TimeoutError from None
+        if error is not None:
+            raise error
+        found: T = result
+        return found
 
 
-def _serve(work: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None]) -> None:
-    while (task := work.get()) is not None:
-        function, future = task
+def _serve(work: queue.SimpleQueue[_Call | None]) -> None:
+    while (call := work.get()) is not None:
         try:
-            future.set_result(function())
+            call.outcome.put((call.function(), None))
         except BaseException as error:
-            future.set_exception(error)
-        del task, function, future
+            call.outcome.put((None, error))
+        del call

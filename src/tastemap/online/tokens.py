@@ -11,7 +11,6 @@ keeping anything, and any worker or machine with the same key can read it. It ho
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import os
 import struct
@@ -157,4 +156,4 @@ class Tokens:
         return Shown(moment, release, before, items, tuple(names[code] for code in codes))
 
     def _sign(self, body: bytes) -> bytes:
-        return hmac.new(self._key, body, hashlib.sha256).digest()[:_SIGNATURE]
+        return hmac.digest(self._key, body, "sha256")[:_SIGNATURE]

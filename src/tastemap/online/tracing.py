@@ -112,10 +112,11 @@ class TracedBatcher(Batcher[Question, Found]):
         answer: Callable[[list[Question]], list[Found | Exception]],
         *,
         limit: int,
+        pace: float,
         guard: Guard,
         provider: TracerProvider,
     ) -> None:
-        super().__init__(name, self._traced, limit=limit)
+        super().__init__(name, self._traced, limit=limit, pace=pace)
         self._name = name
         self._inner = answer
         self._tracer = tracer_of(provider)

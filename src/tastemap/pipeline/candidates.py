@@ -14,7 +14,7 @@ from tastemap.pipeline.stages import DIRECT, StageError, Stages
 from tastemap.retrieval.base import Retriever, VectorRetriever
 from tastemap.retrieval.recommender import Recommendations
 
-__all__ = ["candidates_of", "indices_of"]
+__all__ = ["best_of", "candidates_of", "indices_of"]
 
 # Users whose questions the recall of an index is measured with.
 _ASKED = 200
@@ -32,19 +32,32 @@ def candidates_of(
     """The best `depth` items of each retriever for queries about which it knows something; those
     of a retriever that `indices` names through its index. Each is a stage of its name, and one
     that fails proposes nothing."""
-    parts = []
-    for retriever in retrievers:
-        index = None if indices is None else indices.get(retriever.name)
-        try:
-            part = stages.run(
-                retriever.name, _proposed, retriever, index, queries, depth, exclude_seen, among
-            )
-        except StageError:
-            nothing = np.zeros(len(queries) + 1, np.int64)
-            none = np.empty(0, np.int32)
-            part = Candidates.of_source(retriever.name, nothing, none, none.astype(np.float32))
-        parts.append(part)
-    return Candidates.join(parts)
+    return Candidates.join(
+        [
+            best_of(retriever, queries, depth, exclude_seen, among, indices, stages)
+            for retriever in retrievers
+        ]
+    )
+
+
+def best_of(
+    retriever: Retriever,
+    queries: Queries,
+    depth: int,
+    exclude_seen: bool = True,
+    among: NDArray[np.bool_] | None = None,
+    indices: Mapping[str, Index] | None = None,
+    stages: Stages = DIRECT,
+) -> Candidates:
+    """What one retriever proposes, best first; the arguments are those of `candidates_of`."""
+    index = None if indices is None else indices.get(retriever.name)
+    try:
+        return stages.run(
+            retriever.name, _proposed, retriever, index, queries, depth, exclude_seen, among
+        )
+    except StageError:
+        nothing, none = np.zeros(len(queries) + 1, np.int64), np.empty(0, np.int32)
+        return Candidates.of_source(retriever.name, nothing, none, none.astype(np.float32))
 
 
 def _proposed(
@@ -65,7 +78,7 @@ def _proposed(
     kept = found.sources == 0
     if retriever.zero_is_no_evidence:
         kept &= found.scores > 0
-    return proposed.select(kept)
+    return proposed if kept.all() else proposed.select(kept)
 
 
 def indices_of(retrievers: Sequence[Retriever], make: Callable[[int], Index]) -> dict[str, Index]:

@@ -14,6 +14,7 @@ from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
 from tastemap.data.labels import label, labels, quintiles
 from tastemap.data.queries import Queries
+from tastemap.kernels.left_out import first_allowed
 
 __all__ = ["Fallback"]
 
@@ -168,24 +169,18 @@ class Fallback:
             allowed: bool [item rows], those that may; None for all.
         """
         items, scores = np.zeros((len(groups), k), np.int32), np.zeros((len(groups), k), np.float32)
-        now = self._now
-        for row, group in enumerate(groups.tolist()):
-            left_out = excluded.items_of(row)
-            order = self._order(group, now)
-            # With nothing forbidden so many are enough, whatever is left out.
-            looked_at = order if allowed is not None else order[: k + len(left_out)]
-            kept = looked_at[~np.isin(looked_at, left_out)]
-            if allowed is not None:
-                kept = kept[allowed[kept]]
-            if len(kept) < k and len(looked_at) < self.shares.shape[1] - 1:
-                everything = np.arange(1, self.shares.shape[1], dtype=np.int32)
+        now, n_items = self._now, self.shares.shape[1]
+        for group in np.unique(groups).tolist():
+            rows, order = np.flatnonzero(groups == group), self._order(group, now)
+            first_allowed(order, rows, excluded.offsets, excluded.items, allowed, items)
+            short = rows[items[rows, -1] == 0]
+            if len(short) and len(order) < n_items - 1:
+                everything = np.arange(1, n_items, dtype=np.int32)
                 shares = self._shares(group, everything, now)
-                kept = everything[np.argsort(-shares, kind="stable")]
-                kept = kept[~np.isin(kept, left_out)]
-                kept = kept if allowed is None else kept[allowed[kept]]
-            kept = kept[:k]
-            items[row, : len(kept)] = kept
-            scores[row, : len(kept)] = self._shares(group, kept, now)
+                order = everything[np.argsort(-shares, kind="stable")]
+                first_allowed(order, short, excluded.offsets, excluded.items, allowed, items)
+            found = items[rows]
+            scores[rows] = np.where(found > 0, self._shares(group, found, now), 0)
         return items, scores
 
     def _shares(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tastemap.data.candidates import Candidates
 from tastemap.hyperparameters import Hyperparameters, hyperparameter
-from tastemap.kernels.ragged import take_turns
+from tastemap.kernels.ragged import in_order, take_turns
 
 __all__ = ["LongTail", "best_first"]
 
@@ -56,4 +56,4 @@ class LongTail(Hyperparameters):
 
 def best_first(candidates: Candidates, scores: NDArray[Any]) -> NDArray[np.int64]:
     """Positions of the candidates of each query, the highest score first, int64 [m]."""
-    return np.lexsort((candidates.items, -scores, candidates.rows_of_queries()))
+    return in_order(candidates.offsets, -scores, candidates.items)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tastemap.data.candidates import Candidates
 from tastemap.data.dataset import Dataset
-from tastemap.data.histories import Histories
+from tastemap.data.histories import Histories, ranges
 from tastemap.data.impressions import Impressions
 from tastemap.data.queries import Holdout, Queries
 from tastemap.data.tombstones import without_users
@@ -21,7 +21,7 @@ from tastemap.features.point_in_time import PointInTime
 from tastemap.index import Index, index_for
 from tastemap.index.exact import ExactIndex
 from tastemap.pipeline.arranging import Answers, arranged, groups_of
-from tastemap.pipeline.candidates import candidates_of, indices_of
+from tastemap.pipeline.candidates import best_of, candidates_of, indices_of
 from tastemap.pipeline.fallback import Fallback
 from tastemap.pipeline.long_tail import LongTail, best_first
 from tastemap.pipeline.ranking_stage import OutOfTime, RankingStage
@@ -347,7 +347,8 @@ class Pipeline(Recommender):
         if len(long):
             some = queries.take(long)
             answers.put(long, self._retrieved(some, k, exclude_seen, among, stages))
-        some, depth = queries.take(short), min(max(k, self.candidates), len(self.items))
+        some = queries if len(short) == len(queries) else queries.take(short)
+        depth = min(max(k, self.candidates), len(self.items))
         personal = self._retrieved(some, depth, exclude_seen, among, stages)
         popular = self._popular(some, depth, exclude_seen, among)
         joined = self.short_histories.joined(personal, popular, some.histories.counts)
@@ -363,11 +364,11 @@ class Pipeline(Recommender):
         stages: Stages,
     ) -> Answers:
         """The best k of all retrievers."""
-        alone = len(self.retrievers) == 1 and self._stage is None
-        depth = k if alone else max(k, self.candidates)
-        proposed = candidates_of(
-            self.retrievers, queries, depth, exclude_seen, among, self._indices, stages
-        )
+        how = exclude_seen, among, self._indices, stages
+        if len(self.retrievers) == 1 and self._stage is None:
+            alone = best_of(self.retrievers[0], queries, k, *how)
+            return _first(alone, alone.scores[:, 0], np.arange(len(alone.items)), k)
+        proposed = candidates_of(self.retrievers, queries, max(k, self.candidates), *how)
         if self._stage is not None:
             try:
                 ranked = stages.run("ranker", self._stage.ranked, queries, proposed)
@@ -465,10 +466,9 @@ class Pipeline(Recommender):
 
 def _first(proposed: Candidates, scores: NDArray[Any], order: NDArray[np.int64], k: int) -> Answers:
     """The first k of each query with their scores and sources."""
-    rows = proposed.rows_of_queries()
-    place = np.arange(len(rows)) - proposed.offsets[rows]
-    shown = place < k
-    best, at = order[shown], (rows[shown], place[shown])
+    counts = np.minimum(proposed.counts, k)
+    best = order[ranges(proposed.offsets[:-1], counts)]
+    at = np.repeat(np.arange(len(counts)), counts), ranges(np.zeros(len(counts), np.int64), counts)
     answers = Answers.empty(len(proposed), k)
     answers.items[at], answers.scores[at] = proposed.items[best], scores[best]
     # Each candidate has a source, which is the one that ranked it highest.

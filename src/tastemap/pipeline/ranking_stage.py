@@ -246,6 +246,8 @@ class RankingStage:
         self.ranker = ranker
         self.features = features
         self.seen = tuple(seen)
+        pairs = zip(features.schema.categorical, self.seen, strict=True)
+        self._some = {feature.name: known for feature, known in pairs if not known[1:].all()}
         self.long_tail = long_tail
 
     @classmethod
@@ -303,15 +305,10 @@ class RankingStage:
 
     def _known(self, features: RequestFeatures) -> RequestFeatures:
         """With the unknown in place of values that the ranker does not know."""
-        seen = {
-            feature.name: known
-            for feature, known in zip(features.schema.categorical, self.seen, strict=True)
-            if not known[1:].all()
-        }
         return replace(
             features,
-            requests=features.requests.only(seen),
-            candidates=features.candidates.only(seen),
+            requests=features.requests.only(self._some),
+            candidates=features.candidates.only(self._some),
         )
 
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from tastemap.data.queries import Queries
 from tastemap.hyperparameters import Hyperparameters, hyperparameter
+from tastemap.kernels.fusion import fused
 from tastemap.pipeline.arranging import Answers
 
 __all__ = ["RRF", "ShortHistories"]
@@ -49,26 +50,13 @@ class ShortHistories(Hyperparameters):
             source, since it is there for a reason that is the asker's own.
         """
         weight = (n_events / (n_events + self.prior))[:, None]
-        items = np.concatenate([personal.items, popular.items], axis=1)
-        sources = np.concatenate([personal.sources, popular.sources], axis=1)
-        gains = np.concatenate(
-            [
-                weight / (RRF + np.arange(1, personal.items.shape[1] + 1)),
-                (1 - weight) / (RRF + np.arange(1, popular.items.shape[1] + 1)),
-            ],
-            axis=1,
+        ranks = [np.arange(1, each.items.shape[1] + 1) for each in (personal, popular)]
+        places, gains = fused(
+            personal.items,
+            popular.items,
+            weight / (RRF + ranks[0]),
+            (1 - weight) / (RRF + ranks[1]),
         )
-        # Stable, so that of the two places of an item the retriever's is the first.
-        order = np.argsort(items, axis=1, kind="stable")
-        items, sources, gains = (
-            np.take_along_axis(part, order, axis=1) for part in (items, sources, gains)
-        )
-        second = np.zeros(items.shape, np.bool_)
-        second[:, 1:] = items[:, 1:] == items[:, :-1]
-        gains[:, :-1] += np.where(second[:, 1:], gains[:, 1:], 0.0)
-        gains[second | (items == 0)] = 0.0
-        order = np.argsort(-gains, axis=1, kind="stable")
-        items, sources, gains = (
-            np.take_along_axis(part, order, axis=1) for part in (items, sources, gains)
-        )
+        items = np.take_along_axis(np.hstack([personal.items, popular.items]), places, axis=1)
+        sources = np.take_along_axis(np.hstack([personal.sources, popular.sources]), places, axis=1)
         return Answers(np.where(gains > 0, items, 0), gains.astype(np.float32), sources)

@@ -19,7 +19,6 @@ from tastemap.ranking.parts.fields import Fields
 from tastemap.ranking.parts.inputs import TensorBatch
 from tastemap.ranking.parts.neural import RankingNetwork
 from tastemap.ranking.parts.served_crosses import ServedCrosses
-from tastemap.training.precision import has_bfloat16_units
 
 __all__ = ["DCNv2"]
 
@@ -116,12 +115,10 @@ class DCNv2(DeepRanker):
     def score_requests(self, features: RequestFeatures) -> NDArray[np.float32]:
         self._check_schema(features.schema)
         network = self.network
-        plain = self.rank is None and self.history == "mean"
-        if not plain or not isinstance(network, ParallelNetwork):
+        if self.rank is not None or not isinstance(network, ParallelNetwork):
             return super().score_requests(features)
         if self._served is None or self._served.network is not network:
-            dtype = torch.bfloat16 if has_bfloat16_units("cpu") else torch.float32
-            self._served = ServedCrosses(network, features, dtype)
+            self._served = ServedCrosses(network, features, torch.float16)
         return self._served(features)
 
     def _cross_layer(self) -> nn.Module:

@@ -14,7 +14,7 @@ from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Holdout, Queries
 from tastemap.hyperparameters import hyperparameter
-from tastemap.kernels.als import gram, half_step, half_step_torch
+from tastemap.kernels.als import gram, half_step, half_step_torch, spoken
 from tastemap.retrieval.base import VectorRetriever
 from tastemap.training.run import Run, describe
 
@@ -178,7 +178,9 @@ class ALS(VectorRetriever):
             return super().knows(queries)
         # Where values weigh, returned goods or dislikes alone say nothing of what is liked.
         observed = self.observed(queries.histories)
-        return np.asarray(observed.max(axis=1).todense()).ravel() > 0
+        liked = np.concatenate([[0], np.cumsum(observed.data > 0)])
+        known: NDArray[np.bool_] = liked[observed.indptr[1:]] > liked[observed.indptr[:-1]]
+        return known
 
     def item_vectors(self) -> NDArray[np.float32]:
         return self.item_factors
@@ -213,8 +215,6 @@ class ALS(VectorRetriever):
     def evidence(self, history: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.float32]:
         # A score is a sum over the history (Hu, Koren & Volinsky 2008, section 5):
         # x·y_i = sum_j c_j y_j' A⁻¹ y_i, with A the matrix of the history's half-step.
-        y = self.item_factors[history]
         ridge = self.ridge(np.array([len(history)]), self.fitted_scale[0])[0]
-        a = self.item_gram + y.T @ y + ridge * np.eye(self.factors, dtype=np.float32)
-        spoken: NDArray[np.float32] = y @ np.linalg.solve(a, self.item_factors[items].T)
-        return spoken
+        vectors = self.item_factors
+        return spoken(vectors[history], vectors[items], self.item_gram, ridge)
