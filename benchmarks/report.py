@@ -849,7 +849,7 @@ def _context(found: list[Result]) -> str:
         "itself, over the full catalogue. The data have no times: the uses are put in an order",
         "drawn at random (no ties), the last tenth is the test, and all that is before is known.",
         "What somebody has used before is not left out, since apps are used again. A row of the",
-        "data is a kind of use, so that none that is known comes again in all the same",
+        "data is a kind of use, so that hardly one that is known comes again in all the same",
         "circumstances. Whether an app is paid (`cost`) is no circumstance here: it says what was",
         "used. Before the model stands `ContextPreFilter`, behind it `ContextPostFilter`; a ranker",
         "orders what the model proposes, and is told the circumstances or not. Mean ± standard",
@@ -859,8 +859,8 @@ def _context(found: list[Result]) -> str:
         runs = [run["ways"] for run in result["runs"]]
         rows = []
         for way in runs[0]:
-            name, _, told = way.partition(", ")
-            base = f"{name}, without circumstances" if told else "none"
+            blind = way.replace(", with circumstances", ", without circumstances")
+            base = blind if blind.endswith("without circumstances") else "none"
             gaps = [run[way]["ndcg@10"] - run[base]["ndcg@10"] for run in runs]
             cells = [_spread([run[way][metric] for run in runs]) for metric in _OF_CONTEXT]
             against = "–" if way == base else _spread(gaps, sign="+")
@@ -870,7 +870,7 @@ def _context(found: list[Result]) -> str:
             "",
             f"### {result['dataset']}",
             "",
-            *_table(["circumstances", "NDCG@10", "HR@10", "NDCG@10 against none"], rows),
+            *_table(["circumstances", "NDCG@10", "HR@10", "NDCG@10 against without"], rows),
             "",
             _ran(result),
             f"- {result['uses']:,} uses, {result['queries']:,} asked for, {result['repeats']:.0%} "
