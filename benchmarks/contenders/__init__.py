@@ -168,6 +168,10 @@ RATINGS = (
     ),
 )  # fmt: skip
 
+_PLAIN_SASREC: dict[str, Any] = {
+    "block": "pre_norm", "feed_forward": "relu", "widening": 1, "positions": "learned",
+    "item2vec_epochs": 0,
+}  # fmt: skip
 SEQUENCES = (
     _ours("popularity-next", "Popularity", "sequences.py", "Popularity"),
     _ours("item2vec", "Item2Vec", "sequences.py", "Item2Vec"),
@@ -175,9 +179,12 @@ SEQUENCES = (
     _ours("sasrec", "SASRec", "sequences.py", "SASRec"),
     _ours(
         "sasrec-plain", "SASRec, plain body and random start", "sequences.py", "SASRec",
-        # It learns more slowly from its random start.
-        block="pre_norm", feed_forward="relu", widening=1, positions="learned",
-        item2vec_epochs=0, epochs=40,
+        **_PLAIN_SASREC,
+    ),
+    # It learns more slowly from its random start.
+    _ours(
+        "sasrec-plain-long", "SASRec, plain body and random start, 40 passes", "sequences.py",
+        "SASRec", epochs=40, **_PLAIN_SASREC,
     ),
     _ours("bert4rec", "BERT4Rec", "sequences.py", "BERT4Rec"),
     _ours("hstu", "HSTU", "sequences.py", "HSTU"),
