@@ -277,7 +277,7 @@ class TestYouTubeDNN(ModelContract):
     model = "youtubednn"
     settings = {"epochs": 4}
     small_settings = {
-        "dim": 16, "layers": 1, "epochs": 40, "batch_size": 28, "learning_rate": 0.005,
+        "dim": 16, "layers": 1, "epochs": 60, "batch_size": 28, "learning_rate": 0.005,
     }  # fmt: skip
     ndcg_band = (0.15, 0.23)
 

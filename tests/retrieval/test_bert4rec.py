@@ -30,7 +30,7 @@ N_ITEMS = 30
 
 @pytest.mark.parametrize(
     "settings",
-    [{**PUBLISHED, "last_probability": 0.2}, MODERN],
+    [{**PUBLISHED, "last_probability": 0.2, "learning_rate": 0.005}, MODERN],
     ids=["published", "modern"],
 )
 def test_it_learns_what_comes_next(settings: dict[str, Any], walks: Dataset) -> None:

@@ -16,7 +16,7 @@ SEEN, BOUGHT = 10, 20
 MODELS = [
     tm.GRU4Rec(dim=32, epochs=12, learning_rate=0.02, batch_size=128, item2vec_epochs=0),
     tm.SASRec(dim=32, epochs=12, learning_rate=0.02, batch_size=128, item2vec_epochs=0),
-    tm.BERT4Rec(dim=32, epochs=40, learning_rate=0.02, batch_size=128, item2vec_epochs=0),
+    tm.BERT4Rec(dim=32, epochs=40, learning_rate=0.01, batch_size=128, item2vec_epochs=0),
     tm.HSTU(dim=32, epochs=12, learning_rate=0.02, batch_size=128, item2vec_epochs=0),
 ]
 
