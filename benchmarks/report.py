@@ -454,7 +454,8 @@ def _service_load(found: list[Result]) -> str:
         lines += [
             "",
             f"### {result['items']:,} items, {result['users']:,} users, "
-            + ("ranked" if "ranked" in result["dataset"] else "retrieval alone"),
+            + ("ranked" if "ranked" in result["dataset"] else "retrieval alone")
+            + (", events among the requests" if result["dataset"].endswith("writes") else ""),
             "",
             *_table(["stage", *(f"batch of {size}" for size in sizes)], rows),
         ]

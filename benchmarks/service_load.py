@@ -190,11 +190,11 @@ class Watcher(threading.Thread):
         self.seconds: list[float] = []
         self._users, self._pause = users, pause
         self._client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
-        self._stop = threading.Event()
+        self._ended = threading.Event()
 
     def run(self) -> None:
         rng = np.random.default_rng(3)
-        while not self._stop.wait(self._pause):
+        while not self._ended.wait(self._pause):
             user = str(rng.integers(1, self._users + 1))
             before = self._recommended(user)
             if not before:
@@ -208,7 +208,7 @@ class Watcher(threading.Thread):
 
     def stopped(self) -> dict[str, float]:
         """Percentiles of all that was seen, in milliseconds."""
-        self._stop.set()
+        self._ended.set()
         self.join()
         return milliseconds(np.array(self.seconds))
 
