@@ -16,6 +16,7 @@ from tastemap.errors import DataError, SchemaError
 from tastemap.features.batch import FeatureBatch
 from tastemap.features.frames import FrameEncoder
 from tastemap.features.schema import MultiValued, Schema, Vector
+from tastemap.features.tables import AttributeColumns
 from tastemap.nn.projected import ProjectedVectors
 from tastemap.pipeline.candidates import candidates_of
 from tastemap.ranking.table import ranker_class
@@ -138,3 +139,14 @@ def test_items_bring_vectors_to_a_pipeline(tmp_path: Path) -> None:
     pipeline.save(tmp_path / "p")
     found = pipeline.recommend([1, 2, 3], k=5)
     assert tm.load(tmp_path / "p").recommend([1, 2, 3], k=5).equals(found)
+
+
+def test_few_rows_have_their_vectors_as_many_do() -> None:
+    about = TRAIN.select("picture", words=pl.col("title").str.split(" "))
+    columns = AttributeColumns.of("request", about)
+    many = columns.encode(about, len(about))
+    for n in (1, 2, 5):
+        few = columns.encode(about.head(n), n)
+        (vectors,), (lists,) = few.vectors, few.multi_valued
+        np.testing.assert_array_equal(vectors, many.vectors[0][:n])
+        np.testing.assert_array_equal(lists.rows, many.multi_valued[0].slice(0, n).rows)

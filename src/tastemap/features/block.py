@@ -86,6 +86,10 @@ class Block:
                 Ragged.joined(parts)
                 for parts in zip(*(block.sequences for block in blocks), strict=True)
             ),
+            vectors=tuple(
+                np.concatenate(parts)
+                for parts in zip(*(block.vectors for block in blocks), strict=True)
+            ),
         )
 
     def take(self, rows: NDArray[Any]) -> Block:
