@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tastemap.data.histories import offsets_of
 from tastemap.errors import SchemaError
 from tastemap.features.schema import Schema
 from tastemap.kernels.ragged import take_ragged
@@ -39,8 +40,7 @@ class Ragged:
     def joined(cls, parts: Sequence[Ragged]) -> Ragged:
         """The lists of all parts, one after the other."""
         counts = np.concatenate([part.counts for part in parts])
-        offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-        return cls(offsets, np.concatenate([part.rows for part in parts]))
+        return cls(offsets_of(counts), np.concatenate([part.rows for part in parts]))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
