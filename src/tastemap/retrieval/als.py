@@ -208,8 +208,7 @@ class ALS(VectorRetriever):
     def observed(self, histories: Histories) -> csr_array:
         """The confidences c of histories [B], [B, item rows]."""
         observed = histories.to_csr(len(self.item_factors), values=self.weighs)
-        np.maximum(observed.data, 0.0, out=observed.data)
-        observed.data /= np.float32(self.fitted_scale[1])
+        observed.data = self.confidences(observed.data)
         return observed
 
     def evidence(self, history: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.float32]:
