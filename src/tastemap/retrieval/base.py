@@ -207,9 +207,13 @@ class Retriever(Hyperparameters, Recommender):
         """The model that `tensors` and `hyperparameter_values` were taken from."""
         model = cls(**hyperparameters)
         model._data = data
-        for name in cls.learned:
-            setattr(model, name, tensors[name])
+        model._restore(tensors)
         return model
+
+    def _restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        """Takes what was learned from `tensors`; `data` is there."""
+        for name in self.learned:
+            setattr(self, name, tensors[name])
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Writes the fitted model to a directory that `tastemap.load` reads.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,17 +99,8 @@ class Blend(Retriever):
     def tensors(self) -> dict[str, NDArray[Any]]:
         return tensors_of(self.members)
 
-    @classmethod
-    def restored(
-        cls,
-        data: Dataset,
-        hyperparameters: Mapping[str, Any],
-        tensors: Mapping[str, NDArray[Any]],
-    ) -> Self:
-        model = cls(**hyperparameters)
-        model._data = data
-        model.members = restored_members([(each, data) for each in model.members], tensors)
-        return model
+    def _restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        self.members = restored_members([(each, self.data) for each in self.members], tensors)
 
 
 def _moments(scores: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

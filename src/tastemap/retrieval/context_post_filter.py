@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,14 +83,7 @@ class ContextPostFilter(Contextual):
                 lift *= (of_value / usual + self.prior) / (of_all + self.prior)
         return lift
 
-    @classmethod
-    def restored(
-        cls,
-        data: Dataset,
-        hyperparameters: Mapping[str, Any],
-        tensors: Mapping[str, NDArray[Any]],
-    ) -> Self:
-        model = super().restored(data, hyperparameters, tensors)
+    def _restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        super()._restore(tensors)
         # Counted anew, so that it forgets whom the data forget.
-        model._count(data)
-        return model
+        self._count(self.data)

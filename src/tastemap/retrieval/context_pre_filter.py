@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,18 +128,9 @@ class ContextPreFilter(Contextual):
         names = np.frombuffer(json.dumps(self.circumstances).encode(), np.uint8)
         return {**tensors_of([self.everything, *self.members]), _NAMES: names}
 
-    @classmethod
-    def restored(
-        cls,
-        data: Dataset,
-        hyperparameters: Mapping[str, Any],
-        tensors: Mapping[str, NDArray[Any]],
-    ) -> Self:
-        model = cls(**hyperparameters)
-        model._data = data
+    def _restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
         names = json.loads(tensors[_NAMES].tobytes())
-        model._told = Circumstances(data, model.named_columns(data))
-        model._tell_apart([tuple(each) for each in names])
-        found = restored_members(model._members_with_data(), tensors)
-        model.everything, model.members = found[0], found[1:]
-        return model
+        self._told = Circumstances(self.data, self.named_columns(self.data))
+        self._tell_apart([tuple(each) for each in names])
+        found = restored_members(self._members_with_data(), tensors)
+        self.everything, self.members = found[0], found[1:]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -142,14 +142,10 @@ class User2Vec(PretrainedItems, VectorRetriever):
         of_items = csr_array((of_items.data, of_items.indices, offsets), (n_items, len(items)))
         return of_items, users.encode(dataset.profiles(np.arange(n_users)), n_users)
 
-    @classmethod
-    def restored(
-        cls, data: Dataset, hyperparameters: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]
-    ) -> Self:
-        model = super().restored(data, hyperparameters, tensors)
+    def _restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        super()._restore(tensors)
         # The tables are saved with the model, and give the same numbers again.
-        model._attributes = _attributes_of(data)
-        return model
+        self._attributes = _attributes_of(self.data)
 
     # -- answers --------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,14 +69,5 @@ class Contextual(Retriever):
     def tensors(self) -> dict[str, NDArray[Any]]:
         return tensors_of([self.everything])
 
-    @classmethod
-    def restored(
-        cls,
-        data: Dataset,
-        hyperparameters: Mapping[str, Any],
-        tensors: Mapping[str, NDArray[Any]],
-    ) -> Self:
-        model = cls(**hyperparameters)
-        model._data = data
-        (model.everything,) = restored_members([(model.everything, data)], tensors)
-        return model
+    def _restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        (self.everything,) = restored_members([(self.everything, self.data)], tensors)

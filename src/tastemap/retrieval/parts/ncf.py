@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -226,16 +226,9 @@ class NeuralCollaborativeFilter(PretrainedItems, NeuralRetriever):
             learned = self.network.users[self.to_tensor(np.flatnonzero(self.histories.counts))]
             self._mean, self._spread = learned.mean(0), learned.std(0, correction=0)
 
-    @classmethod
-    def restored(
-        cls,
-        data: Dataset,
-        hyperparameters: Mapping[str, Any],
-        tensors: Mapping[str, NDArray[Any]],
-    ) -> Self:
-        model = super().restored(data, hyperparameters, tensors)
-        model._prepare()
-        return model
+    def _restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        super()._restore(tensors)
+        self._prepare()
 
     # -- answers --------------------------------------------------------------------------------
 

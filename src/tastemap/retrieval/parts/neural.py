@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
 from tastemap.errors import ParameterError
 from tastemap.hyperparameters import assigned_by_fit
@@ -44,29 +43,22 @@ class NeuralRetriever(Retriever):
         network = {_PREFIX + name: tensor.cpu().numpy() for name, tensor in state.items()}
         return {**super().tensors(), **network}
 
-    @classmethod
-    def restored(
-        cls,
-        data: Dataset,
-        hyperparameters: Mapping[str, Any],
-        tensors: Mapping[str, NDArray[Any]],
-    ) -> Self:
-        model = super().restored(data, hyperparameters, tensors)
+    def _restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        super()._restore(tensors)
         # What it starts from is overwritten.
-        model.network = seeded(0, model.make_network)
+        self.network = seeded(0, self.make_network)
         state = {
             name.removeprefix(_PREFIX): torch.tensor(array)
             for name, array in tensors.items()
             if name.startswith(_PREFIX)
         }
         try:
-            model.network.load_state_dict(state)
+            self.network.load_state_dict(state)
         except RuntimeError as error:
             raise ParameterError(
-                f"the stored network does not fit {cls.__name__}: {error}"
+                f"the stored network does not fit {type(self).__name__}: {error}"
             ) from None
-        model.network.eval()
-        return model
+        self.network.eval()
 
     @property
     def device(self) -> torch.device:
