@@ -7,11 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis.extra.numpy import array_shapes, arrays
+from hypothesis.strategies import integers
+from numpy.typing import NDArray
 
 import tastemap as tm
 from tastemap.data.candidates import Candidates
 from tastemap.errors import SchemaError
 from tastemap.features.requests import RequestFeatures
+from tastemap.kernels.bags import bags_of
 from tastemap.ranking.parts.served_crosses import ServedCrosses
 from tests.features.generated import dataset, events
 
@@ -98,3 +103,21 @@ def test_what_is_remembered_has_bounds(
     served = ServedCrosses(network, features, torch.float32)
     for _ in range(3):
         np.testing.assert_allclose(served(features), expected, atol=1e-5)
+
+
+@given(arrays(np.int64, array_shapes(min_dims=2, max_dims=2, max_side=8), elements=integers(0, 3)))
+def test_what_most_have_in_common_is_added_once_and_the_sums_stay(rows: NDArray[np.int64]) -> None:
+    table = np.random.default_rng(0).random((5, 3))
+    within = (rows % 2 * 0.25).astype(np.float32)
+    found, weights, offsets = bags_of(rows, within)
+    bags = (
+        np.add.reduceat(
+            np.vstack([weights[:, None] * table[found], np.zeros((1, 3))]), offsets[:-1]
+        )
+        * (np.diff(offsets) > 0)[:, None]
+    )
+    expected = ((1 - within)[..., None] * table[rows] + within[..., None] * table[rows + 1]).sum(1)
+    np.testing.assert_allclose(bags[1:] + bags[0], expected, atol=1e-6)
+    # Where all are alike, nothing is left to add to each.
+    alike = np.repeat(rows[:1], 9, axis=0)
+    assert bags_of(alike, np.zeros(alike.shape, np.float32))[2][1:].max() == rows.shape[1]

@@ -98,6 +98,7 @@ class Fields(nn.Module):
         attention: Callable[[], CandidateAttention] | None = None,
     ) -> None:
         super().__init__()
+        self.dim = dim
         self.numbers = numbers
         self._several = len(schema.multi_valued) + len(schema.sequences)
         self._before_sequences = len(schema.multi_valued)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tastemap.features.requests import RequestFeatures
+from tastemap.kernels.crosses import crossed, finished
 from tastemap.ranking.parts.served_attention import ServedAttention
 from tastemap.ranking.parts.served_fields import ServedFields
 
@@ -81,46 +82,54 @@ class ServedCrosses:
             ]
             whole = torch.cat([weight for weight, _ in maps])
             self._bias = torch.cat([bias for _, bias in maps])
-            self._widths = [len(bias) for _, bias in maps]
+            self._widths = width if first else 0, len(hidden.weight), width
             self._of_request = whole[:, :shared].T.contiguous()
             self._of_candidate = self._candidate.layer(whole[:, shared:].contiguous(), dtype)
             self._middle = [
                 (weight.T.contiguous(), bias)
                 for weight, bias in zip(weights[1:-1], biases[1:-1], strict=True)
             ]
-            self._first_output = last * biases[-1]
+            self._of_first = (last * biases[-1]).numpy()
             self._output_bias = network.output.bias.detach()
 
     @torch.inference_mode()
     def __call__(self, features: RequestFeatures) -> NDArray[np.float32]:
         """The log-odds of all candidates, float32 [m]."""
         attended = None if self._attention is None else self._attention(features)
-        requests = self._request(features.requests)
+        requests = np.empty((len(features), self._request.width), np.float32)
+        of_requests = self._request(features.requests)
+        self._request.write(of_requests, requests, np.empty(0, np.float32))
+        biases = torch.addmm(self._bias, torch.from_numpy(requests), self._of_request)
         candidates = self._candidate(features.candidates, attended)
-        of_requests = torch.addmm(self._bias, requests.whole, self._of_request)
-        scores = torch.empty(len(candidates.whole))
-        for request, bias, some in zip(requests.whole, of_requests, features.slices(), strict=True):
+        scores = np.empty(features.offsets[-1], np.float32)
+        first = np.empty((_TILE, len(self._of_first)), np.float32)
+        for request, bias, some in zip(requests, biases, features.slices(), strict=True):
             for start in range(some.start, some.stop, _TILE):
-                stop = min(start + _TILE, some.stop)
-                tile = candidates.slice(start, stop)
-                first = torch.cat([request.expand(stop - start, -1), tile.whole], 1)
-                scores[start:stop] = self._scored(first, self._of_candidate(tile, bias))
-        found: NDArray[np.float32] = scores.numpy()
-        return found
+                tile = slice(start, min(start + _TILE, some.stop))
+                x_0 = first[: tile.stop - start]
+                self._candidate.write(candidates[tile], x_0, request)
+                maps = self._of_candidate(candidates[tile])
+                scores[tile] = self._scored(x_0, maps[1:], bias + maps[0])
+        return scores
 
-    def _scored(self, first: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
-        """The log-odds, float32 [n], of x_0 [n, width] and of what the layers next to it make."""
-        *products, hidden, weights = torch.split_with_sizes(maps, self._widths, 1)
-        x = first
-        for y in products:
-            x = torch.addcmul(x, first, y)
-        for matrix, bias in self._middle:
-            x = torch.addcmul(x, first, torch.addmm(bias, x, matrix))
+    def _scored(
+        self, first: NDArray[np.float32], maps: torch.Tensor, bias: torch.Tensor
+    ) -> NDArray[np.float32]:
+        """The log-odds, float32 [n], of x_0 [n, width] and of what the layers next to it make, but
+        for a bias."""
+        n_products, n_hidden, width = self._widths
+        crossed(first, maps.numpy(), bias.numpy(), n_products, n_hidden)
+        x_0 = torch.from_numpy(first)
+        x = maps if n_products else x_0
+        for matrix, constant in self._middle:
+            x = torch.addcmul(x[:, :width], x_0, torch.addmm(constant, x[:, :width], matrix))
+        hidden = maps[:, n_products : n_products + n_hidden]
         for layer in self._deep:
-            hidden = layer(hidden.relu())
-        deep = torch.addmv(self._output_bias, hidden.relu(), self._deep_output)
-        found: torch.Tensor = torch.linalg.vecdot(weights, x)
-        return found + torch.addmv(deep, first, self._first_output)
+            hidden = layer(hidden).relu_()
+        scores: NDArray[np.float32]
+        scores = torch.addmv(self._output_bias, hidden, self._deep_output).numpy()
+        finished(first, x.numpy(), maps.numpy(), self._of_first, scores)
+        return scores
 
 
 def _linears(module: nn.Module) -> list[nn.Linear]:

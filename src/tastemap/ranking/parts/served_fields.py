@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Several
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ from tastemap.features.schema import (
     Sequence,
     Vector,
 )
-from tastemap.kernels.piecewise import interpolated, located
+from tastemap.kernels.piecewise import beside, located
+from tastemap.nn.numbers import NumberVectors
 from tastemap.nn.piecewise_linear import PiecewiseLinear
 from tastemap.ranking.parts.fields import Fields
 from tastemap.ranking.parts.inputs import TableLayout, side_by_side
@@ -38,6 +40,7 @@ class ServedFields:
 
     Attributes:
         places: int64 [these fields], where each stands among all.
+        width: numbers of all these vectors.
     """
 
     def __init__(
@@ -55,9 +58,7 @@ class ServedFields:
         self._numbers = fields.numbers.of_features(
             [numeric.index(name) for name in of_kind[Numeric]]
         )
-        self._nodes = (
-            _at_nodes(self._numbers) if isinstance(self._numbers, PiecewiseLinear) else None
-        )
+        self._nodes = _Nodes.of(self._numbers, fields.dim)
         several = [each.name for each in schema.multi_valued]
         sequences = [each.name for each in schema.sequences]
         categorical = [each.name for each in schema.categorical]
@@ -67,12 +68,13 @@ class ServedFields:
         self.places = torch.tensor(
             [everything.index(name) for kind in kinds for name in of_kind[kind]]
         )
+        self.width = fields.dim * len(self.places)
 
     def __call__(self, block: Block, attended: torch.Tensor | None = None) -> Vectors:
-        """Those of a block of n rows, with those of sequences, float32 [n, sequences × dim], where
+        """Those of a block of n rows; with those of sequences, float32 [n, sequences × dim], where
         they are told."""
-        rows = torch.from_numpy((block.categorical + self._starts) * (block.categorical > 0))
-        parts = [self._table(rows).flatten(1)]
+        rows = (block.categorical + self._starts) * (block.categorical > 0)
+        parts = [self._table(torch.from_numpy(rows)).flatten(1)]
         if self._lists:
             lists = (*block.multi_valued, *block.sequences)[: len(self._lists)]
             bags = side_by_side(lists, self._lists)
@@ -82,28 +84,55 @@ class ServedFields:
             parts.append(attended)
         for project, vectors in zip(self._given, block.vectors, strict=True):
             parts.append(project(torch.from_numpy(vectors)))
-        numbers = self._numbers
-        if self._nodes is None or not isinstance(numbers, PiecewiseLinear):
-            parts.append(numbers(torch.from_numpy(block.numeric)).flatten(1))
-            return Vectors(torch.cat(parts, 1), rows)
-        nodes, within = located(block.numeric, numbers.left.numpy(), numbers.width.numpy())
-        parts.append(torch.from_numpy(interpolated(nodes, within, self._nodes)).flatten(1))
+        numbers = block.numeric
+        if not isinstance(self._numbers, PiecewiseLinear):
+            parts.append(self._numbers(torch.from_numpy(numbers)).flatten(1))
+            numbers = numbers[:, :0]
+        nodes, within = located(numbers, self._nodes.left, self._nodes.width)
         return Vectors(torch.cat(parts, 1), rows, nodes, within)
+
+    def write(
+        self, vectors: Vectors, into: NDArray[np.float32], before: NDArray[np.float32]
+    ) -> None:
+        """Writes vectors of n rows, one beside the other, behind some numbers that all rows have.
+
+        Args:
+            vectors: that this made.
+            into: float32 [n, b + fields × dim].
+            before: float32 [b].
+        """
+        given = vectors.given.numpy()
+        beside(before, given, vectors.nodes, vectors.within, self._nodes.values, into)
 
     def layer(self, weight: torch.Tensor, dtype: torch.dtype) -> ServedLayer:
         """The linear layer of a weight, float32 [columns, fields × dim], over these vectors; see
         there for the dtype."""
-        dim = weight.shape[1] // len(self.places)
-        nodes = None if self._nodes is None else torch.from_numpy(self._nodes)
         return ServedLayer(
-            weight, dim, self._table, len(self._starts), self._n_values, nodes, dtype
+            weight, self._table, len(self._starts), self._n_values, self._nodes.values, dtype
         )
 
 
-def _at_nodes(numbers: PiecewiseLinear) -> NDArray[np.float32]:
-    """The vectors at the nodes of numbers: what is missing, where each bin begins, the last end."""
-    # Where a bin begins, all before it are full.
-    reached = numbers.weight.cumsum(1) + numbers.bias[:, None]
-    begin = torch.stack([numbers.missing, numbers.bias], 1)
-    values: NDArray[np.float32] = torch.cat([begin, reached], 1).detach().numpy()
-    return values
+@dataclass(frozen=True, eq=False)
+class _Nodes:
+    """Between which vectors of numbers lie; none where they are not piecewise linear.
+
+    Attributes:
+        values: float32 [numbers, nodes, dim], the vectors of what is missing, where each bin
+            begins, and where the last one ends.
+        left, width: float32 [numbers, bins].
+    """
+
+    values: NDArray[np.float32]
+    left: NDArray[np.float32]
+    width: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, numbers: NumberVectors, dim: int) -> _Nodes:
+        if not isinstance(numbers, PiecewiseLinear):
+            none = np.empty((0, 1), np.float32)
+            return cls(np.empty((0, 3, dim), np.float32), none, none)
+        # Where a bin begins, all before it are full.
+        reached = numbers.weight.cumsum(1) + numbers.bias[:, None]
+        begin = torch.stack([numbers.missing, numbers.bias], 1)
+        values = torch.cat([begin, reached], 1).detach().numpy()
+        return cls(values, numbers.left.numpy(), numbers.width.numpy())
