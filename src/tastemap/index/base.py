@@ -305,13 +305,13 @@ class Index(Hyperparameters):
         """
         try:
             index = cls(**about["hyperparameters"])
-            arrays = stored.tensors(group)
-            rows, alive = arrays["rows"], arrays["alive"]
+            rows = stored.mapped(group, "rows")
+            alive = stored.mapped(group, "alive")
             if not len(rows) == len(alive) or rows.min(initial=1) < 1:
                 raise ReleaseError(f"{stored.path}: rows and marks do not fit each other")
             index.dim = int(about["dim"])
             index._lock = SharedLock()
-            index._restore(stored, group, arrays)
+            index._restore(stored, group)
             index._take(rows, alive)
             recall = about["recall"]
             index.recall = None if recall is None else Recall(**recall)
@@ -383,8 +383,8 @@ class Index(Hyperparameters):
         """Arrays to save in groups; those of the group "" stand beside the rows."""
 
     @abstractmethod
-    def _restore(self, stored: Stored, group: str, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Takes back what `_tensors` gave; `arrays` is its group ""."""
+    def _restore(self, stored: Stored, group: str) -> None:
+        """Takes back what `_tensors` gave."""
 
     def _scan(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -111,8 +110,8 @@ class ExactIndex(Index):
     def _tensors(self) -> dict[str, dict[str, NDArray[Any]]]:
         return {"": {"vectors": self._held_vectors.array}}
 
-    def _restore(self, stored: Stored, group: str, arrays: Mapping[str, NDArray[Any]]) -> None:
-        self._hold(arrays["vectors"])
+    def _restore(self, stored: Stored, group: str) -> None:
+        self._hold(np.array(stored.mapped(group, "vectors")))
 
 
 def _in_bfloat16(queries: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:

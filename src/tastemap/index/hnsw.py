@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -87,8 +86,8 @@ class HNSWIndex(LiftedIndex):
         lifted: NDArray[np.float32] = held.reshape(-1, self.dim + 1)
         return lifted
 
-    def _restore(self, stored: Stored, group: str, arrays: Mapping[str, NDArray[Any]]) -> None:
-        super()._restore(stored, group, arrays)
+    def _restore(self, stored: Stored, group: str) -> None:
+        super()._restore(stored, group)
         if not isinstance(self._library_index, faiss().IndexHNSWFlat) or (
             self._library_index.d != self.dim + 1
         ):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -73,8 +72,8 @@ class ListsIndex(Lists, FaissIndex):
         probes = int(min(self.probes / share, self._library_index.nlist))
         return faiss().SearchParametersIVF(nprobe=max(1, probes), sel=selector)
 
-    def _restore(self, stored: Stored, group: str, arrays: Mapping[str, NDArray[Any]]) -> None:
-        super()._restore(stored, group, arrays)
+    def _restore(self, stored: Stored, group: str) -> None:
+        super()._restore(stored, group)
         expected = self._empty(self.dim, 1)
         found = self._library_index
         if type(found) is not type(expected) or found.d != expected.d:

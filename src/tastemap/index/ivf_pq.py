@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -29,8 +28,8 @@ class IVFPQIndex(ListsIndex):
 
     Vectors are float16 in a file that is mapped into memory, so that only those pages are held that
     searches need, and the system may take them back. Of a vector of 64 numbers the code takes 16
-    bytes, its id 8 and its row 9; what faiss keeps spare in its lists comes on top. Vectors added
-    later stand in memory until the index is saved.
+    bytes, and about 5 more that faiss keeps spare in its lists, its id 8, and its row 5 beside 4
+    that are mapped. Vectors added later stand in memory until the index is saved.
     """
 
     name = "ivf_pq"
@@ -101,8 +100,8 @@ class IVFPQIndex(ListsIndex):
         vectors = np.concatenate([self._mapped, self._added.array])
         return super()._tensors() | {"vectors": {"vectors": vectors}}
 
-    def _restore(self, stored: Stored, group: str, arrays: Mapping[str, NDArray[Any]]) -> None:
-        super()._restore(stored, group, arrays)
+    def _restore(self, stored: Stored, group: str) -> None:
+        super()._restore(stored, group)
         self._mapped = stored.mapped(f"{group}.vectors", "vectors")
         self._added = Growing(np.empty((0, self.dim), np.float16))
         if self._mapped.shape != (self._held_positions(), self.dim) or (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -97,9 +97,24 @@ class FaissIndex(Index):
     def _tensors(self) -> dict[str, dict[str, NDArray[Any]]]:
         return {"": {"faiss": faiss().serialize_index(self._library_index)}}
 
-    def _restore(self, stored: Stored, group: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+    def _restore(self, stored: Stored, group: str) -> None:
         library = faiss()
+        # Read part by part, so that it does not stand in memory twice.
+        reader = library.PyCallbackIOReader(_read(stored.mapped(group, "faiss")))
         try:
-            self._library_index = library.deserialize_index(arrays["faiss"])
+            self._library_index = library.read_index(reader)
         except RuntimeError as error:
             raise ReleaseError(f"{stored.path}: faiss cannot read the index: {error}") from error
+
+
+def _read(array: NDArray[np.uint8]) -> Callable[[int], bytes]:
+    """Reads an array's next so many bytes, as a file's `read`."""
+    read, view = 0, memoryview(array)
+
+    def some(size: int) -> bytes:
+        nonlocal read
+        part = bytes(view[read : read + size])
+        read += len(part)
+        return part
+
+    return some

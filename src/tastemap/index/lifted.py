@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -40,6 +39,6 @@ class LiftedIndex(FaissIndex):
         groups[""]["radius"] = np.array([self._radius])
         return groups
 
-    def _restore(self, stored: Stored, group: str, arrays: Mapping[str, NDArray[Any]]) -> None:
-        super()._restore(stored, group, arrays)
-        self._radius = float(arrays["radius"][0])
+    def _restore(self, stored: Stored, group: str) -> None:
+        super()._restore(stored, group)
+        self._radius = float(stored.mapped(group, "radius")[0])

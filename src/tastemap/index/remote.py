@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import secrets
 from abc import abstractmethod
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -183,8 +182,8 @@ class RemoteIndex(Lists):
         name = np.frombuffer(self.name_on_server.encode(), np.uint8)
         return {"": {"name": name}}
 
-    def _restore(self, stored: Stored, group: str, arrays: Mapping[str, NDArray[Any]]) -> None:
-        self.name_on_server = arrays["name"].tobytes().decode("ascii", "replace")
+    def _restore(self, stored: Stored, group: str) -> None:
+        self.name_on_server = stored.mapped(group, "name").tobytes().decode("ascii", "replace")
         self._strangers = 0
         if not _BUILD.fullmatch(self.name_on_server):
             raise ReleaseError(f"{stored.path} names no collection: {self.name_on_server!r:.80}")

@@ -48,7 +48,15 @@ __all__ = [
 ]
 
 # What can be mapped, by the names of the safetensors format.
-_DTYPES = {"F16": "f2", "F32": "f4", "F64": "f8", "U8": "u1", "I32": "i4", "I64": "i8"}
+_DTYPES = {
+    "F16": "f2",
+    "F32": "f4",
+    "F64": "f8",
+    "U8": "u1",
+    "I32": "i4",
+    "I64": "i8",
+    "BOOL": "?",
+}
 
 FileIdentity = tuple[int, int, int, int]
 
