@@ -1,4 +1,4 @@
-"""How long it takes to order the candidates of one request: their features, and the ranker's scores.
+"""How long it takes to order the candidates of one request: features, and the ranker's scores.
 
     python -m benchmarks.ranking_latency --dataset movielens-1m [--n 500]
 

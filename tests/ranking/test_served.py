@@ -93,16 +93,15 @@ def test_other_features_are_refused(features: RequestFeatures) -> None:
         ranker.score_requests(known.apart(data.queries(np.array([1])), asked))
 
 
-def test_what_is_remembered_has_bounds(
+def test_values_are_looked_up_or_multiplied_alike(
     features: RequestFeatures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network: Any = fitted(features).network
     expected = ServedCrosses(network, features, torch.float32)(features)
-    # Room for what a tile may ask about, so that the second one finds none.
-    monkeypatch.setattr("tastemap.ranking.parts.served_layer._ROOM", 600)
-    served = ServedCrosses(network, features, torch.float32)
-    for _ in range(3):
-        np.testing.assert_allclose(served(features), expected, atol=1e-5)
+    for few in (0, 1 << 16):
+        monkeypatch.setattr("tastemap.ranking.parts.served_fields._FEW", few)
+        found = ServedCrosses(network, features, torch.float32)(features)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @given(arrays(np.int64, array_shapes(min_dims=2, max_dims=2, max_side=8), elements=integers(0, 3)))

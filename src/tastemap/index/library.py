@@ -109,7 +109,7 @@ class FaissIndex(Index):
 
 def _read(array: NDArray[np.uint8]) -> Callable[[int], bytes]:
     """Reads an array's next so many bytes, as a file's `read`."""
-    read, view = 0, memoryview(array)
+    read, view = 0, array.data
 
     def some(size: int) -> bytes:
         nonlocal read

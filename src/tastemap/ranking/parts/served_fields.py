@@ -28,6 +28,9 @@ from tastemap.ranking.parts.served_layer import ServedLayer, Vectors
 
 __all__ = ["ServedFields"]
 
+# Of a feature with so many values, the unknown among them, all are looked up in a layer.
+_FEW = 256
+
 
 class ServedFields:
     """Some of the vectors that `Fields` make.
@@ -48,9 +51,13 @@ class ServedFields:
     ) -> None:
         kinds = Categorical, MultiValued, Sequence, Vector, Numeric
         of_kind = {kind: [each.name for each in wanted if isinstance(each, kind)] for kind in kinds}
-        layout = TableLayout.of(schema)
-        before, self._n_values = layout.before, layout.rows
+        before = TableLayout.of(schema).before
         self._table = fields.table
+        # Those of few values come first.
+        sizes = np.array([each.size for each in wanted if isinstance(each, Categorical)], np.int64)
+        self._columns = np.argsort(sizes > _FEW, kind="stable")
+        self._few = sizes[sizes <= _FEW].tolist()
+        of_kind[Categorical] = [of_kind[Categorical][column] for column in self._columns]
         self._starts = np.array([before[name] for name in of_kind[Categorical]], np.int64)
         means = [*of_kind[MultiValued], *([] if attended else of_kind[Sequence])]
         self._lists = [before[name] for name in means]
@@ -73,13 +80,13 @@ class ServedFields:
     def __call__(self, block: Block, attended: torch.Tensor | None = None) -> Vectors:
         """Those of a block of n rows; with those of sequences, float32 [n, sequences × dim], where
         they are told."""
-        rows = (block.categorical + self._starts) * (block.categorical > 0)
-        parts = [self._table(torch.from_numpy(rows)).flatten(1)]
+        values = block.categorical[:, self._columns]
+        parts = [self._of_values(values, self._starts).flatten(1)]
         if self._lists:
             lists = (*block.multi_valued, *block.sequences)[: len(self._lists)]
             bags = side_by_side(lists, self._lists)
             means = self._table.bags(*(torch.from_numpy(each) for each in bags))
-            parts.append(means.view(len(rows), -1))
+            parts.append(means.view(len(values), -1))
         if attended is not None:
             parts.append(attended)
         for project, vectors in zip(self._given, block.vectors, strict=True):
@@ -89,7 +96,13 @@ class ServedFields:
             parts.append(self._numbers(torch.from_numpy(numbers)).flatten(1))
             numbers = numbers[:, :0]
         nodes, within = located(numbers, self._nodes.left, self._nodes.width)
-        return Vectors(torch.cat(parts, 1), rows, nodes, within)
+        few = values[:, : len(self._few)]
+        return Vectors(torch.cat(parts, 1), few, nodes, within)
+
+    def _of_values(self, values: NDArray[np.int64], starts: NDArray[np.int64]) -> torch.Tensor:
+        """The vectors of values, float32 [n, features, dim] of [n, features]."""
+        vectors: torch.Tensor = self._table(torch.from_numpy((values + starts) * (values > 0)))
+        return vectors
 
     def write(
         self, vectors: Vectors, into: NDArray[np.float32], before: NDArray[np.float32]
@@ -107,9 +120,11 @@ class ServedFields:
     def layer(self, weight: torch.Tensor, dtype: torch.dtype) -> ServedLayer:
         """The linear layer of a weight, float32 [columns, fields × dim], over these vectors; see
         there for the dtype."""
-        return ServedLayer(
-            weight, self._table, len(self._starts), self._n_values, self._nodes.values, dtype
-        )
+        values = [
+            self._of_values(np.arange(size)[:, None], start).squeeze(1)
+            for size, start in zip(self._few, self._starts, strict=False)
+        ]
+        return ServedLayer(weight, values, [*torch.from_numpy(self._nodes.values)], dtype)
 
 
 @dataclass(frozen=True, eq=False)
