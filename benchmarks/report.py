@@ -455,7 +455,8 @@ def _service_load(found: list[Result]) -> str:
             "",
             f"### {result['items']:,} items, {result['users']:,} users, "
             + ("ranked" if "ranked" in result["dataset"] else "retrieval alone")
-            + (", events among the requests" if result["dataset"].endswith("writes") else ""),
+            + (", events among the requests" if "writes" in result["dataset"] else "")
+            + (", answers kept in Redis" if "redis" in result["dataset"] else ""),
             "",
             *_table(["stage", *(f"batch of {size}" for size in sizes)], rows),
         ]

@@ -1,7 +1,8 @@
 """What a request costs: the service over a generated catalogue, asked at a fixed rate.
 
     python -m benchmarks.service_load [--items 1000000] [--users 200000] [--rate 200] [--seconds 20]
-        [--minutes 10] [--writes 0.2] [--workers 2] [--retrieval] [--keep DIR] [--out DIR]
+        [--minutes 10] [--writes 0.2] [--workers 2] [--redis] [--retrieval] [--keep DIR]
+        [--out DIR]
 
 A release over a world of this size is made once and kept: ALS of 64 numbers behind an approximate
 index, 500 candidates, DCN-v2; with --retrieval ALS alone. First the stages of an answer are timed
@@ -40,8 +41,10 @@ ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "PO
 _SERVER = """
 import sys
 from pathlib import Path
-from tastemap.online import serve
-serve(Path(sys.argv[1]), Path(sys.argv[2]), port=0, workers=int(sys.argv[3]))
+from tastemap.online import CacheOptions, serve
+release, state, workers, redis = sys.argv[1:]
+cache = CacheOptions(redis=redis) if redis else None
+serve(Path(release), Path(state), port=0, workers=int(workers), cache=cache)
 """
 BATCHES = (1, 8, 32)
 
@@ -108,11 +111,30 @@ def _timed(spent: dict[str, float], name: str, owner: Any, method: str) -> None:
 
 
 @contextlib.contextmanager
-def served(release: Path, workers: int) -> Iterator[tuple[int, int]]:
-    """A server process; its id and port."""
+def redis_server() -> Iterator[str]:
+    """The address of a Redis that keeps nothing on the disk."""
+    with tempfile.TemporaryDirectory() as folder:
+        socket = f"{folder}/redis.sock"
+        command = ["redis-server", "--port", "0", "--unixsocket", socket, "--save", ""]
+        process = subprocess.Popen([*command, "--dir", folder], stdout=subprocess.DEVNULL)
+        try:
+            while not Path(socket).exists():
+                process.poll()
+                if process.returncode is not None:
+                    raise RuntimeError("redis-server did not start")
+                time.sleep(0.05)
+            yield f"unix://{socket}"
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+@contextlib.contextmanager
+def served(release: Path, workers: int, redis: str) -> Iterator[tuple[int, int]]:
+    """A server process, with answers remembered in a Redis where there is one; its id and port."""
     with tempfile.TemporaryDirectory() as state:
         process = subprocess.Popen(
-            [sys.executable, "-c", _SERVER, str(release), state, str(workers)],
+            [sys.executable, "-c", _SERVER, str(release), state, str(workers), redis],
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, **ONE_THREAD, "PYTHONUNBUFFERED": "1"},
@@ -232,9 +254,12 @@ def load(
     seconds: float,
     writes: float,
     workers: int,
+    redis: bool,
 ) -> dict[str, Any]:
     """Asks a server so many times a second."""
-    with served(release, workers) as (process, port):
+    with contextlib.ExitStack() as started:
+        address = started.enter_context(redis_server()) if redis else ""
+        process, port = started.enter_context(served(release, workers, address))
         warm = Load(port, min(rate, 50), 5, requests_of(users, items, writes, 1)).run()
         cpu, memory, began = cpu_seconds(process), resident(process), time.perf_counter()
         watcher = Watcher(port, users)
@@ -248,6 +273,7 @@ def load(
             "seconds": seconds,
             "writes": writes,
             "workers": workers,
+            "redis": redis,
             "requests": n,
             "answered_a_second": n / took,
             "errors": outcome.errors + warm.errors,
@@ -273,6 +299,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="in place of --seconds")
     parser.add_argument("--writes", type=float, default=0.0, help="share of requests")
     parser.add_argument("--workers", type=int, default=1, help="processes that answer")
+    parser.add_argument("--redis", action="store_true", help="remember answers in a Redis")
     parser.add_argument("--retrieval", action="store_true", help="without a ranker")
     parser.add_argument("--keep", type=Path, default=FOLDER, help="where worlds and releases are")
     parser.add_argument("--stages", action="store_true", help="only the cost of stages")
@@ -286,7 +313,14 @@ def main() -> None:
     if not said.stages:
         seconds = said.seconds if said.minutes is None else 60 * said.minutes
         measured = load(
-            release, said.users, said.items, said.rate, seconds, said.writes, said.workers
+            release,
+            said.users,
+            said.items,
+            said.rate,
+            seconds,
+            said.writes,
+            said.workers,
+            said.redis,
         )
         print(json.dumps(measured, indent=1))
         result["load"] = measured
@@ -295,6 +329,7 @@ def main() -> None:
 
         name = f"{said.items}-{'retrieval' if said.retrieval else 'ranked'}"
         name += "-writes" if said.writes else ""
+        name += "-redis" if said.redis else ""
         result["command"] = "python -m benchmarks.service_load " + " ".join(sys.argv[1:])
         print("wrote", results.write("service-load", name, result, said.out))
 
