@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 from ran import Command
 
@@ -70,6 +71,8 @@ def test_options_make_a_release_of_two_stages_that_is_retrained(
     log = EventLog(tmp_path / "demo-state")
     new = [(f"u{user}", f"p{(7 * user + n) % 30}") for user in range(60) for n in range(6)]
     log.append([[Event(*pair, "view", 1.8e9 + n, 1.0) for n, pair in enumerate(new)]])
+    # The ranker learns from what was shown, which is no event of anybody's history.
+    log.append([[Event("u1", "p1", "impression", 1.8e9 + n, 1.0) for n in range(20)]])
     log.close()
     retrained = tastemap("trainer", "--release", out, "--once", "--json", "--margin", 0.9)
     assert retrained.code == 0, retrained.err
@@ -150,3 +153,18 @@ def test_circumstances_are_kept_and_asked_in(tastemap: Command, tmp_path: Path) 
     ran = tastemap("recommend", "--release", tmp_path / "out", *asked)
     assert ran.code == 1
     assert "the events have no such column (it has: hour)" in ran.err
+
+
+def test_what_was_shown_is_not_learned_as_taken(
+    tastemap: Command, shop: Path, tmp_path: Path
+) -> None:
+    taken = pl.read_csv(shop / "events.csv")
+    shown = taken.with_columns(event=pl.lit("impression")).sample(100, seed=0)
+    log = pl.concat([taken.with_columns(event=pl.lit("view")), shown])
+    log.write_csv(tmp_path / "log.csv")
+    out = tmp_path / "demo"
+    options = (*OPTIONS, "--data", tmp_path / "log.csv", "--kind", "event", "--no-evaluate")
+    ran = tastemap("train", *options, "--out", out, "--json")
+    assert ran.code == 0, ran.err
+    assert "100 impressions and skips are no events that somebody chose" in ran.err
+    assert tm.load(out).data.n_events == taken.height

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 import tastemap as tm
-from tastemap.data.impressions import Impressions
+from tastemap.data.impressions import Impressions, taken_and_shown
 from tastemap.errors import DataError
 from tastemap.pipeline.ranking_stage import OutOfTime
 from tastemap.retrieval.popularity import Popularity
@@ -133,6 +133,30 @@ def test_a_pipeline_learns_from_what_was_shown(ranker: Any) -> None:
     assert with_places.height == 10
     again = pipeline.unfitted().fit(DATA, run=RUN).recommend([1, 2], k=5)
     assert not again["score"].equals(with_places["score"])
+
+
+def test_a_log_may_have_what_was_shown_among_what_was_taken() -> None:
+    shown, taken = SHOWN_LOG.with_columns(kind=pl.lit("impression")), TAKEN.sort("user", "time")
+    kinds = pl.Series("kind", ["view", "buy"] * taken.height)[: taken.height]
+    both = tm.Dataset.from_frame(
+        pl.concat([shown, taken.with_columns(kinds)], how="diagonal"), context=CONTEXT
+    )
+    alone, logged = taken_and_shown(both)
+    assert logged is not None
+    assert alone.kind_names == ("view", "buy")
+    known = ["user", "item", "time"]
+    assert (
+        alone.to_frame().sort(known)["kind"].equals(taken.with_columns(kinds).sort(known)["kind"])
+    )
+    assert logged.to_frame().sort(known).select(known).equals(LOG.to_frame().sort(known)[known])
+    assert taken_and_shown(alone) == (alone, None)
+    with pytest.raises(DataError, match="none what was taken"):
+        taken_and_shown(logged)
+    ranker, rows = tm.FM(dim=4, epochs=2), OutOfTime(moments=2, negatives=10, horizon=5)
+    pipeline = tm.Pipeline([tm.Popularity()], candidates=30, ranker=ranker, rows=rows)
+    joined = pipeline.fit(both, run=RUN).recommend([1, 2], k=5)
+    apart = pipeline.unfitted().fit(alone, impressions=logged, run=RUN).recommend([1, 2], k=5)
+    assert joined.equals(apart)
 
 
 def test_what_cannot_be_used_is_said() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from tastemap.cli.options import pairs
-from tastemap.cli.output import step
+from tastemap.cli.output import note, step
 
 if TYPE_CHECKING:
     from tastemap.data.dataset import Dataset
@@ -54,7 +54,12 @@ def _open(
     time: Annotated[str | None, _column("--time", "Times, Unix seconds or ISO 8601.")] = None,
     value: Annotated[str | None, _column("--value", "Ratings or amounts.")] = None,
     kind: Annotated[
-        str | None, _column("--kind", "Kinds of event, such as view or purchase.")
+        str | None,
+        _column(
+            "--kind",
+            "Kinds of event, such as view or purchase. What is called impression or skip was shown "
+            "and not chosen: a ranker learns from it, and nobody's history has it.",
+        ),
     ] = None,
     context: Annotated[
         list[str] | None,
@@ -99,14 +104,15 @@ def _open(
     rejects: Annotated[
         Path | None, _file("--rejects", "Where rejected rows go; beside the data by default.")
     ] = None,
-) -> Dataset:
-    """Reads the data set of these options.
+) -> tuple[Dataset, Dataset | None]:
+    """Reads the data set of these options: what people did, and what they were merely shown.
 
     Raises:
         DataError: it cannot be read, or nothing is left of it.
         ParameterError: columns or tables are named for a data set that has its own.
     """
     from tastemap.data import datasets
+    from tastemap.data.impressions import taken_and_shown
     from tastemap.errors import ParameterError
 
     mapping: dict[str, Any] = {
@@ -133,9 +139,10 @@ def _open(
     else:
         with step(f"Reading {data}"):
             dataset = datasets.open_data(data, **given)
+    dataset, shown = taken_and_shown(dataset)
     if min_value is not None or min_user_events:
         dataset = dataset.filter(min_value=min_value, min_user_events=min_user_events)
-    return dataset
+    return dataset, shown
 
 
 def _number(name: str, text: str) -> float:
@@ -152,7 +159,14 @@ class Opened:
     options: Mapping[str, Any]
 
     def __call__(self) -> Dataset:
-        return _open(**self.options)
+        return self.with_shown()[0]
+
+    def with_shown(self) -> tuple[Dataset, Dataset | None]:
+        """The data set, and what the log says of impressions and skips, where it does."""
+        dataset, shown = _open(**self.options)
+        if shown is not None:
+            note(f"{shown.n_events:,} impressions and skips are no events that somebody chose")
+        return dataset, shown
 
     def __str__(self) -> str:
         """What data they are, for people: "movielens-1m, values >= 4"."""

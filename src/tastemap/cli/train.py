@@ -108,7 +108,7 @@ def train(
         judged.ranker.check_installed()
     how = None if no_evaluate else splitter(split)
     declared = rules_of(recipe, rules)
-    dataset = opened()
+    dataset, shown = opened.with_shown()
     note(str(dataset))
     declared.on(dataset)
     if judged.ranker is not None:
@@ -118,11 +118,11 @@ def train(
     if how is not None:
         parts = how.split(dataset)
         note(parts.description)
-        reports = compare(judged, parts, names, run)
+        reports = compare(judged, parts, names, run, shown)
         if not json:
             show(reports, names)
     pipeline = asked.make(declared, texts)
-    release = publish(pipeline, dataset, out, reports[-1] if reports else None, run)
+    release = publish(pipeline, dataset, out, reports[-1] if reports else None, run, shown)
     if json:
         print_json(
             {

@@ -101,6 +101,7 @@ def trainer(
     """
     from tastemap.online.events import EventReader
     from tastemap.online.retraining import Decisions, Judging, Outcome, Trainer, Triggers
+    from tastemap.online.tokens import Tokens
     from tastemap.release.lock import exclusive
 
     folder = state_beside(release) if state is None else state
@@ -128,6 +129,7 @@ def trainer(
             judging=judging,
             run=run,
             min_value=min_value,
+            tokens=Tokens.of_folder(folder),
         )
         if not once:
             stop = threading.Event()

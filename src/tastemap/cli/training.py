@@ -38,19 +38,26 @@ def judge(model: Retriever, split: Split, metrics: Sequence[str], run: Run) -> R
         return evaluate(model, split, metrics=metrics)
 
 
-def fit_second_stage(pipeline: Pipeline, run: Run) -> None:
-    """Fits the rest of a pipeline whose retrievers are fitted, and shows it."""
+def fit_second_stage(pipeline: Pipeline, run: Run, shown: Dataset | None) -> None:
+    """Fits the rest of a pipeline whose retrievers are fitted, with what users were shown where
+    that is known, and shows it."""
     ranker = pipeline.ranker
     if ranker is None:
-        pipeline.fit_second_stage(run)
+        pipeline.fit_second_stage(run=run)
         return
     names = " and ".join(model.name for model in pipeline.retrievers)
     own_bars = any("epochs" in part.hyperparameters() for part in (*pipeline.retrievers, ranker))
     with step(f"Training {ranker.name} on what {names} propose out of time", bar=not own_bars):
-        pipeline.fit_second_stage(run)
+        pipeline.fit_second_stage(impressions=shown, run=run)
 
 
-def compare(pipeline: Pipeline, split: Split, metrics: Sequence[str], run: Run) -> list[Report]:
+def compare(
+    pipeline: Pipeline,
+    split: Split,
+    metrics: Sequence[str],
+    run: Run,
+    shown: Dataset | None = None,
+) -> list[Report]:
     """Judges popularity, each model of a pipeline, and the pipeline where it is more than a model.
 
     The last report is that of what will be served.
@@ -66,7 +73,7 @@ def compare(pipeline: Pipeline, split: Split, metrics: Sequence[str], run: Run) 
         reports.append(judge(popularity(), split, of_lists, run))
     reports += [judge(model, split, metrics, run) for model in models]
     if of_lists and (len(models) > 1 or pipeline.ranker is not None):
-        fit_second_stage(pipeline, run)
+        fit_second_stage(pipeline, run, shown)
         with step(f"Evaluating {pipeline.name}"):
             reports.append(evaluate(pipeline, split, metrics=of_lists))
     return reports
@@ -87,14 +94,19 @@ def make_place(out: Path) -> None:
 
 
 def publish(
-    pipeline: Pipeline, data: Dataset, out: Path, report: Report | None, run: Run
+    pipeline: Pipeline,
+    data: Dataset,
+    out: Path,
+    report: Report | None,
+    run: Run,
+    shown: Dataset | None = None,
 ) -> Release:
     """Fits a pipeline on all data and makes it the release that is served."""
     from tastemap.release import ReleaseStore
 
     for model in pipeline.retrievers:
         fit(model, data, run)
-    fit_second_stage(pipeline, run)
+    fit_second_stage(pipeline, run, shown)
     measured = {} if report is None else report.metrics
     metrics = {name: value for name, value in measured.items() if not math.isnan(value)}
     notes = "" if report is None else f"measured on {report.part} of split {report.fingerprint}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -16,7 +16,13 @@ from tastemap.data.moments import Moments
 from tastemap.data.vocabulary import Vocabulary
 from tastemap.errors import DataError
 
-__all__ = ["POSITION", "Impressions"]
+__all__ = ["IMPRESSION", "POSITION", "SKIP", "Impressions", "taken_and_shown"]
+
+IMPRESSION = "impression"
+"""The kind of an event that says that an item was shown."""
+
+SKIP = "skip"
+"""The kind of an event that says that an item was shown and passed over."""
 
 POSITION = "position"
 """The context column of a log that says at which place, from 1, an item was shown."""
@@ -98,6 +104,40 @@ class Impressions:
             self.items[places],
             self.positions[places],
         )
+
+
+def taken_and_shown(dataset: Dataset) -> tuple[Dataset, Dataset | None]:
+    """What people did with items, and what they were merely shown, of a log that has both.
+
+    Events of the kinds "impression" and "skip" are no part of a history: they would count as
+    chosen, and be left out as seen. Users and items stay those of the log.
+
+    Returns:
+        The data set without them, and a data set of them alone; None where there are none.
+
+    Raises:
+        DataError: nobody did anything.
+    """
+    kinds = [name in (IMPRESSION, SKIP) for name in dataset.kind_names]
+    h = dataset.histories
+    shown = np.array(kinds, np.bool_)[h.kinds]
+    if not shown.any():
+        return dataset, None
+    if shown.all():
+        raise DataError(
+            "all events say what was shown, and none what was taken of it",
+            remedy="Give the clicks, views or purchases too",
+        )
+    taken, names = dataset.with_events(~shown), np.flatnonzero(~np.array(kinds))
+    codes = np.searchsorted(names, taken.histories.kinds).astype(np.uint8)
+    return (
+        replace(
+            taken,
+            histories=replace(taken.histories, kinds=codes),
+            kind_names=tuple(dataset.kind_names[name] for name in names),
+        ),
+        dataset.with_events(shown),
+    )
 
 
 def _rows_in(known: Vocabulary, ids: Vocabulary) -> NDArray[np.int32]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tastemap.data.impressions import IMPRESSION, SKIP
 from tastemap.errors import TastemapError
 from tastemap.online.log_file import BUSY_SECONDS, LogFile, StateError, key_of
 
@@ -34,8 +35,6 @@ __all__ = [
     "StateError",
 ]
 
-IMPRESSION = "impression"
-SKIP = "skip"
 _COLUMNS = "user, item, kind, time, value, id, digest, duration, token"
 _READ = f"{_COLUMNS}, offset"
 

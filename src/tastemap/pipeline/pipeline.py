@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tastemap.data.candidates import Candidates
 from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories, ranges
-from tastemap.data.impressions import Impressions
+from tastemap.data.impressions import Impressions, taken_and_shown
 from tastemap.data.queries import Holdout, Queries
 from tastemap.data.tombstones import without_users
 from tastemap.errors import ParameterError
@@ -239,7 +239,8 @@ class Pipeline(Recommender):
         """Fits the ranker, where there is one, each retriever, and the fallback.
 
         Args:
-            dataset: what to learn from.
+            dataset: what to learn from. Its events of the kinds "impression" and "skip" are
+                impressions where there are no others.
             validation: what retrievers look at for early stopping. A ranker and the retrievers
                 that it learns from see nothing of it.
             impressions: a log of what users were shown, for the ranker: what was seen and not
@@ -247,22 +248,27 @@ class Pipeline(Recommender):
                 the last event of `dataset` is not looked at.
             run: where and how: device, progress, run folder, time budget.
         """
+        dataset, logged = taken_and_shown(dataset)
         if self.ranker is not None:
-            self._stage = self._fitted_stage(self.ranker, dataset, impressions, run)
+            shown = logged if impressions is None else impressions
+            self._stage = self._fitted_stage(self.ranker, dataset, shown, run)
         for retriever in self.retrievers:
             retriever.fit(dataset, validation=validation, run=run)
         self._join()
         return self
 
-    def fit_second_stage(self, run: Run | None = None) -> Self:
-        """Fits the ranker, where there is one, and the fallback of retrievers that are fitted.
+    def fit_second_stage(
+        self, *, impressions: Dataset | None = None, run: Run | None = None
+    ) -> Self:
+        """Fits the ranker, where there is one, and the fallback of retrievers that are fitted; with
+        impressions as in `fit`.
 
         Raises:
             ParameterError: they are not all fitted on the same data set.
         """
         self._join()
         if self.ranker is not None:
-            self._stage = self._fitted_stage(self.ranker, self.data, None, run)
+            self._stage = self._fitted_stage(self.ranker, self.data, impressions, run)
         return self
 
     def _fitted_stage(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -10,6 +11,8 @@ import polars as pl
 import tastemap as tm
 from tastemap.online.events import Event, EventLog
 from tastemap.online.retraining.gathering import gather
+from tastemap.online.retraining.shown import shown_to
+from tastemap.online.tokens import Tokens
 
 
 def event(user: str, item: str, kind: str = "view", time: float = 3000.0, value: float = 1.0):  # type: ignore[no-untyped-def]
@@ -124,3 +127,36 @@ def test_who_was_forgotten_is_not_learned_from_and_begins_anew(
     again = gather(shop, log, log.last_offset)
     assert frame_of(again.data, "u1") == [("i9", 3000.0, "view")]
     assert again.n_later == 0
+
+
+def test_what_people_were_shown_is_found_with_its_places(
+    shop: tm.Dataset, log: EventLog, tmp_path: Path
+) -> None:
+    tokens = Tokens.of_folder(tmp_path)
+    assert shown_to(shop, log, tokens) is None
+    token = tokens.give("1", ["i3", "i5"], ["als", "als"])
+    log.append(
+        [
+            [
+                Event("u1", "i5", "impression", 5000.0, 1.0, token=token),
+                Event("u1", "i3", "skip", 5001.0, 1.0, token=token),
+                Event("u1", "i4", "impression", 5002.0, 1.0, token=token),
+                Event("u2", "i3", "impression", 5003.0, 1.0, token="not ours"),
+                Event("u2", "i3", "view", 5004.0, 1.0, token=token),
+                Event("nobody", "i3", "impression", 5005.0, 1.0),
+                Event("u2", "no item", "impression", 5006.0, 1.0),
+            ]
+        ]
+    )
+    found = shown_to(shop, log, tokens)
+    assert found is not None
+    assert found.to_frame().select("user", "item", "time", "position").rows() == [
+        ("u1", "i5", 5000.0, 2),
+        ("u1", "i3", 5001.0, 1),
+        ("u1", "i4", 5002.0, None),
+        ("u2", "i3", 5003.0, None),
+    ]
+    elsewhere = shown_to(shop, log, Tokens(b"another key"))
+    assert elsewhere is not None
+    assert elsewhere.context is not None
+    assert elsewhere.context["position"].null_count() == 4

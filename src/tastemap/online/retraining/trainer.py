@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tastemap.data.dataset import Dataset
 from tastemap.errors import DataError, ParameterError, TastemapError
 from tastemap.metrics import Metric
 from tastemap.online.events import EventReader, Position, StateError
@@ -19,7 +20,9 @@ from tastemap.online.retraining.decisions import Decision, Decisions, Outcome
 from tastemap.online.retraining.drift import shifts
 from tastemap.online.retraining.gathering import Gathered, forgotten_rows, gather, offset_of
 from tastemap.online.retraining.quality import next_hit_rate
+from tastemap.online.retraining.shown import shown_to
 from tastemap.online.retraining.triggers import Since, Triggers
+from tastemap.online.tokens import Tokens
 from tastemap.pipeline.pipeline import Pipeline
 from tastemap.release import ReleaseStore, load_release
 from tastemap.storage import read_manifest
@@ -95,6 +98,8 @@ class Trainer:
         judging: how a candidate is judged.
         run: where and how models are fitted.
         min_value: events of a lower value are left out.
+        tokens: of the service; they say at which places things were shown. None where that
+            is not to be known.
     """
 
     def __init__(
@@ -107,6 +112,7 @@ class Trainer:
         judging: Judging | None = None,
         run: Run | None = None,
         min_value: float | None = None,
+        tokens: Tokens | None = None,
     ) -> None:
         self.store = ReleaseStore(store)
         self.events = events
@@ -115,6 +121,7 @@ class Trainer:
         self.judging = Judging() if judging is None else judging
         self.run = Run() if run is None else run
         self.min_value = min_value
+        self.tokens = tokens
         self._looked = 0  # the offset at which distributions were last compared
 
     def follow(self, seconds: float, stop: threading.Event) -> None:
@@ -260,7 +267,7 @@ class Trainer:
                 f"{self.judging.least_users} are needed to judge by"
             )
         log.info("fitting a candidate on %s events", f"{split.train.n_events:,}")
-        candidate = serving.pipeline.unfitted().fit(split.train, run=self.run)
+        candidate = self._fitted(serving, split.train)
         served = AsServed(serving.pipeline, gathered)
         metrics = [str(metric) for metric in Metric.parse_all(self.judging.metrics)]
         found = contest(served, candidate, split, metrics)
@@ -273,9 +280,17 @@ class Trainer:
             raise _Kept(f"the new one lost: {_found(judged)}")
         return judged
 
+    def _fitted(self, serving: _Serving, data: Dataset) -> Pipeline:
+        """The same models, fitted anew; a ranker learns from what was shown, too."""
+        pipeline = serving.pipeline.unfitted()
+        shown = None
+        if pipeline.ranker is not None and data.has_times:
+            shown = shown_to(data, self.events, self.tokens)
+        return pipeline.fit(data, impressions=shown, run=self.run)
+
     def _publish(self, serving: _Serving, gathered: Gathered, reason: str, judged: _Judged) -> str:
         log.info("%s; fitting on all %s events", _found(judged), f"{gathered.data.n_events:,}")
-        pipeline = serving.pipeline.unfitted().fit(gathered.data, run=self.run)
+        pipeline = self._fitted(serving, gathered.data)
         release = self.store.publish(
             _WithoutForgotten(pipeline, self.events, gathered.position),
             metrics={name: gap.candidate for name, gap in judged.contest.gaps.items()},
