@@ -18,6 +18,7 @@ from tastemap.online.browse import browsing
 from tastemap.online.business import Business
 from tastemap.online.clock import now
 from tastemap.online.described import describe
+from tastemap.online.direct import DirectRoute
 from tastemap.online.engine import STAGE_SECONDS, Engine
 from tastemap.online.events import Event, EventLog, IdConflictError, Recorded
 from tastemap.online.following import Following
@@ -28,7 +29,7 @@ from tastemap.online.page import add_page
 from tastemap.online.personal import personal
 from tastemap.online.questions import Found, Question, UnknownItemError
 from tastemap.online.readiness import Readiness, Watched, readiness
-from tastemap.online.recommending import recommending
+from tastemap.online.recommending import Answering, recommending
 from tastemap.online.refusals import (
     Refusal,
     explain_refusals,
@@ -147,7 +148,9 @@ def create_app(
         redoc_url=None,
         dependencies=[Depends(permitted)],
     )
-    app.include_router(recommending(answers, tokens, metrics, business))
+    answering = Answering(answers, tokens, metrics, business)
+    app.router.routes.append(DirectRoute(answering))
+    app.include_router(recommending(answering))
     app.include_router(_recording(engine, records, metrics, business))
     app.include_router(_observing(engine, metrics))
     app.include_router(readiness(ready, engine))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter as Tally
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter
@@ -16,6 +18,10 @@ __all__ = ["Business"]
 # An event without a token says nothing of an answer; a bad token is not ours; and one that is ours
 # may come with an item that it has not shown.
 _UNTOLD, _BAD, _NOT_SHOWN, _SHOWN = "none", "bad", "not_shown", "shown"
+
+
+# By name the places from one index to before another.
+_PLACES = (("1-3", 0, 3), ("4-10", 3, 10), ("later", 10, sys.maxsize))
 
 
 class Business:
@@ -31,13 +37,14 @@ class Business:
 
     def __init__(self, registry: CollectorRegistry, tokens: Tokens) -> None:
         self._tokens = tokens
-        self._shown: dict[tuple[str, str], Counter] = {}
         self._impressions = Counter(
             "tastemap_impressions",
             "Items in answers, by source and place.",
             ["source", "place"],
             registry=registry,
         )
+        # Each answer comes by here, and to look a counter up costs more than to count.
+        self._impressions_of = cache(self._impressions.labels)
         self._clicks = Counter(
             "tastemap_clicks",
             "Events of items that an answer had shown, by the item's source and place there.",
@@ -56,13 +63,10 @@ class Business:
 
     def shown(self, sources: Sequence[str], before: int = 0) -> None:
         """Counts the items of an answer, by the source of each, after `before` on earlier pages."""
-        places = (_place(before + index) for index in range(len(sources)))
-        for pair, n in Tally(zip(map(_family, sources), places, strict=True)).items():
-            # Each answer comes by here, and to look a counter up costs more than to count.
-            counter = self._shown.get(pair)
-            if counter is None:
-                counter = self._shown[pair] = self._impressions.labels(*pair)
-            counter.inc(n)
+        for place, start, stop in _PLACES:
+            some = sources[max(start - before, 0) : max(stop - before, 0)]
+            for source in set(some):
+                self._impressions_of(_family(source), place).inc(some.count(source))
 
     def recorded(self, events: Sequence[Event]) -> None:
         """Counts events that were recorded, each once."""
@@ -97,6 +101,4 @@ def _family(source: str) -> str:
 
 
 def _place(index: int) -> str:
-    if index < 3:
-        return "1-3"
-    return "4-10" if index < 10 else "later"
+    return next(place for place, _, stop in _PLACES if index < stop)

@@ -6,7 +6,7 @@ import os
 import time
 from collections import Counter as Tally
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from prometheus_client import (
@@ -101,6 +101,13 @@ class Metrics:
             buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
             registry=self.registry,
         )
+        # Each request comes by these, and to look a counter up by its labels costs more than to
+        # count.
+        self._requests_of = cache(self.requests.labels)
+        self._seconds_of = cache(self.seconds.labels)
+        self._recommended_of = cache(self.recommended.labels)
+        self._answers_of = cache(self.answers.labels)
+        self._stages_of = cache(self.stages.labels)
         self._shown = self.registry
         if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
             self._shown = CollectorRegistry()
@@ -122,13 +129,18 @@ class Metrics:
         if outcome != "ok":
             self.stage_failures.labels(stage, outcome).inc()
         if outcome != "open":
-            self.stages.labels(stage).observe(seconds)
+            self._stages_of(stage).observe(seconds)
+
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Counts a request that was answered."""
+        self._requests_of(method, route, str(status)).inc()
+        self._seconds_of(route).observe(seconds)
 
     def answered(self, found: Found) -> None:
         """Counts an answer and its items."""
-        self.answers.labels(found.link, str(bool(found.degraded)).lower()).inc()
-        for source, n in Tally(one.source for one in found.items).items():
-            self.recommended.labels(source).inc(n)
+        self._answers_of(found.link, "true" if found.degraded else "false").inc()
+        for source, n in Tally([one.source for one in found.items]).items():
+            self._recommended_of(source).inc(n)
 
     def text(self) -> bytes:
         """All of it in the text format of Prometheus."""
@@ -209,5 +221,4 @@ class Measured:
         finally:
             route = getattr(scope.get("route"), "path", "other")
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            self.metrics.requests.labels(method, route, str(noted.status)).inc()
-            self.metrics.seconds.labels(route).observe(time.perf_counter() - began)
+            self.metrics.request(method, route, noted.status, time.perf_counter() - began)

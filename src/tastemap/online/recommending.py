@@ -15,9 +15,10 @@ from tastemap.online.cold_start import BadAskError
 from tastemap.online.metrics import Metrics
 from tastemap.online.questions import Ask, Found, Question, SimilarTo, UnknownItemError
 from tastemap.online.refusals import Refusal, require_json, unknown_item
-from tastemap.online.routes import PathId
+from tastemap.online.routes import RECOMMENDATIONS, PathId
 from tastemap.online.schemas import (
     MAX_K,
+    USUAL_K,
     Answer,
     AnswerList,
     AskBatch,
@@ -27,7 +28,7 @@ from tastemap.online.schemas import (
 )
 from tastemap.online.tokens import MAX_SHOWN, Shown, TokenError, Tokens
 
-__all__ = ["recommending"]
+__all__ = ["Answering", "as_json", "recommending"]
 
 K = Annotated[int, Query(ge=1, le=MAX_K, description="how many items")]
 After = Annotated[
@@ -36,35 +37,27 @@ After = Annotated[
 ]
 
 
-def recommending(
-    answers: Batcher[Question, Found], tokens: Tokens, metrics: Metrics, business: Business
-) -> APIRouter:
-    """The routes, over a batcher that answers questions."""
-    router = APIRouter(tags=["recommendations"])
+class Answering:
+    """Has questions answered, gives each answer a token, and counts it."""
 
-    def given(found: Found, after: Shown | None = None) -> dict[str, Any]:
-        metrics.answered(found)
-        sources = [one.source for one in found.items]
-        business.shown(sources, 0 if after is None else len(after.items))
-        token = tokens.give(
-            found.release,
-            [one.card.item for one in found.items],
-            sources,
-            after=after,
-        )
-        return answer_fields(found, token)
+    def __init__(
+        self,
+        answers: Batcher[Question, Found],
+        tokens: Tokens,
+        metrics: Metrics,
+        business: Business,
+    ) -> None:
+        self._answers, self._tokens = answers, tokens
+        self._metrics, self._business = metrics, business
 
-    def read(token: str | None, *loc: str | int) -> Shown | None:
-        if token is None:
-            return None
+    async def ask(self, question: Ask, shown: Shown | None, *loc: str | int) -> dict[str, Any]:
+        """The fields of an answer, behind the pages that a token tells of.
+
+        Raises:
+            Refusal: the question cannot be answered as it stands; it came at `loc`.
+        """
         try:
-            return tokens.read(token)
-        except TokenError as error:
-            raise Refusal(422, loc, str(error), "bad_token") from None
-
-    async def ask(question: Ask, shown: Shown | None, *loc: str | int) -> dict[str, Any]:
-        try:
-            found = await answers.ask(question)
+            found = await self._answers.ask(question)
         except UnknownItemError as error:
             raise unknown_item(error, *loc, "history", error.index) from None
         except BadAskError as error:
@@ -73,14 +66,50 @@ def recommending(
         if shown is not None:
             # A token has room for so many; who has seen them has come to the end.
             found = replace(found, items=found.items[: MAX_SHOWN - len(shown.items)])
-        return given(found, shown)
+        return self._given(found, shown)
 
-    @router.get("/users/{user:id}/recommendations", response_model=Answer)
-    async def recommend_to_user(user: PathId, k: K = 10, after: After = None) -> Response:
+    async def similar(self, question: SimilarTo) -> dict[str, Any]:
+        """The fields of an answer that says what is like an item.
+
+        Raises:
+            Refusal: the item is not known.
+        """
+        try:
+            return self._given(await self._answers.ask(question))
+        except UnknownItemError as error:
+            raise unknown_item(error, "path", "item") from None
+
+    def read(self, token: str | None, *loc: str | int) -> Shown | None:
+        """What a token tells of the pages before.
+
+        Raises:
+            Refusal: it was not given by this service; it came at `loc`.
+        """
+        if token is None:
+            return None
+        try:
+            return self._tokens.read(token)
+        except TokenError as error:
+            raise Refusal(422, loc, str(error), "bad_token") from None
+
+    def _given(self, found: Found, after: Shown | None = None) -> dict[str, Any]:
+        self._metrics.answered(found)
+        sources = [one.source for one in found.items]
+        self._business.shown(sources, 0 if after is None else len(after.items))
+        items = [one.card.item for one in found.items]
+        return answer_fields(found, self._tokens.give(found.release, items, sources, after=after))
+
+
+def recommending(answering: Answering) -> APIRouter:
+    """The routes."""
+    router = APIRouter(tags=["recommendations"])
+
+    @router.get(RECOMMENDATIONS, response_model=Answer)
+    async def recommend_to_user(user: PathId, k: K = USUAL_K, after: After = None) -> Response:
         """What next for a user. One never seen before gets what is popular."""
-        shown = read(after, "query", "after")
+        shown = answering.read(after, "query", "after")
         hidden = None if shown is None else shown.items
-        return _json(await ask(Ask(k, user, shown=hidden), shown, "query"))
+        return as_json(await answering.ask(Ask(k, user, shown=hidden), shown, "query"))
 
     @router.post(
         "/recommendations",
@@ -91,8 +120,8 @@ def recommending(
         """What next for somebody, by what is known: a user, liked items, attributes, chosen
         values, circumstances, friends. The first of these that says something is used, and named
         as the answer's `link`."""
-        shown = read(asked.after, "body", "after")
-        return _json(await ask(asked.ask(shown), shown, "body"))
+        shown = answering.read(asked.after, "body", "after")
+        return as_json(await answering.ask(asked.ask(shown), shown, "body"))
 
     @router.post(
         "/recommendations/batch",
@@ -104,22 +133,20 @@ def recommending(
         waiting = []
         for place, one in enumerate(asked.requests):
             loc = ("body", "requests", place)
-            shown = read(one.after, *loc, "after")
+            shown = answering.read(one.after, *loc, "after")
             waiting.append((one.ask(shown), shown, loc))
-        answered = [ask(question, shown, *loc) for question, shown, loc in waiting]
-        return _json({"answers": await asyncio.gather(*answered)})
+        answered = [answering.ask(question, shown, *loc) for question, shown, loc in waiting]
+        return as_json({"answers": await asyncio.gather(*answered)})
 
     @router.get("/items/{item:id}/similar", response_model=Answer)
-    async def similar_items(item: PathId, k: K = 10) -> Response:
+    async def similar_items(item: PathId, k: K = USUAL_K) -> Response:
         """The items most like one."""
-        try:
-            return _json(given(await answers.ask(SimilarTo(item, k))))
-        except UnknownItemError as error:
-            raise unknown_item(error, "path", "item") from None
+        return as_json(await answering.similar(SimilarTo(item, k)))
 
     return router
 
 
-def _json(content: dict[str, Any]) -> Response:
+def as_json(content: dict[str, Any]) -> Response:
+    """The response of an answer's fields."""
     # Written as it is: checking an answer against its model would cost more than making it.
     return Response(orjson.dumps(content), media_type="application/json")

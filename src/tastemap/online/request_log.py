@@ -15,7 +15,6 @@ import time
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tastemap.errors import ParameterError
@@ -97,14 +96,14 @@ class RequestIds:
             await self.app(scope, receive, send)
             return
         given = dict(scope["headers"]).get(b"x-request-id", b"")
-        name = given.decode() if _GOOD_ID.fullmatch(given) else secrets.token_hex(8)
+        name = given if _GOOD_ID.fullmatch(given) else secrets.token_hex(8).encode()
 
         async def named(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["X-Request-ID"] = name
+                message["headers"] = [*message["headers"], (b"x-request-id", name)]
             await send(message)
 
-        before = _request_id.set(name)
+        before = _request_id.set(name.decode())
         try:
             await self.app(scope, receive, named)
         finally:

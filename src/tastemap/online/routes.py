@@ -9,7 +9,10 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from tastemap.online.schemas import MAX_ID
 
-__all__ = ["PathId"]
+__all__ = ["RECOMMENDATIONS", "PathId"]
+
+RECOMMENDATIONS = "/users/{user:id}/recommendations"
+"""The path of what is asked most."""
 
 
 class _AnyText(Convertor[str]):

@@ -18,6 +18,7 @@ from tastemap.online.tokens import MAX_TOKEN, Shown
 
 __all__ = [
     "MAX_K",
+    "USUAL_K",
     "Accepted",
     "Announced",
     "Answer",
@@ -44,6 +45,7 @@ __all__ = [
 ]
 
 MAX_K = 1000
+USUAL_K = 10
 MAX_ID = 256
 MAX_BATCH = 10_000
 MAX_ASKS = 1_000
@@ -223,7 +225,7 @@ class AskIn(BaseModel):
     friends: list[ExternalId] = Field(
         [], max_length=1000, description="users whose histories count where nothing else is known"
     )
-    k: int = Field(10, ge=1, le=MAX_K, strict=True)
+    k: int = Field(USUAL_K, ge=1, le=MAX_K, strict=True)
     after: Token | None = Field(
         None, description="the token of the page before; what it has shown does not come again"
     )
@@ -346,12 +348,8 @@ def answer_fields(found: Found, token: str) -> dict[str, Any]:
             item["title"] = card.title
         if card.year is not None:
             item["year"] = card.year
-        item |= {
-            "genres": card.genres,
-            "score": one.score,
-            "source": one.source,
-            "reason": one.reason,
-        }
+        item["genres"] = card.genres
+        item["score"], item["source"], item["reason"] = one.score, one.source, one.reason
         items.append(item)
     fields = {"items": items, "link": found.link, "release": found.release, "token": token}
     return fields | {"degraded": list(found.degraded)} if found.degraded else fields

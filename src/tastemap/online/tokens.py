@@ -113,18 +113,18 @@ class Tokens:
             sources: of each, [n].
             after: the pages before.
         """
-        hashes = np.fromiter((item_hash(item) for item in items), np.uint32, len(items))
-        before, all_sources = 0, list(sources)
+        # Every answer has a token, and lists of a few numbers are quicker than arrays of them.
+        hashes, before = [item_hash(item) for item in items], 0
         if after is not None:
             before = len(after.items)
-            hashes = np.concatenate([after.items, hashes])
-            all_sources = [*after.sources, *sources]
-        names = sorted(set(all_sources))[:255]
+            hashes = [*after.items.tolist(), *hashes]
+            sources = [*after.sources, *sources]
+        names = sorted(set(sources))[:255]
         place = {name: index for index, name in enumerate(names)}
         body = (
             _HEAD.pack(_VERSION, int(time.time()), item_hash(release), before, len(hashes))
-            + hashes.astype("<u4").tobytes()
-            + bytes(place.get(source, 0) for source in all_sources)
+            + struct.pack(f"<{len(hashes)}I", *hashes)
+            + bytes([place.get(source, 0) for source in sources])
             + "\n".join(names).encode()
         )
         return base64.urlsafe_b64encode(body + self._sign(body)).rstrip(b"=").decode()
