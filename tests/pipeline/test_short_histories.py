@@ -79,7 +79,8 @@ def test_the_join_is_the_weighted_sum_of_reciprocal_ranks(
     for items, weight in ((mine, n / (n + prior)), (theirs, prior / (n + prior))):
         for rank, item in enumerate(items, 1):
             expected[item] = expected.get(item, 0.0) + weight / (RRF + rank)
-    found = ShortHistories(prior=prior).joined(answers(mine, 1), answers(theirs, 2), np.array([n]))
+    both = answers(mine, 1), answers(theirs, 2), np.array([n])
+    found = ShortHistories(prior=prior).joined(*both, 12)
     items = found.items[0][found.items[0] > 0].tolist()
     assert sorted(items) == sorted(expected)
     np.testing.assert_allclose(
@@ -88,6 +89,10 @@ def test_the_join_is_the_weighted_sum_of_reciprocal_ranks(
     assert (np.diff(found.scores[0]) <= 0).all()
     for item, source in zip(items, found.sources[0].tolist(), strict=False):
         assert source == (1 if item in mine else 2)
+    few = ShortHistories(prior=prior).joined(*both, 3)
+    np.testing.assert_array_equal(few.items, found.items[:, :3])
+    np.testing.assert_array_equal(few.scores, found.scores[:, :3])
+    np.testing.assert_array_equal(few.sources[few.items > 0], found.sources[:, :3][few.items > 0])
 
 
 def test_nobody_without_a_history_is_joined() -> None:

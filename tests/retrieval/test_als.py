@@ -15,6 +15,7 @@ from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
 from tastemap.data.splits import RandomPerUser
+from tastemap.kernels.pairs import pairs
 
 
 def small_data(n_users: int = 60, n_items: int = 40, seed: int = 0) -> Dataset:
@@ -169,6 +170,32 @@ def test_evidence_of_a_history_adds_up_to_its_scores() -> None:
     evidence = model.evidence(history, items)
     assert evidence.shape == (4, 19)
     np.testing.assert_allclose(evidence.sum(axis=0), scores[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("factors", [7, 8])
+def test_of_many_histories_the_strongest_speak_as_of_each_alone(factors: int) -> None:
+    model = tm.ALS(factors=factors, use_values=True).fit(small_data())
+    # One with repeats and what is not known, an empty one, one that nothing is shown to.
+    histories = Histories.from_lists([[30, 2, 0, 2, 11, 5], [], [3, 1], [7]])
+    offsets, items = np.array([0, 9, 12, 12, 19]), np.arange(1, 20, dtype=np.int32)
+    found = model.strongest_of(histories, offsets, items)
+    for row in range(len(histories)):
+        here = slice(offsets[row], offsets[row + 1])
+        alone = model.strongest_evidence(histories.items_of(row), items[here])
+        np.testing.assert_array_equal(found[here], alone)
+    assert set(found[:9].tolist()) > {2}
+
+
+def test_pairs_of_histories_are_those_of_their_matrix() -> None:
+    rng = np.random.default_rng(0)
+    rows = [rng.integers(0, 12, n) for n in (0, 1, 30, 7)]
+    values = [rng.normal(size=len(row)).astype(np.float32) for row in rows]
+    histories = Histories.from_lists(rows, values=values)
+    offsets, items, sums = pairs(histories.offsets, histories.items, histories.values, 10)
+    matrix = histories.to_csr(10, values=True)
+    np.testing.assert_array_equal(offsets, matrix.indptr)
+    np.testing.assert_array_equal(items, matrix.indices)
+    np.testing.assert_allclose(sums, matrix.data, atol=1e-5)
 
 
 def test_a_time_budget_ends_the_fit_early() -> None:

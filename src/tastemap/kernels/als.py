@@ -32,6 +32,7 @@ __all__ = [
     "half_step_torch",
     "padded_slices",
     "solve_in_axes",
+    "speakers",
     "spoken",
 ]
 
@@ -137,6 +138,68 @@ def _spoken(of_pairs: Any, wanted: Any, a: Any, ridge: Any, found: Any) -> None:
             for k in range(len(z)):
                 total += of_pairs[row, k] * z[k]
             found[row, column] = total
+
+
+def speakers(
+    history_offsets: NDArray[np.int64],
+    histories: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    items: NDArray[np.int32],
+    vectors: NDArray[np.float32],
+    gram: NDArray[np.float32],
+    ridges: NDArray[np.float32],
+) -> NDArray[np.int32]:
+    """For each item row that is shown to somebody the one of their history that speaks most for it
+    (`spoken`), of equal ones the lowest, or 0 where none does.
+
+    Args:
+        history_offsets, histories: int64 [B+1] and int32 [m], each item row once.
+        offsets, items: int64 [B+1] and int32 [n], what is shown to each.
+        vectors: float32 [item rows, d].
+        gram, ridges: as for `half_step`, float32 [d, d] and [B].
+
+    Returns:
+        int32 [n].
+    """
+    found = np.zeros(len(items), np.int32)
+    width = len(gram) + -len(gram) % 8
+    wide = gram if width == len(gram) else _widened(gram, width, width)
+    _speakers(history_offsets, histories, offsets, items, vectors, wide, ridges, found)
+    return found
+
+
+@nb.njit(nogil=True, cache=True)
+def _speakers(
+    history_offsets: Any,
+    histories: Any,
+    offsets: Any,
+    items: Any,
+    vectors: Any,
+    gram: Any,
+    ridges: Any,
+    found: Any,
+) -> None:
+    width, d = len(gram), vectors.shape[1]
+    for row in range(len(offsets) - 1):
+        history = histories[history_offsets[row] : history_offsets[row + 1]]
+        shown = items[offsets[row] : offsets[row + 1]]
+        h, n = len(history), len(shown)
+        if h == 0 or n == 0:
+            continue
+        of_pairs = np.zeros((h + -h % 4, width), np.float32)
+        for place in range(h):
+            of_pairs[place, :d] = vectors[history[place]]
+        wanted = np.zeros((n, width), np.float32)
+        for place in range(n):
+            wanted[place, :d] = vectors[shown[place]]
+        evidence = np.empty((h, n), np.float32)
+        _spoken(of_pairs, wanted, gram.copy(), ridges[row], evidence)
+        for column in range(n):
+            most = np.float32(0)
+            for place in range(h):
+                if evidence[place, column] > most:
+                    most = evidence[place, column]
+                    found[offsets[row] + column] = history[place]
 
 
 def gram(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

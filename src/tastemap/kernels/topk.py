@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tastemap.compiled import parallel_njit
 from tastemap.data.histories import Histories
 
-__all__ = ["top_k"]
+__all__ = ["best_first", "sift_down", "top_k", "worse"]
 
 
 def top_k(
@@ -43,26 +43,36 @@ def top_k(
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
-def _worse(score_a: Any, item_a: Any, score_b: Any, item_b: Any) -> Any:
+def worse(score_a: Any, item_a: Any, score_b: Any, item_b: Any) -> Any:
+    """Whether an item comes behind another one: by its score, and of equal ones by its row."""
     return score_a < score_b or (score_a == score_b and item_a > item_b)
 
 
 @nb.njit(cache=True, nogil=True)
-def _sift_down(best: Any, items: Any, at: Any, size: Any) -> None:
+def sift_down(best: Any, items: Any, at: Any, size: Any) -> None:
+    """Moves what is at a place of a heap of so many down to where it belongs, the worst at the
+    root (Knuth, The Art of Computer Programming, volume 3, section 5.2.3)."""
     score, item = best[at], items[at]
     while True:
         child = 2 * at + 1
         if child >= size:
             break
-        if child + 1 < size and _worse(
-            best[child + 1], items[child + 1], best[child], items[child]
-        ):
+        if child + 1 < size and worse(best[child + 1], items[child + 1], best[child], items[child]):
             child += 1
-        if not _worse(best[child], items[child], score, item):
+        if not worse(best[child], items[child], score, item):
             break
         best[at], items[at] = best[child], items[child]
         at = child
     best[at], items[at] = score, item
+
+
+@nb.njit(cache=True, nogil=True)
+def best_first(best: Any, items: Any) -> None:
+    """Puts a heap with the worst at its root in order, the best first."""
+    for size in range(len(best) - 1, 0, -1):
+        best[0], best[size] = best[size], best[0]
+        items[0], items[size] = items[size], items[0]
+        sift_down(best, items, 0, size)
 
 
 @parallel_njit()
@@ -82,9 +92,6 @@ def _top_k(scores: Any, k: Any, offsets: Any, excluded: Any, allowed: Any) -> An
             score = scores[row, item]
             if score > best[0] and not left_out[item] and allowed[item]:
                 best[0], items[0] = score, item
-                _sift_down(best, items, 0, k)
-        for size in range(k - 1, 0, -1):
-            best[0], best[size] = best[size], best[0]
-            items[0], items[size] = items[size], items[0]
-            _sift_down(best, items, 0, size)
+                sift_down(best, items, 0, k)
+        best_first(best, items)
     return top_items, top_scores

@@ -348,17 +348,17 @@ class Pipeline(Recommender):
         short = self.short_histories.of(queries) if self._stage is None else _NONE
         if len(short) == 0:
             return self._retrieved(queries, k, exclude_seen, among, stages)
-        answers = Answers.empty(len(queries), k)
-        long = np.setdiff1d(np.arange(len(queries)), short)
-        if len(long):
-            some = queries.take(long)
-            answers.put(long, self._retrieved(some, k, exclude_seen, among, stages))
-        some = queries if len(short) == len(queries) else queries.take(short)
         depth = min(max(k, self.candidates), len(self.items))
-        personal = self._retrieved(some, depth, exclude_seen, among, stages)
+        personal = self._retrieved(queries, depth, exclude_seen, among, stages)
+        everybody = len(short) == len(queries)
+        some = queries if everybody else queries.take(short)
         popular = self._popular(some, depth, exclude_seen, among)
-        joined = self.short_histories.joined(personal, popular, some.histories.counts)
-        answers.put(short, joined.first(k))
+        mine = personal if everybody else personal.take(short)
+        joined = self.short_histories.joined(mine, popular, some.histories.counts, k)
+        if everybody:
+            return joined
+        answers = personal.first(k)
+        answers.put(short, joined)
         return answers
 
     def _retrieved(

@@ -37,16 +37,19 @@ class ShortHistories(Hyperparameters):
         counts = queries.histories.counts
         return np.flatnonzero((counts > 0) & (counts < self.events) & (self.prior > 0))
 
-    def joined(self, personal: Answers, popular: Answers, n_events: NDArray[np.int64]) -> Answers:
+    def joined(
+        self, personal: Answers, popular: Answers, n_events: NDArray[np.int64], k: int
+    ) -> Answers:
         """Both lists of each query as one, best first.
 
         Args:
             personal: what the retrievers say, [Y, d], padded with 0.
             popular: what is popular, [Y, e], padded with 0.
             n_events: of each history, int64 [Y].
+            k: places of an answer.
 
         Returns:
-            Answers [Y, d + e], padded with 0. An item in both lists has the retriever for its
+            Answers [Y, k], padded with 0. An item in both lists has the retriever for its
             source, since it is there for a reason that is the asker's own.
         """
         weight = (n_events / (n_events + self.prior))[:, None]
@@ -56,6 +59,7 @@ class ShortHistories(Hyperparameters):
             popular.items,
             weight / (RRF + ranks[0]),
             (1 - weight) / (RRF + ranks[1]),
+            k,
         )
         items = np.take_along_axis(np.hstack([personal.items, popular.items]), places, axis=1)
         sources = np.take_along_axis(np.hstack([personal.sources, popular.sources]), places, axis=1)

@@ -14,7 +14,8 @@ from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Holdout, Queries
 from tastemap.hyperparameters import hyperparameter
-from tastemap.kernels.als import gram, half_step, half_step_torch, spoken
+from tastemap.kernels.als import gram, half_step, half_step_torch, speakers, spoken
+from tastemap.kernels.pairs import pairs
 from tastemap.retrieval.base import VectorRetriever
 from tastemap.training.run import Run, describe
 
@@ -177,9 +178,9 @@ class ALS(VectorRetriever):
         if not self.weighs:
             return super().knows(queries)
         # Where values weigh, returned goods or dislikes alone say nothing of what is liked.
-        observed = self.observed(queries.histories)
-        liked = np.concatenate([[0], np.cumsum(observed.data > 0)])
-        known: NDArray[np.bool_] = liked[observed.indptr[1:]] > liked[observed.indptr[:-1]]
+        offsets, _, confidences = self._pairs(queries.histories)
+        liked = np.concatenate([[0], np.cumsum(confidences > 0)])
+        known: NDArray[np.bool_] = liked[offsets[1:]] > liked[offsets[:-1]]
         return known
 
     def item_vectors(self) -> NDArray[np.float32]:
@@ -194,22 +195,25 @@ class ALS(VectorRetriever):
         return weights
 
     def encode_queries(self, queries: Queries) -> NDArray[np.float32]:
-        observed = self.observed(queries.histories)
-        ridge = self.ridge(np.diff(observed.indptr), self.fitted_scale[0])
-        return half_step(
-            observed.indptr,
-            observed.indices,
-            observed.data,
-            self.item_factors,
-            self.item_gram,
-            ridge,
+        offsets, items, confidences = self._pairs(queries.histories)
+        ridge = self.ridge(np.diff(offsets), self.fitted_scale[0])
+        return half_step(offsets, items, confidences, self.item_factors, self.item_gram, ridge)
+
+    def _pairs(
+        self, histories: Histories
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
+        """As `observed`, in the three arrays of such a matrix."""
+        values = histories.values if self.weighs else np.ones(histories.n_events, np.float32)
+        offsets, items, sums = pairs(
+            histories.offsets, histories.items, values, len(self.item_factors)
         )
+        return offsets, items, self.confidences(sums)
 
     def observed(self, histories: Histories) -> csr_array:
         """The confidences c of histories [B], [B, item rows]."""
-        observed = histories.to_csr(len(self.item_factors), values=self.weighs)
-        observed.data = self.confidences(observed.data)
-        return observed
+        offsets, items, confidences = self._pairs(histories)
+        shape = (len(histories), len(self.item_factors))
+        return csr_array((confidences, items, offsets), shape=shape)
 
     def evidence(self, history: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.float32]:
         # A score is a sum over the history (Hu, Koren & Volinsky 2008, section 5):
@@ -217,3 +221,16 @@ class ALS(VectorRetriever):
         ridge = self.ridge(np.array([len(history)]), self.fitted_scale[0])[0]
         vectors = self.item_factors
         return spoken(vectors[history], vectors[items], self.item_gram, ridge)
+
+    def strongest_of(
+        self,
+        histories: Histories,
+        offsets: NDArray[np.int64],
+        items: NDArray[np.int32],
+    ) -> NDArray[np.int32]:
+        # As `evidence` says, for all rows in one compiled loop.
+        h = histories
+        ones = np.ones(h.n_events, np.float32)
+        starts, known, _ = pairs(h.offsets, h.items, ones, len(self.item_factors))
+        ridges = self.ridge(np.diff(starts), self.fitted_scale[0])
+        return speakers(starts, known, offsets, items, self.item_factors, self.item_gram, ridges)
