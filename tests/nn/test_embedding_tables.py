@@ -37,6 +37,27 @@ def test_sparse_and_dense_gradients_are_equal_and_leave_the_unknown() -> None:
     torch.testing.assert_close(dense.weight.grad, expected)
 
 
+def test_weighted_sums_and_their_gradients_are_equal_however_they_are_made() -> None:
+    torch.manual_seed(0)
+    sparse, dense = EmbeddingTable(6, 3), EmbeddingTable(6, 3, sparse=False)
+    dense.load_state_dict(sparse.state_dict())
+    # The second sum is over nothing, and row 4 is in two of them.
+    offsets, rows = torch.tensor([0, 3, 3, 5]), torch.tensor([1, 4, 1, 4, 5])
+    weights, wanted = torch.rand(5), torch.randn(3, 3)
+    of_weights = []
+    for table, asked in ((sparse, weights), (dense, weights), (dense, weights.requires_grad_())):
+        sums = table.bags(offsets, rows, asked)
+        torch.testing.assert_close(sums[0], weights[:3] @ table.weight[rows[:3]])
+        assert not sums[1].any()
+        table.weight.grad = None
+        (sums * wanted).sum().backward()
+        assert table.weight.grad is not None
+        of_weights.append(table.weight.grad.to_dense())
+    torch.testing.assert_close(of_weights[0], of_weights[1])
+    torch.testing.assert_close(of_weights[0], of_weights[2])
+    torch.testing.assert_close(of_weights[1][4], weights[1] * wanted[0] + weights[3] * wanted[2])
+
+
 @pytest.mark.parametrize(
     ("initialize", "deviation", "largest"),
     [

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from tastemap.nn.initializers import uniform_
+from tastemap.nn.row_sums import row_sums, rows_of
 
 __all__ = ["EmbeddingTable"]
 
@@ -46,6 +47,8 @@ class EmbeddingTable(nn.Module):
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """Vectors of rows: int64 [...] gives float32 [..., dim]."""
+        if self._compiled:
+            return rows_of(self.weight, rows)
         return functional.embedding(rows, self.weight, padding_idx=0, sparse=self.sparse)
 
     def bags(
@@ -61,7 +64,13 @@ class EmbeddingTable(nn.Module):
         Returns:
             float32 [n, dim].
         """
+        if self._compiled and not weights.requires_grad:
+            return row_sums(self.weight, offsets, rows, weights)
         return functional.embedding_bag(
             rows, self.weight, offsets,
             mode="sum", per_sample_weights=weights, include_last_offset=True, sparse=self.sparse,
         )  # fmt: skip
+
+    @property
+    def _compiled(self) -> bool:
+        return not self.sparse and self.weight.device.type == "cpu"
