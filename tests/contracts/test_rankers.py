@@ -24,7 +24,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "fm": {**NEURAL, "dim": 8},
     "ffm": NEURAL,
     "widedeep": {**DEEP, "batch_size": 64, "epochs": 12, "l1": 1e-4},
-    "deepfm": {**NEURAL, **DEEP},
+    "deepfm": {**NEURAL, **DEEP, "members": 2},
     "dcnv2": {**NEURAL, **DEEP},
     "gdcn": {**NEURAL, **DEEP},
     "neumfranker": {**NEURAL, **DEEP, "user": "left", "item": "right"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -32,7 +32,7 @@ from tastemap.training.module import ModuleTrainer, generator_of, seeded, tensor
 from tastemap.training.run import Run
 from tastemap.training.schedule import lower_rate
 
-__all__ = ["NeuralRanker", "RankingNetwork", "SharedBottom", "adams"]
+__all__ = ["Members", "NeuralRanker", "RankingNetwork", "SharedBottom", "adams"]
 
 # Rows scored at a time.
 _TILE = 8192
@@ -57,7 +57,56 @@ class RankingNetwork(nn.Module, ABC):
 
     def forward(self, batch: TensorBatch) -> torch.Tensor:
         """The log-odds, float32 [B], or [B, tasks] of several."""
-        return self.logits(batch, self.fields(batch))
+        return self.logits(batch, self.vectors(batch))
+
+    def vectors(self, batch: TensorBatch) -> torch.Tensor:
+        """What `logits` takes, which training holds back."""
+        found: torch.Tensor = self.fields(batch)
+        return found
+
+    def learning(self) -> Sequence[RankingNetwork]:
+        """The networks that learn, each by the loss of what it says itself."""
+        return (self,)
+
+    def said(self, scores: torch.Tensor) -> Sequence[torch.Tensor]:
+        """What each of them says, of what `logits` gave."""
+        return (scores,)
+
+
+class Members(RankingNetwork):
+    """Networks of one kind that learn from the same batches, each from first values and with
+    dropout of its own; the answer is the mean of their log-odds (Lakshminarayanan et al. 2017,
+    Simple and scalable predictive uncertainty estimation using deep ensembles).
+
+    What one has learned of a user's few rows by chance the others have not, so that the mean is
+    better than any of them. Each learns by its own loss, since members that are only right together
+    are not better than one large network (Gorishniy et al. 2024, TabM).
+
+    Args:
+        networks: the members.
+    """
+
+    def __init__(self, networks: list[RankingNetwork]) -> None:
+        # Fields are those of the members.
+        nn.Module.__init__(self)
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, batch: TensorBatch) -> torch.Tensor:
+        return super().forward(batch).mean(-1)
+
+    def vectors(self, batch: TensorBatch) -> torch.Tensor:
+        return torch.stack([network.vectors(batch) for network in self.learning()])
+
+    def logits(self, batch: TensorBatch, vectors: torch.Tensor) -> torch.Tensor:
+        """float32 [B, members], or [B, tasks, members], of vectors [members, B, fields, dim]."""
+        pairs = zip(self.learning(), vectors, strict=True)
+        return torch.stack([network.logits(batch, own) for network, own in pairs], -1)
+
+    def learning(self) -> Sequence[RankingNetwork]:
+        return [network for network in self.networks if isinstance(network, RankingNetwork)]
+
+    def said(self, scores: torch.Tensor) -> Sequence[torch.Tensor]:
+        return scores.unbind(-1)
 
 
 class SharedBottom(RankingNetwork):
@@ -119,6 +168,10 @@ class NeuralRanker(Ranker):
         default=0.05, help="of the squared vectors of each row's features", ge=0, log=True,
         search=(1e-3, 0.3),
     )  # fmt: skip
+    members: int = hyperparameter(
+        default=1, help="networks that learn side by side, whose log-odds are averaged: better, "
+        "and so much slower", ge=1, le=64, tuned=False,
+    )  # fmt: skip
     learning_rate: float = hyperparameter(
         default=0.01, help="the first step size of Adam; it falls in a line to 0", gt=0, log=True
     )
@@ -142,10 +195,16 @@ class NeuralRanker(Ranker):
 
     def _made(self) -> RankingNetwork:
         """The untrained network of what is to be foretold."""
+        if self.members == 1:
+            return seeded(self.seed, self._made_member)
+        return seeded(
+            self.seed, lambda: Members([self._made_member() for _ in range(self.members)])
+        )
+
+    def _made_member(self) -> RankingNetwork:
         if self._tasks is None:
-            return seeded(self.seed, self.make_network)
-        tasks = len(self._tasks)
-        return seeded(self.seed, lambda: self.make_task_network(tasks))
+            return self.make_network()
+        return self.make_task_network(len(self._tasks))
 
     def make_fields(
         self, dim: int, attention: Callable[[], CandidateAttention] | None = None
@@ -273,7 +332,8 @@ class _Trainer(ModuleTrainer):
     ) -> None:
         super().__init__(model.network)
         self.model, self.inputs, self.objective = model, inputs, objective
-        self.optimizers = model.optimizers(model.network)
+        self.learning = model.network.learning()
+        self.optimizers = [each for part in self.learning for each in model.optimizers(part)]
         if bias is not None:
             self.optimizers.append(torch.optim.Adam(bias.parameters(), lr=model.learning_rate))
 
@@ -295,15 +355,20 @@ class _Trainer(ModuleTrainer):
 
     def _step(self, examples: torch.Tensor) -> torch.Tensor:
         batch = self.inputs.batch(self.objective.rows(examples))
-        vectors = self.network.fields(batch)
+        vectors = self.network.vectors(batch)
         # The gradient of regularization × Σ v² / B; written as a part of the loss it would take
         # several passes over all numbers.
         held, pull = vectors.detach(), 2 * self.model.regularization / len(batch)
-        vectors.register_hook(lambda gradient: gradient.add(held, alpha=pull))
-        loss = self.objective.loss(self.network.logits(batch, vectors), examples)
+        vectors.register_hook(  # type: ignore[no-untyped-call]
+            lambda gradient: gradient.add(held, alpha=pull)
+        )
+        said = self.network.said(self.network.logits(batch, vectors))
+        # Added up, so that what holds a member's vectors back counts as much beside its loss as it
+        # does for one network alone.
+        loss = torch.stack([self.objective.loss(scores, examples) for scores in said]).sum()
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         for optimizer in self.optimizers:
             optimizer.step()
-        return loss.detach()
+        return loss.detach() / len(said)
