@@ -20,6 +20,7 @@ from tastemap.retrieval.item2vec_training import (
     TorchTrainer,
     first_vectors,
     keep_probabilities,
+    passes,
     sessions,
 )
 from tastemap.training.loop import train
@@ -125,6 +126,25 @@ def test_a_history_is_the_mean_of_its_inputs_the_newest_first(fitted: Item2Vec) 
     np.testing.assert_allclose(
         fitted.score(query), vectors @ fitted.item_vectors().T, rtol=1e-4, atol=1e-4
     )
+
+
+@pytest.mark.parametrize("a_pass, expected", [(100, 10), (25, 20), (20, 25), (12, 40), (1, 40)])
+def test_items_that_are_chosen_seldom_are_met_in_more_passes(a_pass: int, expected: int) -> None:
+    # What nobody chose does not count.
+    assert passes(np.array([0, a_pass - 1, 0, a_pass + 1])) == expected
+
+
+def test_no_events_make_no_more_passes_than_few() -> None:
+    assert passes(np.zeros(3, np.int64)) == 40
+
+
+def test_passes_that_were_asked_for_are_made(walks: Dataset) -> None:
+    def made(epochs: int | None) -> int:
+        model = Item2Vec(factors=4, epochs=epochs).fit(walks, run=QUIET)
+        return len(model.training.history)
+
+    assert made(3) == 3
+    assert made(None) == passes(walks.item_counts)
 
 
 def test_what_was_never_chosen_comes_last() -> None:

@@ -108,8 +108,12 @@ class Item2Vec(TrainedInEpochs, BiasedVectors):
         log=True,
         search=(1e-5, 1e-1),
     )
-    epochs: int = hyperparameter(
-        default=10, help="passes over the events", ge=1, log=True, tuned=False
+    epochs: int | None = hyperparameter(
+        default=None,
+        help="passes over the events; none for 10, and up to 40 where items are chosen seldom",
+        ge=1,
+        log=True,
+        tuned=False,
     )
     learning_rate: float = hyperparameter(
         default=0.025, help="first step size, falling to 0", gt=0, log=True
@@ -150,11 +154,12 @@ class Item2Vec(TrainedInEpochs, BiasedVectors):
         )
         self._fit_in_epochs(
             trainer,
-            self.epochs,
+            trainer.corpus.epochs,
             validation,
             run,
             # What the kernels train is the model's own arrays: big ones should not be copied.
             install=None if device == "cpu" else self._set_vectors,
+            resolved={"epochs": trainer.corpus.epochs},
         )
 
     def _set_vectors(self, state: State) -> None:

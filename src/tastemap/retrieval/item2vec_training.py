@@ -32,10 +32,20 @@ from tastemap.training.schedule import falling, lower_rate
 if TYPE_CHECKING:
     from tastemap.retrieval.item2vec import Item2Vec
 
-__all__ = ["KernelTrainer", "TorchTrainer", "first_vectors", "keep_probabilities", "sessions"]
+__all__ = [
+    "KernelTrainer",
+    "TorchTrainer",
+    "first_vectors",
+    "keep_probabilities",
+    "passes",
+    "sessions",
+]
 
 # About so many pairs are in memory at a time, 8 bytes each.
 _PAIRS_AT_A_TIME = 1 << 22
+# An item is met so often in all passes, on average: vectors of items that are met less stay near
+# where they began. Many events need no fewer passes for it than few, so that there are two bounds.
+_VISITS, _FEWEST_PASSES, _MOST_PASSES = 500, 10, 40
 
 
 def first_vectors(counts: NDArray[np.int64], factors: int, seed: int) -> State:
@@ -46,6 +56,13 @@ def first_vectors(counts: NDArray[np.int64], factors: int, seed: int) -> State:
     U /= np.float32(factors)
     U[counts == 0] = 0
     return {"inputs": U, "outputs": np.zeros_like(U)}
+
+
+def passes(counts: NDArray[np.int64]) -> int:
+    """How many passes over the events vectors of items are learned from, by how often each item, of
+    counts int64 [item rows], was chosen: 10, and up to 40 where items were chosen seldom."""
+    a_pass = counts.sum() / max(np.count_nonzero(counts), 1)
+    return int(np.clip(np.ceil(_VISITS / max(a_pass, 1)), _FEWEST_PASSES, _MOST_PASSES))
 
 
 def keep_probabilities(counts: NDArray[np.int64], subsample: float) -> NDArray[np.float64]:
@@ -78,13 +95,18 @@ def sessions(
 
 
 class _Corpus:
-    """Sessions, and the pairs of neighbours in them, a part of an epoch at a time."""
+    """Sessions, and the pairs of neighbours in them, a part of an epoch at a time.
+
+    Attributes:
+        epochs: passes over them.
+    """
 
     def __init__(self, model: Item2Vec, histories: Histories, n_items: int) -> None:
         self.model = model
         self.offsets, self.items = sessions(histories, model.session_gap_minutes)
         counts = np.bincount(self.items, minlength=n_items)
         self.counts = counts
+        self.epochs = passes(counts) if model.epochs is None else model.epochs
         self.keep = keep_probabilities(counts, model.subsample)
         # One more for every item, so that items without events are spread evenly too.
         self.weights = counts * self.keep + 1.0
@@ -130,7 +152,7 @@ class KernelTrainer(TableTrainer):
         total, count = 0.0, 0
         for share, pairs, strata in self.corpus.parts(rng):
             chance, other = alias_tables(self.chances, strata.pool, strata.offsets)
-            rate = np.float32(falling(m.learning_rate, epoch + share, m.epochs))
+            rate = np.float32(falling(m.learning_rate, epoch + share, self.corpus.epochs))
             order, seed = rng.permutation(STRATA), rng.integers(1 << 63, dtype=np.uint64)
             total += sgns_epoch(
                 *pairs, strata.pool, strata.offsets, chance, other, order,
@@ -184,7 +206,7 @@ class TorchTrainer(ModuleTrainer):
         generator = generator_of(rng, self.device)
         total, count = torch.zeros((), device=self.device), 0
         for share, pairs, _ in self.corpus.parts(rng):
-            lower_rate(self.optimizer, epoch + share, m.epochs)
+            lower_rate(self.optimizer, epoch + share, self.corpus.epochs)
             inputs, outputs = (
                 torch.from_numpy(column).to(self.device).long() for column in pairs[:2]
             )

@@ -148,9 +148,10 @@ class SequenceRetriever(PretrainedItems, NeuralRetriever):
     network: SequenceNetwork = assigned_by_fit()
 
     dim: int = hyperparameter(default=64, help="length of all vectors", ge=1, le=4096, log=True)
-    item2vec_epochs: int = hyperparameter(
-        default=10,
-        help="passes of the Item2Vec whose vectors the items begin with; 0 for a random start",
+    item2vec_epochs: int | None = hyperparameter(
+        default=None,
+        help="passes of the Item2Vec whose vectors the items begin with; 0 for a random start, "
+        "none for as many as it makes by itself",
         ge=0,
         tuned=False,
     )

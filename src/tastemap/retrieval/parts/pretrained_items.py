@@ -26,9 +26,10 @@ class PretrainedItems(TrainedInEpochs):
     """A model trained in epochs whose tables of items can begin with what an `Item2Vec` of the same
     length has learned of what stands near each other. A subclass writes `item_tables`."""
 
-    item2vec_epochs: int = hyperparameter(
+    item2vec_epochs: int | None = hyperparameter(
         default=0,
-        help="passes of the Item2Vec whose vectors the items begin with; 0 for a random start",
+        help="passes of the Item2Vec whose vectors the items begin with; 0 for a random start, "
+        "none for as many as it makes by itself",
         ge=0,
         tuned=False,
     )
@@ -45,7 +46,7 @@ class PretrainedItems(TrainedInEpochs):
         run: Run,
         **how: Any,
     ) -> None:
-        if self.item2vec_epochs > 0:
+        if self.item2vec_epochs != 0:
             first, main = run.after_another(1 / 4)
             state = trainer.state()
             tables = self.item_tables(state)
