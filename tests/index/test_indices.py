@@ -90,6 +90,18 @@ def test_a_poor_index_says_so() -> None:
     assert poor.recall is not None and poor.recall.value < 0.8
 
 
+def test_as_few_lists_as_find_enough_are_looked_at(tmp_path: Path) -> None:
+    found = IVFIndex(lists=60, probes=60, enough=0.9).build(ROWS, VECTORS, queries=QUERIES)
+    whole = IVFIndex(lists=60, probes=60, enough=None).build(ROWS, VECTORS, queries=QUERIES)
+    assert found.recall is not None and 0.9 <= found.recall.value < 1
+    assert whole.recall is not None and whole.recall.value == 1
+    again = tm.load(found.save(tmp_path / "index"))
+    for mine, theirs in zip(again.search(QUERIES, 10), found.search(QUERIES, 10), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    most = IVFIndex(lists=60, probes=2, enough=1.0).build(ROWS, VECTORS, queries=QUERIES)
+    assert most.recall is not None and most.recall.value < 0.9
+
+
 @pytest.mark.parametrize("share", [0.5, 0.01])
 def test_filters_never_leak_and_lose_little(index: Index, share: float) -> None:
     allowed = np.random.default_rng(2).random(2 * N + 1) < share

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -113,9 +113,17 @@ class Index(Hyperparameters):
         queries = asked[np.sort(some)]
         none = Ragged.of([()] * len(queries))
         true, _ = nearest_by_scan(queries, k, np.arange(len(points)), points.__getitem__, none)
-        found, _ = self._nearest(queries, k, None, none)
-        hits = [len(np.intersect1d(*pair)) for pair in zip(true, found, strict=True)]
-        return Recall(float(np.mean(hits)) / k, k, len(queries))
+
+        def recall() -> float:
+            found, _ = self._nearest(queries, k, None, none)
+            hits = [len(np.intersect1d(*pair)) for pair in zip(true, found, strict=True)]
+            return float(np.mean(hits)) / k
+
+        self._settle(recall)
+        return Recall(recall(), k, len(queries))
+
+    def _settle(self, recall: Callable[[], float]) -> None:
+        """Chooses what a search costs by the recall that it then has, where that is left to it."""
 
     @property
     def greatest_row(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -64,12 +65,16 @@ class ListsIndex(Lists, FaissIndex):
     def _append(self, vectors: NDArray[np.float32]) -> None:
         self._library_index.add(self._for_library(vectors))
 
+    def _lists_of_a_search(self) -> int:
+        """Where nothing is filtered."""
+        return self.probes
+
     def _effort(self, k: int) -> int:
         held = self._held_positions()
-        return int(held * min(1.0, self.probes / self._library_index.nlist))
+        return int(held * min(1.0, self._lists_of_a_search() / self._library_index.nlist))
 
     def _probed(self, share: float, selector: Any) -> Any:
-        probes = int(min(self.probes / share, self._library_index.nlist))
+        probes = int(min(self._lists_of_a_search() / share, self._library_index.nlist))
         return faiss().SearchParametersIVF(nprobe=max(1, probes), sel=selector)
 
     def _restore(self, stored: Stored, group: str) -> None:
@@ -89,11 +94,20 @@ class IVFIndex(LiftedIndex, ListsIndex):
     million items most of which hardly anybody took, 96 lists of 4000 had .18 of the nearest, and
     with it 24 have .99. R is the length of all but a thousandth of the vectors, so that a few very
     long ones do not make all others alike.
+
+    How many lists it takes differs between data, so that is tried when the index is built: twice as
+    many as find enough of what is nearest to some queries, since more may be asked for than then.
     """
 
     name = "ivf"
 
-    probes: int = hyperparameter(default=64, ge=1, help="lists that a search looks at")
+    probes: int = hyperparameter(default=64, ge=1, help="lists that a search looks at, at most")
+    enough: float | None = hyperparameter(
+        default=0.99, gt=0, le=1, help="share of the nearest that fewer lists than `probes` must "
+        "find; none to look at so many always"
+    )  # fmt: skip
+
+    _settled: int | None = None
 
     def _create(self, vectors: NDArray[np.float32], rows: NDArray[np.int32]) -> None:
         lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
@@ -112,6 +126,19 @@ class IVFIndex(LiftedIndex, ListsIndex):
     def _for_library(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._lift(vectors)
 
+    def _lists_of_a_search(self) -> int:
+        if self.enough is None or self._settled is None:
+            return self.probes
+        return min(self._settled, self.probes)
+
+    def _settle(self, recall: Callable[[], float]) -> None:
+        if self.enough is None:
+            return
+        self._settled = 1
+        while self._settled < self.probes and recall() < self.enough:
+            self._settled *= 2
+        self._settled *= 2
+
     def _ask(
         self, queries: NDArray[np.float32], k: int, room: int, share: float, selector: Any
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -123,3 +150,12 @@ class IVFIndex(LiftedIndex, ListsIndex):
     def _vectors(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
         vectors: NDArray[np.float32] = self._library_index.reconstruct_batch(positions)
         return vectors[:, : self.dim]
+
+    def _tensors(self) -> dict[str, dict[str, NDArray[Any]]]:
+        groups = super()._tensors()
+        groups[""]["settled"] = np.array([self._settled or 0])
+        return groups
+
+    def _restore(self, stored: Stored, group: str) -> None:
+        super()._restore(stored, group)
+        self._settled = int(stored.mapped(group, "settled")[0]) or None
