@@ -43,6 +43,25 @@ def test_pages_never_repeat_an_item(served: Served, movies: tm.Dataset) -> None:
     assert seen[:150] == ids(first)
 
 
+def test_what_is_asked_plainly_is_answered_and_counted_as_otherwise(served: Served) -> None:
+    path, label = "/users/196/recommendations", 'route="/users/{user:id}/recommendations"'
+    for plain, other in (("", "?k=10&"), ("?k=7", "?k=07"), ("?k=1000", "?&k=1000")):
+        answers = [served.http.get(path + query) for query in (plain, other)]
+        assert [answer.status_code for answer in answers] == [200, 200]
+        assert answers[0].headers["content-type"] == answers[1].headers["content-type"]
+        one, two = (answer.json() | {"token": None} for answer in answers)
+        assert one == two
+    for bad in ("?k=0", "?k=1001", "?k=-1", "?k=x", "?k=999999999999"):
+        response = served.http.get(path + bad)
+        assert response.status_code == 422
+        assert response.json()["detail"][0]["loc"] == ["query", "k"]
+    assert served.http.get(f"/users/{'x' * 256}/recommendations").status_code == 200
+    assert served.http.get(f"/users/{'x' * 257}/recommendations").status_code == 422
+    assert served.http.post(path).status_code == 405
+    counted = [line for line in served.http.get("/metrics").text.splitlines() if label in line]
+    assert any(line.startswith("tastemap_requests_total") for line in counted)
+
+
 def test_pages_of_a_stranger_do_not_repeat_either(served: Served) -> None:
     first = post(served, history=["50", "181"], k=30)
     second = post(served, history=["50", "181"], k=30, after=first["token"])

@@ -1,7 +1,7 @@
 """The question that is asked most, without the framework's call chain.
 
-FastAPI takes longer to find a route, to solve its dependencies and to check its parameters than an
-answer from the shelf takes in all, and for a path with an id and a number there is little to check.
+FastAPI takes about as long to find a route, to solve its dependencies and to check its parameters
+as a short answer takes to be made, and for a path with an id and a number there is little to check.
 """
 
 from __future__ import annotations
