@@ -808,7 +808,7 @@ def _two_stage(found: list[Result]) -> str:
         "",
         "The last tenth of all events is the test; asked about are users with a history, each",
         "once. Retrievers alone, joined by their ranks, and with a ranker over the candidates of",
-        "all three: in the order that it has learned, and with every fifth place for what few",
+        "all three: in the order that it has learned, and with every tenth place for what few",
         "people take (`LongTail`), which is the default. Coverage is the share of the catalogue",
         "that all lists together show. In brackets the 95 % interval of the difference to the best",
         "retriever.",

@@ -301,7 +301,7 @@ class RankingStage:
             features = self._known(self.features.apart(asked, proposed))
             scores[some] = self.ranker.score_requests(features)
             popularity[some] = features.candidates.numbers("item.share")
-        return scores, self.long_tail.order(candidates, scores, popularity)
+        return scores, self.long_tail.order(queries.users, candidates, scores, popularity)
 
     def _known(self, features: RequestFeatures) -> RequestFeatures:
         """With the unknown in place of values that the ranker does not know."""
