@@ -73,4 +73,5 @@ class EmbeddingTable(nn.Module):
 
     @property
     def _compiled(self) -> bool:
-        return not self.sparse and self.weight.device.type == "cpu"
+        # What is compiled are the gradients.
+        return torch.is_grad_enabled() and not self.sparse and self.weight.device.type == "cpu"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.nn import functional
 
 from tastemap.features.requests import RequestFeatures
 from tastemap.kernels.crosses import crossed, finished
@@ -86,7 +88,7 @@ class ServedCrosses:
             self._of_request = whole[:, :shared].T.contiguous()
             self._of_candidate = self._candidate.layer(whole[:, shared:].contiguous(), dtype)
             self._middle = [
-                (weight.T.contiguous(), bias)
+                partial(functional.linear, weight=weight, bias=bias)
                 for weight, bias in zip(weights[1:-1], biases[1:-1], strict=True)
             ]
             self._of_first = (last * biases[-1]).numpy()
@@ -121,8 +123,8 @@ class ServedCrosses:
         crossed(first, maps.numpy(), bias.numpy(), n_products, n_hidden)
         x_0 = torch.from_numpy(first)
         x = maps if n_products else x_0
-        for matrix, constant in self._middle:
-            x = torch.addcmul(x[:, :width], x_0, torch.addmm(constant, x[:, :width], matrix))
+        for between in self._middle:
+            x = torch.addcmul(x[:, :width], x_0, between(x[:, :width]))
         hidden = maps[:, n_products : n_products + n_hidden]
         for layer in self._deep:
             hidden = layer(hidden).relu_()
