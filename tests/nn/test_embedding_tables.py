@@ -32,6 +32,7 @@ def test_sparse_and_dense_gradients_are_equal_and_leave_the_unknown() -> None:
     assert sparse.weight.grad is not None and dense.weight.grad is not None
     assert sparse.weight.grad.is_sparse and not dense.weight.grad.is_sparse
     torch.testing.assert_close(sparse.weight.grad.to_dense(), dense.weight.grad)
+    assert dense(torch.empty(2, 0, dtype=torch.long)).shape == (2, 0, 3)
     expected = torch.zeros(6, 3)
     expected[1], expected[3] = wanted[1], wanted[0] + wanted[2]
     torch.testing.assert_close(dense.weight.grad, expected)

@@ -92,8 +92,8 @@ def test_tasks_share_the_vectors_of_features() -> None:
     ranker = fitted("deepfm")
     assert isinstance(ranker, NeuralRanker)
     stored = [name for name in ranker.tensors() if "table.weight" in name]
-    # One table of vectors, and of each task the weights of its own.
-    assert len(stored) == 1 + 3
+    # Of each member one table of vectors, and of each task the weights of its own.
+    assert len(stored) == ranker.hyperparameter_values()["members"] * (1 + 3)
 
 
 def test_the_loss_is_the_weighted_mean_of_those_of_the_tasks() -> None:

@@ -42,7 +42,7 @@ class _Rows(torch.autograd.Function):
     def forward(ctx: Any, table: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(rows)
         ctx.shape = table.shape
-        return table.index_select(0, rows.flatten()).view(*rows.shape, -1)
+        return table.index_select(0, rows.flatten()).view(*rows.shape, table.shape[1])
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
