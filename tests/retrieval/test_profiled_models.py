@@ -22,7 +22,10 @@ from tastemap.training.run import Run
 from tastemap.training.sequence_batches import SequenceBatches
 
 QUIET = Run(device="cpu", progress=False)
-SMALL: dict[str, Any] = {"dim": 16, "batch_size": 64, "learning_rate": 0.01, "dropout": 0.0}
+# As many passes of the Item2Vec as where data are dense: what is looked at is what comes after it.
+SMALL: dict[str, Any] = {
+    "dim": 16, "batch_size": 64, "learning_rate": 0.01, "dropout": 0.0, "item2vec_epochs": 10,
+}  # fmt: skip
 N_ITEMS = 30
 MODELS = [tm.TwoTower, tm.YouTubeDNN]
 
