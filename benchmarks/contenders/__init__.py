@@ -228,8 +228,7 @@ RANKING = (
     _ours("fm", "FM", "ranking.py", "FM"),
     _ours("ffm", "FFM", "ranking.py", "FFM"),
     _ours("wide-deep", "WideDeep", "ranking.py", "WideDeep"),
-    # One network, as large as the rival's.
-    _ours("deep-fm", "DeepFM", "ranking.py", "DeepFM", members=1),
+    _ours("deep-fm", "DeepFM", "ranking.py", "DeepFM"),
     _ours("dcn-v2", "DCNv2", "ranking.py", "DCNv2"),
     _ours("final-mlp", "FinalMLP", "ranking.py", "FinalMLP"),
     _ours("gdcn", "GDCN", "ranking.py", "GDCN"),
@@ -265,6 +264,11 @@ RANKING_WITH_HISTORY = (
     *(
         _ours(f"{name}-history", model, "ranking.py", model, without=list(TOTALS))
         for name, model in (("fm", "FM"), ("deep-fm", "DeepFM"), ("dcn-v2", "DCNv2"))
+    ),
+    Contender(
+        "tastemap-deep-fm-members-history", "tastemap DeepFM, four members", "tastemap",
+        "ranking.py", {"model": "DeepFM", "members": 4, "without": list(TOTALS)},
+        "defaults, members=4",
     ),
     Contender(
         "tastemap-din-history", "tastemap DIN", "tastemap", "ranking.py",

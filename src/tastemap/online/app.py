@@ -52,7 +52,7 @@ __all__ = ["create_app"]
 
 _NOTHING = Operating()
 # Seconds between batches of answers: little beside the time that an answer takes anyway.
-_PACE = 0.004
+_PACE = 0.002
 _ABOUT = """Live recommendations over a release, and the log of what people do.
 
 Ids are text. A refused request names the field: `{"detail": [{"loc": ["body", 3, "item"], "msg":

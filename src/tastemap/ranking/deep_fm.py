@@ -38,9 +38,7 @@ class DeepFMNetwork(RankingNetwork):
 
 class DeepFM(DeepRanker):
     """All pairs of features by their vectors' products, and what a perceptron finds in the same
-    vectors (Guo et al. 2017), several times over: the mean of a few such networks is better than
-    any change to one that was tried.
-    """
+    vectors (Guo et al. 2017)."""
 
     name = "deepfm"
     paper = (
@@ -51,10 +49,6 @@ class DeepFM(DeepRanker):
     regularization: float = hyperparameter(
         default=0.05, help="of the squared vectors of each row's features", ge=0, log=True,
         search=(1e-3, 0.3),
-    )  # fmt: skip
-    members: int = hyperparameter(
-        default=4, help="networks that learn side by side, whose log-odds are averaged: better, "
-        "and so much slower", ge=1, le=64, tuned=False,
     )  # fmt: skip
     layer_rate: float = hyperparameter(
         default=0.03, help="step size of the layers, as a share of the vectors'", gt=0, log=True,
