@@ -223,6 +223,11 @@ class Dataset:
         of_kind = {name: h.values[h.kinds == code] for code, name in enumerate(self.kind_names)}
         return {name: float(np.median(values)) for name, values in of_kind.items() if len(values)}
 
+    @cached_property
+    def _usual_value(self) -> float:
+        values = self.histories.values
+        return float(np.median(values)) if len(values) else 1.0
+
     @property
     def usual_kind(self) -> str:
         """The kind of an event that does not say its kind."""
@@ -230,10 +235,7 @@ class Dataset:
 
     def usual_value(self, kind: str) -> float:
         """The median value of the events of a kind, or of all events where there is none of it."""
-        if kind in self._usual_values:
-            return self._usual_values[kind]
-        values = self.histories.values
-        return float(np.median(values)) if len(values) else 1.0
+        return self._usual_values.get(kind, self._usual_value)
 
     def item_attributes(self) -> pl.DataFrame | None:
         """The item table aligned with the vocabulary: row i is about item row i+1."""

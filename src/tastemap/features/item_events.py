@@ -10,6 +10,9 @@ from tastemap.kernels.event_totals import GroupedEvents, Totals, last_before, to
 
 __all__ = ["ItemEvents"]
 
+# Events are few where there are so many items to each.
+_FEW = 16
+
 # Items, times and values.
 _Events = tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float32]]
 
@@ -36,9 +39,15 @@ class ItemEvents:
         # All events stand once more as those of row 0, which no item has.
         rows = np.concatenate([np.zeros(len(items), np.int32), items])
         twice = np.tile(times, 2)
-        offsets, order = group_by_row(rows, twice, self._n_items)
+        if len(items) == 0 or len(items) > self._n_items // _FEW:
+            groups = np.empty(0, np.int32)
+            offsets, order = group_by_row(rows, twice, self._n_items)
+        else:
+            # A place for each item would take longer to lay out than the events.
+            groups, places = np.unique(rows, return_inverse=True)
+            offsets, order = group_by_row(places.astype(np.int32), twice, len(groups))
         values = np.tile(values, 2)[order]
-        return GroupedEvents.of(offsets, twice[order], values >= self._liking, values)
+        return GroupedEvents.of(groups, offsets, twice[order], values >= self._liking, values)
 
     def add(
         self, items: NDArray[np.int32], times: NDArray[np.float64], values: NDArray[np.float32]
@@ -47,6 +56,8 @@ class ItemEvents:
         ask meanwhile."""
         known = items > 0
         events: _Events = (items[known], times[known], values[known])
+        if len(events[0]) == 0:
+            return
         # Only parts that are no longer than what comes are sorted anew, so that an event is sorted
         # some log₂(m) times, however few come at once.
         while self._later and len(self._later[-1][0]) <= len(events[0]):

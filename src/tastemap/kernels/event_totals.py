@@ -18,17 +18,21 @@ class GroupedEvents(NamedTuple):
     many groups, and so to come by each of them is what takes time.
 
     Attributes:
-        offsets: int64 [groups + 1]; group i has the events offsets[i]:offsets[i+1].
+        groups: int32 [groups], those that have events, rising; empty where all have a place, so
+            that group i stands at place i.
+        offsets: int64 [places + 1]; place i has the events offsets[i]:offsets[i+1].
         events: float64 [m + 1, 3]; of event j its time, rising within a group, and how many of the
             first j events are likes, and the sum of their values. The last row has the sums of all.
     """
 
+    groups: NDArray[np.int32]
     offsets: NDArray[np.int64]
     events: NDArray[np.float64]
 
     @classmethod
     def of(
         cls,
+        groups: NDArray[np.int32],
         offsets: NDArray[np.int64],
         times: NDArray[np.float64],
         liked: NDArray[np.bool_],
@@ -39,7 +43,7 @@ class GroupedEvents(NamedTuple):
         events[:-1, 0], events[-1, 0] = times, np.inf
         np.cumsum(liked, dtype=np.float64, out=events[1:, 1])
         np.cumsum(values, dtype=np.float64, out=events[1:, 2])
-        return cls(offsets, events)
+        return cls(groups, offsets, events)
 
 
 @nb.njit(cache=True, nogil=True)
@@ -56,7 +60,23 @@ def _first_not_before(events: Any, start: int, stop: int, moment: float) -> int:
 
 
 @nb.njit(cache=True, nogil=True)
+def _place_of(groups: Any, group: int) -> int:
+    """Where a group stands; -1 where it has no events."""
+    if len(groups) == 0:
+        return group
+    start, stop = 0, len(groups)
+    while start < stop:
+        middle = (start + stop) // 2
+        if groups[middle] < group:
+            start = middle + 1
+        else:
+            stop = middle
+    return start if start < len(groups) and groups[start] == group else -1
+
+
+@nb.njit(cache=True, nogil=True)
 def _totals(
+    some: Any,
     offsets: Any,
     events: Any,
     groups: Any,
@@ -69,7 +89,10 @@ def _totals(
     recent: Any,
 ) -> None:
     for row in range(len(groups)):
-        start, end = offsets[groups[row]], offsets[groups[row] + 1]
+        place = _place_of(some, groups[row])
+        if place < 0:
+            continue
+        start, end = offsets[place], offsets[place + 1]
         if start == end or not events[start, 0] < until[row]:
             continue
         stop = end
@@ -87,7 +110,8 @@ def _totals(
 
 
 @nb.njit(cache=True, nogil=True)
-def _last_before(offsets: Any, events: Any, moments: Any, last: Any) -> None:
+def _last_before(groups: Any, offsets: Any, events: Any, moments: Any, last: Any) -> None:
+    # Group 0 stands first, and has all events.
     for row in range(len(moments)):
         place = _first_not_before(events, offsets[0], offsets[1], moments[row])
         if place > offsets[0]:

@@ -155,11 +155,13 @@ class ItemUpdates:
             The shelf with the vectors of those of its items that somebody took.
         """
         takes = [self._waiting.popleft() for _ in range(min(len(self._waiting), _AT_ONCE))]
+        if self._fold_in is None:
+            # Even where nobody took anything yet, lest it take its time from those who then ask.
+            self._fold_in = ItemFoldIn(self._model)
+            vectors = self._model.item_vectors()
+            lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+            self._typical = float(np.median(lengths[lengths > 0])) if lengths.any() else 0.0
         if takes:
-            if self._fold_in is None:
-                self._fold_in = ItemFoldIn(self._model)
-                lengths = np.linalg.norm(self._model.item_vectors(), axis=1)
-                self._typical = float(np.median(lengths[lengths > 0])) if lengths.any() else 0.0
             self._solve_known(self._take(takes))
         return self._joined(shelf)
 

@@ -100,6 +100,8 @@ class Serving:
         self._trending = Trending(len(pipeline.items), following.half_life)
         self._knowledge = Knowledge(pipeline, self.live, self.catalogue, self.newcomers)
         self.drifts = Drifts(pipeline.data.item_counts)
+        # Found now, and not while the first event waits for it.
+        pipeline.data.usual_value(pipeline.data.usual_kind)
         times = pipeline.data.histories.times
         self.newest = float(times.max()) if pipeline.data.has_times and len(times) else None
 
