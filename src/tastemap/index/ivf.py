@@ -126,6 +126,14 @@ class IVFIndex(LiftedIndex, ListsIndex):
     def _for_library(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._lift(vectors)
 
+    def _replaced(
+        self, positions: NDArray[np.int64], vectors: NDArray[np.float32]
+    ) -> NDArray[np.bool_]:
+        there = positions >= 0
+        if there.any():
+            self._library_index.update_vectors(positions[there], self._lift(vectors[there]))
+        return there
+
     def _lists_of_a_search(self) -> int:
         if self.enough is None or self._settled is None:
             return self.probes
