@@ -73,8 +73,7 @@ def fused(
 
     Returns:
         int64 [B, k], places from 0 on in the first list, and then in the second, and their gains,
-        float64; both 0 where there are
-        fewer.
+        float64; both 0 where there are fewer.
     """
     places = np.zeros((len(first), k), np.int64)
     gains = np.zeros((len(first), k))
