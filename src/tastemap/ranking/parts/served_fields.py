@@ -80,7 +80,7 @@ class ServedFields:
     def __call__(self, block: Block, attended: torch.Tensor | None = None) -> Vectors:
         """Those of a block of n rows; with those of sequences, float32 [n, sequences × dim], where
         they are told."""
-        values = block.categorical[:, self._columns]
+        values = block.categorical.take(self._columns, axis=1)
         parts = [self._of_values(values, self._starts).flatten(1)]
         if self._lists:
             lists = (*block.multi_valued, *block.sequences)[: len(self._lists)]
