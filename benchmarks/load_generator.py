@@ -109,7 +109,7 @@ class Load:
                 waiting.append(sent)
                 sent += 1
             while waiting and self.idle:
-                connection = self.idle.pop()
+                connection = self._open(self.idle.pop())
                 connection.request = waiting.popleft()
                 request, kinds[connection.request] = self.make(connection.request)
                 connection.socket.send(request)
@@ -135,6 +135,14 @@ class Load:
         made = socket.create_connection(("127.0.0.1", self.port), timeout=10)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return _Connection(made)
+
+    def _open(self, connection: _Connection) -> _Connection:
+        """The connection, or a new one where the server has closed it meanwhile, as it may one that
+        was idle."""
+        if not select.select([connection.socket], [], [], 0)[0]:
+            return connection
+        connection.socket.close()
+        return self._connected()
 
     @staticmethod
     def _received(connection: _Connection) -> int | None:
