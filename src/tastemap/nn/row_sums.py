@@ -11,6 +11,7 @@ import numba as nb
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 __all__ = ["row_sums", "rows_of"]
 
@@ -65,10 +66,9 @@ class _Sums(torch.autograd.Function):
     ) -> torch.Tensor:
         ctx.save_for_backward(offsets, rows, weights)
         ctx.shape = table.shape
-        sums = torch.zeros(len(offsets) - 1, table.shape[1])
-        values = table.detach().numpy()
-        _sum_up(values, offsets.numpy(), rows.numpy(), weights.numpy(), sums.numpy())
-        return sums
+        return functional.embedding_bag(
+            rows, table, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True
+        )
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
@@ -83,22 +83,9 @@ def _add_rows(
     table: NDArray[np.float32], rows: NDArray[np.int64], parts: NDArray[np.float32]
 ) -> None:
     for i in range(len(rows)):
-        for f in range(table.shape[1]):
-            table[rows[i], f] += parts[i, f]
-
-
-@nb.njit(cache=True, nogil=True)
-def _sum_up(
-    table: NDArray[np.float32],
-    offsets: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    weights: NDArray[np.float32],
-    sums: NDArray[np.float32],
-) -> None:
-    for i in range(len(sums)):
-        for j in range(offsets[i], offsets[i + 1]):
-            for f in range(table.shape[1]):
-                sums[i, f] += weights[j] * table[rows[j], f]
+        row, part = table[rows[i]], parts[i]
+        for f in range(len(row)):
+            row[f] += part[f]
 
 
 @nb.njit(cache=True, nogil=True)
@@ -111,5 +98,6 @@ def _share_out(
 ) -> None:
     for i in range(len(gradient)):
         for j in range(offsets[i], offsets[i + 1]):
-            for f in range(table.shape[1]):
-                table[rows[j], f] += weights[j] * gradient[i, f]
+            row, weight, part = table[rows[j]], weights[j], gradient[i]
+            for f in range(len(row)):
+                row[f] += weight * part[f]
