@@ -16,7 +16,7 @@ from tastemap.data.moments import Moments
 from tastemap.data.vocabulary import Vocabulary
 from tastemap.errors import DataError
 
-__all__ = ["IMPRESSION", "POSITION", "SKIP", "Impressions", "taken_and_shown"]
+__all__ = ["IMPRESSION", "POSITION", "SKIP", "Impressions", "is_taken", "taken_and_shown"]
 
 IMPRESSION = "impression"
 """The kind of an event that says that an item was shown."""
@@ -106,11 +106,17 @@ class Impressions:
         )
 
 
+def is_taken(kind: str) -> bool:
+    """Whether an event of a kind is something that somebody did with an item. What was merely
+    shown, or passed over, is not: it would count as chosen, and be left out as seen."""
+    return kind not in (IMPRESSION, SKIP)
+
+
 def taken_and_shown(dataset: Dataset) -> tuple[Dataset, Dataset | None]:
     """What people did with items, and what they were merely shown, of a log that has both.
 
-    Events of the kinds "impression" and "skip" are no part of a history: they would count as
-    chosen, and be left out as seen. Users and items stay those of the log.
+    Events of the kinds "impression" and "skip" are no part of a history (`is_taken`). Users and
+    items stay those of the log.
 
     Returns:
         The data set without them, and a data set of them alone; None where there are none.
@@ -118,9 +124,8 @@ def taken_and_shown(dataset: Dataset) -> tuple[Dataset, Dataset | None]:
     Raises:
         DataError: nobody did anything.
     """
-    kinds = [name in (IMPRESSION, SKIP) for name in dataset.kind_names]
-    h = dataset.histories
-    shown = np.array(kinds, np.bool_)[h.kinds]
+    kinds = np.array([is_taken(name) for name in dataset.kind_names], np.bool_)
+    shown = ~kinds[dataset.histories.kinds]
     if not shown.any():
         return dataset, None
     if shown.all():
@@ -128,7 +133,7 @@ def taken_and_shown(dataset: Dataset) -> tuple[Dataset, Dataset | None]:
             "all events say what was shown, and none what was taken of it",
             remedy="Give the clicks, views or purchases too",
         )
-    taken, names = dataset.with_events(~shown), np.flatnonzero(~np.array(kinds))
+    taken, names = dataset.with_events(~shown), np.flatnonzero(kinds)
     codes = np.searchsorted(names, taken.histories.kinds).astype(np.uint8)
     return (
         replace(

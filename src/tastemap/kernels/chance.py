@@ -8,6 +8,8 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from tastemap.kernels.splitmix import mixed
+
 __all__ = ["gumbel_of_pairs"]
 
 
@@ -16,12 +18,8 @@ def _gumbel_of_pairs(offsets: Any, owners: Any, others: Any, found: Any) -> None
     for row in range(len(offsets) - 1):
         owner = np.uint64(owners[row]) << np.uint64(32)
         for place in range(offsets[row], offsets[row + 1]):
-            # The finalizer of splitmix64 (Steele et al. 2014).
-            x = (owner | np.uint64(others[place])) + np.uint64(0x9E3779B97F4A7C15)
-            x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-            x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-            x ^= x >> np.uint64(31)
-            uniform = (np.float64(x >> np.uint64(11)) + 0.5) / 9007199254740992.0
+            bits = mixed((owner | np.uint64(others[place])) + np.uint64(0x9E3779B97F4A7C15))
+            uniform = (np.float64(bits >> np.uint64(11)) + 0.5) / 9007199254740992.0
             found[place] = -np.log(-np.log(uniform))
 
 

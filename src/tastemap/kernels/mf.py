@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tastemap.compiled import parallel_njit
+from tastemap.kernels.splitmix import mixed
 
 __all__ = [
     "FAST",
@@ -154,12 +155,11 @@ def mse_epoch(
 @nb.njit(cache=True, nogil=True, inline="always")
 def random_bits(seed: Any, event: Any, attempt: Any) -> Any:
     """A random uint64 for each (seed, event, attempt): the finalizer of splitmix64."""
-    z = seed + (np.uint64(event) * np.uint64(ATTEMPTS) + np.uint64(attempt)) * np.uint64(
-        0x9E3779B97F4A7C15
+    return mixed(
+        seed
+        + (np.uint64(event) * np.uint64(ATTEMPTS) + np.uint64(attempt))
+        * np.uint64(0x9E3779B97F4A7C15)
     )
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
 
 
 @nb.njit(cache=True, nogil=True)

@@ -17,13 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tastemap.data.impressions import IMPRESSION, SKIP
+from tastemap.data.impressions import is_taken
 from tastemap.errors import TastemapError
 from tastemap.online.log_file import BUSY_SECONDS, LogFile, StateError, key_of
 
 __all__ = [
-    "IMPRESSION",
-    "SKIP",
     "Event",
     "EventLog",
     "EventReader",
@@ -78,9 +76,8 @@ class Event:
 
     @property
     def is_history(self) -> bool:
-        """Whether it is something that the user did with the item. What was merely shown, or passed
-        over, is not: it would count as liked, and be left out as seen."""
-        return self.kind not in (IMPRESSION, SKIP)
+        """Whether it is something that the user did with the item (`is_taken`)."""
+        return is_taken(self.kind)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories, offsets_of
+from tastemap.data.impressions import SKIP
 from tastemap.data.tombstones import is_tombstone
-from tastemap.online.events import SKIP, Event
+from tastemap.online.events import Event
 
 __all__ = ["SKIP_SECONDS", "LiveState"]
 

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tastemap.data.dataset import Dataset
-from tastemap.data.impressions import IMPRESSION, POSITION, SKIP
+from tastemap.data.impressions import IMPRESSION, POSITION
 from tastemap.online.events import Event, EventReader, Position
 from tastemap.online.tokens import TokenError, Tokens, item_hash
 
@@ -54,7 +54,7 @@ def shown_to(data: Dataset, events: EventReader, tokens: Tokens | None) -> Datas
 def _shown(events: EventReader) -> Iterator[Event]:
     for page in events.news(Position()):
         for event in page.events:
-            if event.kind in (IMPRESSION, SKIP) and math.isfinite(event.time):
+            if not event.is_history and math.isfinite(event.time):
                 yield event
 
 

@@ -15,7 +15,7 @@ from tastemap.features.schema import Categorical, MultiValued, Schema
 from tastemap.nn.attribute_bag import SparseRows
 from tastemap.training.module import tensor_of
 
-__all__ = ["Inputs", "TableLayout", "TensorBatch", "side_by_side"]
+__all__ = ["Inputs", "TableLayout", "TensorBatch", "rows_of", "side_by_side"]
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ class Inputs:
     def __init__(self, features: FeatureBatch, device: str | torch.device) -> None:
         layout = TableLayout.of(features.schema)
         starts = [layout.before[feature.name] for feature in features.schema.categorical]
-        rows = features.categorical
-        self._rows = tensor_of(np.where(rows > 0, rows + np.array(starts, np.int64), 0), device)
+        rows = rows_of(features.categorical, np.array(starts, np.int64))
+        self._rows = tensor_of(rows, device)
         self._numbers = tensor_of(features.numeric, device)
         self._vectors = [tensor_of(vectors, device) for vectors in features.vectors]
         names = [
@@ -112,6 +112,18 @@ class Inputs:
             self._numbers.index_select(0, index),
             tuple(vectors.index_select(0, index) for vectors in self._vectors),
         )
+
+
+def rows_of(values: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows of the table of values of categorical features, int64 [n, features], where that of the
+    unknown, 0, is the same for all.
+
+    Args:
+        values: int64 [n, features].
+        starts: int64 [features], what is added to each feature's.
+    """
+    rows: NDArray[np.int64] = (values + starts) * (values > 0)
+    return rows
 
 
 def side_by_side(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from tastemap.features.requests import RequestFeatures
 from tastemap.nn.candidate_attention import DotAttention
 from tastemap.ranking.parts.fields import Fields
-from tastemap.ranking.parts.inputs import TableLayout
+from tastemap.ranking.parts.inputs import TableLayout, rows_of
 
 __all__ = ["ServedAttention"]
 
@@ -29,14 +30,13 @@ class ServedAttention:
         shared = features.requests.categorical.shape[1]
         self._table = fields.table
         self._attentions = [each for each in fields.attentions if isinstance(each, DotAttention)]
-        self._starts = [before[each.name] for each in sequences]
+        self._starts = np.array([before[each.name] for each in sequences], np.int64)
         self._columns = [names.index(each.of) - shared for each in sequences]
 
     def __call__(self, features: RequestFeatures) -> torch.Tensor:
         """float32 [m, sequences × dim], of all candidates."""
         columns = features.candidates.categorical[:, self._columns]
-        rows = torch.from_numpy((columns + self._starts) * (columns > 0))
-        candidates = self._table(rows)
+        candidates = self._table(torch.from_numpy(rows_of(columns, self._starts)))
         found = torch.empty_like(candidates)
         for request, some in enumerate(features.slices()):
             for place, attention in enumerate(self._attentions):

@@ -109,8 +109,9 @@ class ServedCrosses:
             for start in range(some.start, some.stop, _TILE):
                 tile = slice(start, min(start + _TILE, some.stop))
                 x_0 = first[: tile.stop - start]
-                self._candidate.write(candidates[tile], x_0, request)
-                maps = self._of_candidate(candidates[tile])
+                here = candidates[tile]
+                self._candidate.write(here, x_0, request)
+                maps = self._of_candidate(here)
                 scores[tile] = self._scored(x_0, maps[1:], bias + maps[0])
         return scores
 

@@ -23,7 +23,7 @@ from tastemap.kernels.piecewise import beside, located
 from tastemap.nn.numbers import NumberVectors
 from tastemap.nn.piecewise_linear import PiecewiseLinear
 from tastemap.ranking.parts.fields import Fields
-from tastemap.ranking.parts.inputs import TableLayout, side_by_side
+from tastemap.ranking.parts.inputs import TableLayout, rows_of, side_by_side
 from tastemap.ranking.parts.served_layer import ServedLayer, Vectors
 
 __all__ = ["ServedFields"]
@@ -101,7 +101,7 @@ class ServedFields:
 
     def _of_values(self, values: NDArray[np.int64], starts: NDArray[np.int64]) -> torch.Tensor:
         """The vectors of values, float32 [n, features, dim] of [n, features]."""
-        vectors: torch.Tensor = self._table(torch.from_numpy((values + starts) * (values > 0)))
+        vectors: torch.Tensor = self._table(torch.from_numpy(rows_of(values, starts)))
         return vectors
 
     def write(
