@@ -215,7 +215,7 @@ SEQUENCES = (
     Contender(
         "recbole-sasrec", "RecBole SASRec", "recbole", "sequences.py",
         {"model": "SASRec", "epochs": 9},
-        "defaults, 9 epochs, which is what ten minutes allow on movielens-100k",
+        "defaults but for the number of epochs",
     ),
 )  # fmt: skip
 
