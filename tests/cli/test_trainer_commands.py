@@ -16,7 +16,8 @@ from served import Served
 from servers import RedisServer
 
 import tastemap as tm
-from tastemap.online.events import Event, EventLog
+from tastemap.online.event_log import EventLog
+from tastemap.online.events import Event
 from tastemap.online.precomputed_redis import PrecomputedRedis
 from tastemap.release.served import serve
 

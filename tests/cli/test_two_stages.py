@@ -9,7 +9,8 @@ import pytest
 from ran import Command
 
 import tastemap as tm
-from tastemap.online.events import Event, EventLog
+from tastemap.online.event_log import EventLog
+from tastemap.online.events import Event
 
 RECIPE = """
 candidates = 25

@@ -21,7 +21,8 @@ import tastemap as tm
 from tastemap.online.answer_cache import AnswerCache
 from tastemap.online.clock import now
 from tastemap.online.engine import Engine
-from tastemap.online.events import Event, EventLog, ItemChange
+from tastemap.online.event_log import EventLog
+from tastemap.online.events import Event, ItemChange
 from tastemap.online.following import Following
 from tastemap.online.questions import Ask, Found, SimilarTo, UnknownItemError
 from tastemap.online.redis_state import RedisState

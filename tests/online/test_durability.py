@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 from served import Served
 
-from tastemap.online.events import EventReader
+from tastemap.online.event_log import EventReader
 
 WRITERS = 4
 EACH = 2500

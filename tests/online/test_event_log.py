@@ -15,15 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tastemap.online.events import (
-    Event,
-    EventLog,
-    EventReader,
-    IdConflictError,
-    Position,
-    Recorded,
-    StateError,
-)
+from tastemap.online.event_log import EventLog, EventReader
+from tastemap.online.events import Event, IdConflictError, Position, Recorded
+from tastemap.online.log_file import StateError
 
 
 def event(user: str = "u", item: str = "i", id_: str | None = None, digest: bytes = b"x") -> Event:
@@ -160,7 +154,8 @@ def test_no_upgrade_while_an_old_server_works(
 _WRITER = """
 import sys
 from pathlib import Path
-from tastemap.online.events import Event, EventLog
+from tastemap.online.event_log import EventLog
+from tastemap.online.events import Event
 log = EventLog(Path(sys.argv[1]))
 for n in range(int(sys.argv[3])):
     log.append([[Event(sys.argv[2], str(n), "view", 0.0, 1.0)]])

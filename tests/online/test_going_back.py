@@ -11,7 +11,7 @@ import pytest
 import tastemap as tm
 from tastemap.errors import ReleaseError
 from tastemap.online.engine import Engine
-from tastemap.online.events import EventLog
+from tastemap.online.event_log import EventLog
 from tastemap.online.questions import Ask, Found, SimilarTo
 from tastemap.online.watchdog import Counts
 

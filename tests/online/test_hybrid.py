@@ -17,7 +17,8 @@ from tastemap.errors import DataError, ParameterError, UnavailableError
 from tastemap.online import create_app
 from tastemap.online.clock import now
 from tastemap.online.engine import Engine
-from tastemap.online.events import Event, EventLog, ItemChange
+from tastemap.online.event_log import EventLog
+from tastemap.online.events import Event, ItemChange
 from tastemap.online.hybrid import Hybrid, open_precomputed
 from tastemap.online.precomputed import Precomputed, precompute
 from tastemap.online.precomputed_file import PrecomputedFile, writing_file

@@ -18,9 +18,11 @@ from servers import KafkaServer
 
 from tastemap.errors import ParameterError
 from tastemap.online import ingest as ingesting
-from tastemap.online.events import Event, EventLog, StateError
+from tastemap.online.event_log import EventLog
+from tastemap.online.events import Event
 from tastemap.online.ingest import Ingest, Taken, Terms
 from tastemap.online.kafka import settings_of
+from tastemap.online.log_file import StateError
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,8 @@ import tastemap as tm
 from tastemap.errors import ParameterError
 from tastemap.online import create_app
 from tastemap.online.engine import Engine
-from tastemap.online.events import Event, EventLog, ItemChange
+from tastemap.online.event_log import EventLog
+from tastemap.online.events import Event, ItemChange
 from tastemap.online.following import Following
 from tastemap.online.item_updates import updatable
 from tastemap.online.questions import Ask, Found

@@ -18,9 +18,10 @@ from servers import KafkaServer, wait_until
 from tastemap.errors import ParameterError
 from tastemap.online import create_app
 from tastemap.online.engine import Engine
-from tastemap.online.events import Event, IdConflictError, ItemChange, Recorded, StateError
+from tastemap.online.events import Event, IdConflictError, ItemChange, Recorded
 from tastemap.online.kafka import settings_of
 from tastemap.online.kafka_log import _UNKNOWN, KafkaLog, KafkaTopic
+from tastemap.online.log_file import StateError
 from tastemap.online.questions import Ask, Found
 
 Open = Callable[..., KafkaLog]

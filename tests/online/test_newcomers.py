@@ -18,7 +18,8 @@ import tastemap as tm
 from tastemap.content.likeness import Likeness
 from tastemap.online import create_app
 from tastemap.online.engine import Engine
-from tastemap.online.events import Event, EventLog, ItemChange, Position
+from tastemap.online.event_log import EventLog
+from tastemap.online.events import Event, ItemChange, Position
 from tastemap.online.following import Following
 from tastemap.online.newcomers import new_places
 from tastemap.online.questions import Ask

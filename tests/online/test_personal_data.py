@@ -11,7 +11,8 @@ from fastapi.testclient import TestClient
 
 import tastemap as tm
 from tastemap.online import create_app
-from tastemap.online.events import Event, EventLog
+from tastemap.online.event_log import EventLog
+from tastemap.online.events import Event
 
 WHO = "anna.karenina@example.org"
 FRAME = pl.DataFrame(

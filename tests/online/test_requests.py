@@ -13,7 +13,7 @@ from served import Served
 
 import tastemap as tm
 from tastemap.online.engine import Engine
-from tastemap.online.events import EventLog
+from tastemap.online.event_log import EventLog
 from tastemap.online.questions import Ask, Found
 from tastemap.online.schemas import Answer
 from tastemap.online.tokens import MAX_SHOWN

@@ -14,7 +14,8 @@ from served import Served
 
 import tastemap as tm
 from tastemap.online.engine import Engine
-from tastemap.online.events import Event, EventLog, Recorded
+from tastemap.online.event_log import EventLog
+from tastemap.online.events import Event, Recorded
 from tastemap.online.questions import Ask, Found
 
 FRAME = pl.DataFrame(

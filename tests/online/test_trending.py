@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 import tastemap as tm
 from tastemap.data.histories import Histories
 from tastemap.online.engine import Engine
-from tastemap.online.events import Event, EventLog
+from tastemap.online.event_log import EventLog
+from tastemap.online.events import Event
 from tastemap.online.questions import Ask, Found
 from tastemap.online.trending import Trending
 from tastemap.pipeline.fallback import Fallback

@@ -64,7 +64,7 @@ def batch(
     """
     from rich.progress import Progress
 
-    from tastemap.online.events import EventReader
+    from tastemap.online.event_log import EventReader
     from tastemap.online.precomputed import precompute
     from tastemap.online.precomputed_file import writing_file
     from tastemap.online.precomputed_redis import writing_redis

@@ -57,7 +57,7 @@ def ingest(
 
     - `tastemap ingest --kafka broker:9092 --topic clicks --state demo-state --release demo`
     """
-    from tastemap.online.events import EventLog
+    from tastemap.online.event_log import EventLog
     from tastemap.online.ingest import Ingest, Taken, Terms
     from tastemap.online.kafka import settings_of
 

@@ -152,7 +152,7 @@ def serve(
     from tastemap.console import PAGE
     from tastemap.online import CacheOptions, Operating
     from tastemap.online import serve as serve_release
-    from tastemap.online.events import EventLog
+    from tastemap.online.event_log import EventLog
     from tastemap.online.following import Following
     from tastemap.online.kafka import settings_of
     from tastemap.online.kafka_log import KafkaTopic

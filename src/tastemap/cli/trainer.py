@@ -99,7 +99,7 @@ def trainer(
     - `tastemap trainer --release demo --once`
     - `tastemap trainer --release demo --history`
     """
-    from tastemap.online.events import EventReader
+    from tastemap.online.event_log import EventReader
     from tastemap.online.retraining import Decisions, Judging, Outcome, Trainer, Triggers
     from tastemap.online.tokens import Tokens
     from tastemap.release.lock import exclusive

@@ -20,7 +20,8 @@ from tastemap.online.clock import now
 from tastemap.online.described import describe
 from tastemap.online.direct import DirectRoute
 from tastemap.online.engine import STAGE_SECONDS, Engine
-from tastemap.online.events import Event, EventLog, IdConflictError, Recorded
+from tastemap.online.event_log import EventLog
+from tastemap.online.events import Event, IdConflictError, Recorded
 from tastemap.online.following import Following
 from tastemap.online.hybrid import Hybrid, open_precomputed
 from tastemap.online.metrics import Metrics

@@ -11,17 +11,12 @@ from pathlib import Path
 
 from tastemap.errors import ReleaseError, TastemapError
 from tastemap.online.answer_cache import AnswerCache
-from tastemap.online.events import (
-    Event,
-    EventLog,
-    ItemChange,
-    Position,
-    Recorded,
-    StateError,
-)
+from tastemap.online.event_log import EventLog
+from tastemap.online.events import Event, ItemChange, Position, Recorded
 from tastemap.online.following import Following
 from tastemap.online.guard import Guard
 from tastemap.online.hybrid import Hybrid
+from tastemap.online.log_file import StateError
 from tastemap.online.questions import Found, Question
 from tastemap.online.serving import Serving
 from tastemap.online.watchdog import Tally, Watchdog

@@ -15,8 +15,10 @@ from pydantic import TypeAdapter, ValidationError
 from tastemap.data.dataset import Dataset
 from tastemap.errors import ParameterError, TastemapError
 from tastemap.online.clock import now
-from tastemap.online.events import Event, EventLog, IdConflictError, StateError
+from tastemap.online.event_log import EventLog
+from tastemap.online.events import Event, IdConflictError
 from tastemap.online.kafka import consumer_of, made_topic, producer_of
+from tastemap.online.log_file import StateError
 from tastemap.online.schemas import EventBatch, EventIn, errors_as_json
 from tastemap.release import ReleaseStore, load_release
 

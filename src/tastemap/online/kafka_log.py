@@ -17,15 +17,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 from tastemap.errors import ParameterError
-from tastemap.online.events import (
-    Event,
-    EventLog,
-    IdConflictError,
-    ItemChange,
-    Recorded,
-    StateError,
-)
+from tastemap.online.event_log import EventLog
+from tastemap.online.events import Event, IdConflictError, ItemChange, Recorded
 from tastemap.online.kafka import consumer_of, made_topic, producer_of
+from tastemap.online.log_file import StateError
 from tastemap.storage.atomic import replace_file
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tastemap.online.events import StateError
+from tastemap.online.log_file import StateError
 from tastemap.online.questions import UnknownItemError
 from tastemap.online.schemas import errors_as_json
 

@@ -16,7 +16,7 @@ import uvicorn
 from tastemap.errors import ParameterError, TastemapError
 from tastemap.online.answer_cache import CacheOptions
 from tastemap.online.app import create_app
-from tastemap.online.events import EventLog
+from tastemap.online.event_log import EventLog
 from tastemap.online.following import Following
 from tastemap.online.hybrid import open_precomputed
 from tastemap.online.operating import Operating

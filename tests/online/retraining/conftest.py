@@ -11,7 +11,7 @@ import pytest
 from worlds import N_USERS, taken
 
 import tastemap as tm
-from tastemap.online.events import EventLog
+from tastemap.online.event_log import EventLog
 
 
 @pytest.fixture

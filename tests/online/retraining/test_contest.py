@@ -11,7 +11,8 @@ from worlds import later_events
 
 import tastemap as tm
 from tastemap.errors import DataError
-from tastemap.online.events import Event, EventLog
+from tastemap.online.event_log import EventLog
+from tastemap.online.events import Event
 from tastemap.online.live import LiveState
 from tastemap.online.retraining.as_served import AsServed
 from tastemap.online.retraining.contest import Gap, contest, newest

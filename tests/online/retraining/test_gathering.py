@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 
 import tastemap as tm
-from tastemap.online.events import Event, EventLog
+from tastemap.online.event_log import EventLog
+from tastemap.online.events import Event
 from tastemap.online.retraining.gathering import gather
 from tastemap.online.retraining.shown import shown_to
 from tastemap.online.tokens import Tokens

@@ -16,7 +16,9 @@ from worlds import later_events
 import tastemap as tm
 from tastemap.errors import ParameterError, ReleaseError
 from tastemap.online.engine import Engine
-from tastemap.online.events import Event, EventLog, EventReader, StateError
+from tastemap.online.event_log import EventLog, EventReader
+from tastemap.online.events import Event
+from tastemap.online.log_file import StateError
 from tastemap.online.questions import Ask, Found
 from tastemap.online.retraining import Decision, Decisions, Judging, Outcome, Trainer, Triggers
 from tastemap.online.retraining.gathering import gather
@@ -230,7 +232,7 @@ def test_the_record_outlives_torn_lines(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tastemap.online.events import EventReader
+from tastemap.online.event_log import EventReader
 from tastemap.online.questions import Ask, Found
 from tastemap.online.retraining import Decisions, Trainer
 from tastemap.release import ReleaseStore

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from tastemap.online.events import StateError
+from tastemap.online.log_file import StateError
 
 __all__ = ["Decision", "Decisions", "Outcome"]
 

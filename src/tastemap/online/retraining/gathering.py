@@ -20,7 +20,8 @@ from tastemap.data.histories import Histories, group_by_row
 from tastemap.data.tombstones import without_users
 from tastemap.data.vocabulary import Id, Vocabulary
 from tastemap.errors import DataError
-from tastemap.online.events import Event, EventReader, Position
+from tastemap.online.event_log import EventReader
+from tastemap.online.events import Event, Position
 from tastemap.storage import read_manifest
 
 __all__ = ["Gathered", "forgotten_rows", "gather", "offset_of"]

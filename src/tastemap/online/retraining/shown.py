@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from tastemap.data.dataset import Dataset
 from tastemap.data.impressions import IMPRESSION, POSITION
-from tastemap.online.events import Event, EventReader, Position
+from tastemap.online.event_log import EventReader
+from tastemap.online.events import Event, Position
 from tastemap.online.tokens import TokenError, Tokens, item_hash
 
 __all__ = ["shown_to"]

@@ -13,7 +13,9 @@ from typing import Any
 from tastemap.data.dataset import Dataset
 from tastemap.errors import DataError, ParameterError, TastemapError
 from tastemap.metrics import Metric
-from tastemap.online.events import EventReader, Position, StateError
+from tastemap.online.event_log import EventReader
+from tastemap.online.events import Position
+from tastemap.online.log_file import StateError
 from tastemap.online.retraining.as_served import AsServed
 from tastemap.online.retraining.contest import Contest, contest, newest
 from tastemap.online.retraining.decisions import Decision, Decisions, Outcome
