@@ -15,7 +15,7 @@ import tastemap as tm
 from tastemap.online.engine import Engine
 from tastemap.online.event_log import EventLog
 from tastemap.online.questions import Ask, Found
-from tastemap.online.schemas import Answer
+from tastemap.online.schemas.responses import Answer
 from tastemap.online.tokens import MAX_SHOWN
 
 

@@ -37,12 +37,8 @@ from tastemap.online.refusals import (
     require_json,
     unknown_item,
 )
-from tastemap.online.schemas import (
-    Accepted,
-    EventBatch,
-    Health,
-    LikeOut,
-)
+from tastemap.online.schemas.requests import EventBatch
+from tastemap.online.schemas.responses import Accepted, Health, LikeOut
 from tastemap.online.stocking import stocking
 from tastemap.online.tokens import Tokens
 

@@ -11,8 +11,8 @@ from tastemap.online.engine import Engine
 from tastemap.online.questions import UnknownItemError
 from tastemap.online.refusals import unknown_item
 from tastemap.online.routes import PathId
-from tastemap.online.schemas import (
-    MAX_ID,
+from tastemap.online.schemas.requests import MAX_ID
+from tastemap.online.schemas.responses import (
     HistoryItem,
     HistoryList,
     Item,

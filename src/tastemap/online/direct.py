@@ -16,7 +16,7 @@ from tastemap.online.access import permitted
 from tastemap.online.questions import Ask
 from tastemap.online.recommending import Answering, as_json
 from tastemap.online.routes import RECOMMENDATIONS
-from tastemap.online.schemas import MAX_ID, MAX_K, USUAL_K
+from tastemap.online.schemas.requests import MAX_ID, MAX_K, USUAL_K
 
 __all__ = ["DirectRoute"]
 

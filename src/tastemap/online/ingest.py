@@ -19,7 +19,8 @@ from tastemap.online.event_log import EventLog
 from tastemap.online.events import Event, IdConflictError
 from tastemap.online.kafka import consumer_of, made_topic, producer_of
 from tastemap.online.log_file import StateError
-from tastemap.online.schemas import EventBatch, EventIn, errors_as_json
+from tastemap.online.schemas.requests import EventBatch, EventIn
+from tastemap.online.schemas.responses import errors_as_json
 from tastemap.release import ReleaseStore, load_release
 
 if TYPE_CHECKING:

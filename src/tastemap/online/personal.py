@@ -12,7 +12,7 @@ from tastemap.errors import ReleaseError, UnavailableError
 from tastemap.online.engine import Engine
 from tastemap.online.events import Event
 from tastemap.online.refusals import Refusal
-from tastemap.online.schemas import MAX_ID
+from tastemap.online.schemas.requests import MAX_ID
 
 __all__ = ["personal"]
 

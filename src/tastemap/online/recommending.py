@@ -16,16 +16,8 @@ from tastemap.online.metrics import Metrics
 from tastemap.online.questions import Ask, Found, Question, SimilarTo, UnknownItemError
 from tastemap.online.refusals import Refusal, require_json, unknown_item
 from tastemap.online.routes import RECOMMENDATIONS, PathId
-from tastemap.online.schemas import (
-    MAX_K,
-    USUAL_K,
-    Answer,
-    AnswerList,
-    AskBatch,
-    AskIn,
-    Token,
-    answer_fields,
-)
+from tastemap.online.schemas.requests import MAX_K, USUAL_K, AskBatch, AskIn, Token
+from tastemap.online.schemas.responses import Answer, AnswerList, answer_fields
 from tastemap.online.tokens import MAX_SHOWN, Shown, TokenError, Tokens
 
 __all__ = ["Answering", "as_json", "recommending"]

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tastemap.online.log_file import StateError
 from tastemap.online.questions import UnknownItemError
-from tastemap.online.schemas import errors_as_json
+from tastemap.online.schemas.responses import errors_as_json
 
 __all__ = ["BodyLimit", "Refusal", "explain_refusals", "refused", "require_json", "unknown_item"]
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Path as InPath
 from starlette.convertors import Convertor, register_url_convertor
 
-from tastemap.online.schemas import MAX_ID
+from tastemap.online.schemas.requests import MAX_ID
 
 __all__ = ["RECOMMENDATIONS", "PathId"]
 

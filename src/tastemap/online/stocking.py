@@ -13,7 +13,8 @@ from tastemap.online.newcomers import HeldItemError
 from tastemap.online.questions import UnknownItemError
 from tastemap.online.refusals import Refusal, require_json, unknown_item
 from tastemap.online.routes import PathId
-from tastemap.online.schemas import Announced, ItemBatch, Withdrawn
+from tastemap.online.schemas.requests import ItemBatch
+from tastemap.online.schemas.responses import Announced, Withdrawn
 
 __all__ = ["stocking"]
 
