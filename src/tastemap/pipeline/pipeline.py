@@ -10,9 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tastemap.data.candidates import Candidates
 from tastemap.data.dataset import Dataset
-from tastemap.data.histories import Histories, ranges
 from tastemap.data.impressions import Impressions, taken_and_shown
 from tastemap.data.queries import Holdout, Queries
 from tastemap.data.tombstones import without_users
@@ -20,14 +18,14 @@ from tastemap.errors import ParameterError
 from tastemap.features.point_in_time import PointInTime
 from tastemap.index import Index, index_for
 from tastemap.index.exact import ExactIndex
-from tastemap.pipeline.arranging import Answers, arranged, groups_of
-from tastemap.pipeline.candidates import best_of, candidates_of, indices_of
+from tastemap.pipeline.answering import Answering
+from tastemap.pipeline.candidates import indices_of
 from tastemap.pipeline.fallback import Fallback
-from tastemap.pipeline.long_tail import LongTail, best_first
+from tastemap.pipeline.long_tail import LongTail
 from tastemap.pipeline.ranking_stage import OutOfTime, RankingStage
-from tastemap.pipeline.short_histories import RRF, ShortHistories
-from tastemap.pipeline.stages import DIRECT, StageError, Stages
-from tastemap.policy.policy import Allowed, Policy
+from tastemap.pipeline.short_histories import ShortHistories
+from tastemap.pipeline.stages import DIRECT, Stages
+from tastemap.policy.policy import Policy
 from tastemap.policy.rules import Rules
 from tastemap.ranking.base import Ranker
 from tastemap.retrieval.base import Retriever, VectorRetriever, reasons_of
@@ -35,11 +33,6 @@ from tastemap.retrieval.recommender import Recommendations, Recommender
 from tastemap.training.run import Run
 
 __all__ = ["Pipeline"]
-
-_TILE = 4096
-_NONE = np.empty(0, np.int64)
-# Fewer at a time where rules may look at thousands of candidates of each.
-_ARRANGED = 512
 
 
 class Pipeline(Recommender):
@@ -306,130 +299,20 @@ class Pipeline(Recommender):
         stages: Stages = DIRECT,
     ) -> Recommendations:
         """As every recommender's, with what runs the stages: a retriever each, and "ranker"."""
-        data = self.data
-        k = min(k, len(data.items))
-        answers = Answers.empty(len(queries), k)
-        arranges = self._policy is not None and self._policy.arranges
-        for start, tile in queries.tiles(_ARRANGED if arranges else _TILE):
-            for allowed in groups_of(self._policy, tile, among):
-                answers.put(start + allowed.rows, self._answered(allowed, k, exclude_seen, stages))
-        names = [*self._sources, "pinned"] if self._policy is not None else self._sources
-        return Recommendations.from_padded(answers.items, answers.scores, answers.sources, names)
-
-    @property
-    def _sources(self) -> list[str]:
-        return [retriever.name for retriever in self.retrievers] + self._fallback.names
-
-    def _answered(self, allowed: Allowed, k: int, exclude_seen: bool, stages: Stages) -> Answers:
-        """The first k places of queries that may be shown the same items."""
-        policy, queries, mask = self._policy, allowed.queries, allowed.mask
-
-        def fill(queries: Queries, answers: Answers, mask: NDArray[np.bool_] | None) -> Answers:
-            return self._filled(queries, answers, exclude_seen, mask)
-
-        if policy is None or not policy.arranges:
-            if policy is not None:
-                policy.record(allowed)
-            found = self._candidates(queries, k, exclude_seen, mask, stages)
-            return fill(queries, found, mask)
-        deep = min(max(k, self.candidates), len(self.items))
-        found = self._candidates(queries, deep, exclude_seen, mask, stages)
-        return arranged(policy, allowed, found, k, exclude_seen, fill, len(self._sources))
-
-    def _candidates(
-        self,
-        queries: Queries,
-        k: int,
-        exclude_seen: bool,
-        among: NDArray[np.bool_] | None,
-        stages: Stages,
-    ) -> Answers:
-        """The best k of all retrievers, and for short histories of what is popular."""
-        short = self.short_histories.of(queries) if self._stage is None else _NONE
-        if len(short) == 0:
-            return self._retrieved(queries, k, exclude_seen, among, stages)
-        depth = min(max(k, self.candidates), len(self.items))
-        personal = self._retrieved(queries, depth, exclude_seen, among, stages)
-        everybody = len(short) == len(queries)
-        some = queries if everybody else queries.take(short)
-        popular = self._popular(some, depth, exclude_seen, among)
-        mine = personal if everybody else personal.take(short)
-        joined = self.short_histories.joined(mine, popular, some.histories.counts, k)
-        if everybody:
-            return joined
-        answers = personal.first(k)
-        answers.put(short, joined)
-        return answers
-
-    def _retrieved(
-        self,
-        queries: Queries,
-        k: int,
-        exclude_seen: bool,
-        among: NDArray[np.bool_] | None,
-        stages: Stages,
-    ) -> Answers:
-        """The best k of all retrievers."""
-        how = exclude_seen, among, self._indices, stages
-        if len(self.retrievers) == 1 and self._stage is None:
-            alone = best_of(self.retrievers[0], queries, k, *how)
-            return _first(alone, alone.scores[:, 0], np.arange(len(alone.items)), k)
-        proposed = candidates_of(self.retrievers, queries, max(k, self.candidates), *how)
-        if self._stage is not None:
-            try:
-                ranked = stages.run("ranker", self._stage.ranked, queries, proposed)
-                return _first(proposed, *ranked, k)
-            except StageError:
-                pass  # the retrievers' order is an answer too
-        if len(self.retrievers) == 1:
-            scores: NDArray[Any] = proposed.scores[:, 0]
-        else:
-            scores = np.nansum(1.0 / (RRF + proposed.ranks.astype(np.float64)), axis=1)
-        return _first(proposed, scores, best_first(proposed, scores), k)
-
-    def _filled(
-        self,
-        queries: Queries,
-        answers: Answers,
-        exclude_seen: bool,
-        among: NDArray[np.bool_] | None,
-    ) -> Answers:
-        """Fills empty places with what is popular."""
-        items, scores, sources = answers.items, answers.scores, answers.sources
-        short = np.flatnonzero(items[:, -1] == 0)
-        if len(short) == 0:
-            return answers
-        asked = queries.take(short)
-        chosen = Histories.from_lists([row[row > 0] for row in items[short]])
-        popular = self._popular(asked, items.shape[1], exclude_seen, among, chosen)
-        empty = items[short] == 0
-        # Place p of a row with c candidates takes the (p - c)-th popular item.
-        place = np.maximum(np.cumsum(empty, axis=1) - 1, 0)
-        for mine, theirs in (
-            (items, popular.items),
-            (scores, popular.scores),
-            (sources, popular.sources),
-        ):
-            mine[short] = np.where(empty, np.take_along_axis(theirs, place, axis=1), mine[short])
-        return answers
-
-    def _popular(
-        self,
-        queries: Queries,
-        k: int,
-        exclude_seen: bool,
-        among: NDArray[np.bool_] | None,
-        chosen: Histories | None = None,
-    ) -> Answers:
-        """What is popular with people like each, without the items of `chosen` [B]."""
-        group = self._fallback.choose(queries)
-        left_out = queries.excluded(exclude_seen)
-        if chosen is not None:
-            left_out = chosen if left_out is None else chosen.append(left_out)
-        if left_out is None:
-            left_out = Histories.empty(len(queries))
-        sources = np.repeat(len(self.retrievers) + group, k).reshape(-1, k).astype(np.uint8)
-        return Answers(*self._fallback.best(group, k, left_out, among), sources)
+        item_rows = len(self.data.items)
+        answering = Answering(
+            self.retrievers,
+            self._indices,
+            self.candidates,
+            self._stage,
+            self.short_histories,
+            self._fallback,
+            self._policy,
+            item_rows,
+            exclude_seen,
+            stages,
+        )
+        return answering.answer(queries, k, among)
 
     def similar_rows(
         self, items: NDArray[np.int32], k: int, among: NDArray[np.bool_] | None = None
@@ -468,16 +351,3 @@ class Pipeline(Recommender):
         from tastemap.pipeline.saved import save_pipeline
 
         return save_pipeline(self, Path(path), overwrite=overwrite)
-
-
-def _first(proposed: Candidates, scores: NDArray[Any], order: NDArray[np.int64], k: int) -> Answers:
-    """The first k of each query with their scores and sources."""
-    counts = np.minimum(proposed.counts, k)
-    best = order[ranges(proposed.offsets[:-1], counts)]
-    at = np.repeat(np.arange(len(counts)), counts), ranges(np.zeros(len(counts), np.int64), counts)
-    answers = Answers.empty(len(proposed), k)
-    answers.items[at], answers.scores[at] = proposed.items[best], scores[best]
-    # Each candidate has a source, which is the one that ranked it highest.
-    ranks = np.nan_to_num(proposed.ranks[best], nan=np.inf)
-    answers.sources[at] = ranks.argmin(axis=1) if len(best) else 0
-    return answers
