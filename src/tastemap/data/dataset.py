@@ -14,11 +14,12 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tastemap.data.cores import core
 from tastemap.data.histories import Histories, group_by_row
 from tastemap.data.loading import Events, events_of_files, events_of_frame
 from tastemap.data.names import ColumnNames
 from tastemap.data.queries import Queries
-from tastemap.data.tables import side_table
+from tastemap.data.tables import aligned, row_of, side_table
 from tastemap.data.vocabulary import Vocabulary
 from tastemap.errors import DataError
 
@@ -158,7 +159,7 @@ class Dataset:
 
     def profiles(self, user_rows: NDArray[Any]) -> pl.DataFrame | None:
         """The user table's rows for some user rows (nulls for those it does not hold)."""
-        return _aligned(self.user_table, "user", self.users, user_rows)
+        return aligned(self.user_table, "user", self.users, user_rows)
 
     def profile_of(self, attributes: Mapping[str, Any]) -> pl.DataFrame:
         """A stranger's profile, one row with the user table's columns; null where nothing is said.
@@ -167,7 +168,7 @@ class Dataset:
             DataError: the user table has no such column, or the value is not of its type.
         """
         table = pl.DataFrame() if self.user_table is None else self.user_table.drop("user")
-        return _row_of(attributes, table.schema, "the user table has no such attribute")
+        return row_of(attributes, table.schema, "the user table has no such attribute")
 
     def context_of(
         self, circumstances: Mapping[str, Any], more: Mapping[str, pl.DataType] | None = None
@@ -180,7 +181,7 @@ class Dataset:
         """
         of_events = {} if self.context is None else dict(self.context.schema)
         schema = pl.Schema({**(more or {}), **of_events})
-        return _row_of(circumstances, schema, "the events have no such column")
+        return row_of(circumstances, schema, "the events have no such column")
 
     def item_of(self, attributes: Mapping[str, Any]) -> pl.DataFrame:
         """What is said of an item, a row with the item table's columns but the id; null where
@@ -190,7 +191,7 @@ class Dataset:
             DataError: the item table has no such column, or the value is not of its type.
         """
         table = pl.DataFrame() if self.item_table is None else self.item_table.drop("item")
-        return _row_of(attributes, table.schema, "the item table has no such column")
+        return row_of(attributes, table.schema, "the item table has no such column")
 
     def with_item_rows(self, items: Mapping[str, Mapping[str, Any]]) -> Dataset:
         """The same with rows of the item table for some items, by id as text, in place of those
@@ -239,7 +240,7 @@ class Dataset:
 
     def item_attributes(self) -> pl.DataFrame | None:
         """The item table aligned with the vocabulary: row i is about item row i+1."""
-        return _aligned(self.item_table, "item", self.items, np.arange(1, len(self.items)))
+        return aligned(self.item_table, "item", self.items, np.arange(1, len(self.items)))
 
     def with_events(self, keep: NDArray[np.bool_]) -> Dataset:
         """The same users, items and tables with only the events where `keep` (bool [m]) holds."""
@@ -271,16 +272,7 @@ class Dataset:
             if unknown:
                 raise DataError(f"unknown kind {unknown[0]!r}; there are {list(self.kind_names)}")
             keep &= np.isin(h.kinds, [self.kind_names.index(kind) for kind in kinds])
-        rows = h.rows_of_events()
-        while True:
-            by_user = np.bincount(rows[keep], minlength=len(self.users))
-            by_item = np.bincount(h.items[keep], minlength=len(self.items))
-            enough = (
-                keep & (by_user[rows] >= min_user_events) & (by_item[h.items] >= min_item_events)
-            )
-            if enough.sum() == keep.sum():
-                break
-            keep = enough
+        keep = core(h, keep, len(self.items), min_user_events, min_item_events)
         if not keep.any():
             raise DataError("no event is left after filtering", remedy="Lower the thresholds")
         return self.with_events(keep)._compacted()
@@ -402,36 +394,3 @@ class Dataset:
 def _compact(array: pa.Array) -> pa.Array:
     """A copy whose buffers hold just this array, so that hashing them hashes it alone."""
     return pa.concat_arrays([array, array.slice(0, 0)])
-
-
-def _row_of(given: Mapping[str, Any], schema: pl.Schema, missing: str) -> pl.DataFrame:
-    row: dict[str, Any] = dict.fromkeys(schema)
-    for name, value in given.items():
-        if name not in schema:
-            known = ", ".join(schema) or "none"
-            raise DataError(f"{missing} (it has: {known})", column=name)
-        try:
-            kind = schema[name]
-            if isinstance(value, str) and isinstance(kind, (pl.Date, pl.Datetime, pl.Time)):
-                row[name] = pl.Series([value]).str.strptime(kind, strict=True).item()
-            else:
-                pl.Series([value], dtype=kind, strict=True)
-                row[name] = value
-        except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
-            raise DataError(f"must be of type {schema[name]}", column=name, value=value) from None
-    return pl.DataFrame({name: [value] for name, value in row.items()}, schema=schema)
-
-
-def _aligned(
-    table: pl.DataFrame | None, key: str, vocabulary: Vocabulary, rows: NDArray[Any]
-) -> pl.DataFrame | None:
-    if table is None:
-        return None
-    ids = table[key].to_arrow()
-    place = np.full(len(vocabulary), -1, np.int64)
-    found = vocabulary.rows(ids)
-    place[found] = np.arange(len(found))
-    place[0] = -1
-    index = pl.Series(place[rows]).cast(pl.Int64)
-    index = pl.select(pl.when(index >= 0).then(index)).to_series()
-    return table.drop(key).select(pl.all().gather(index)) if table.width > 1 else pl.DataFrame()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from tastemap.data.chunks import frame_columns
 from tastemap.data.files import read_table
@@ -14,7 +17,7 @@ from tastemap.data.names import recognise
 from tastemap.data.vocabulary import Vocabulary
 from tastemap.errors import DataError
 
-__all__ = ["side_table"]
+__all__ = ["aligned", "row_of", "side_table"]
 
 
 def side_table(
@@ -57,6 +60,58 @@ def side_table(
     if name != role and role in frame.columns:
         frame = frame.drop(role)
     return frame.select(ids.alias(role), pl.exclude(name))
+
+
+def row_of(given: Mapping[str, Any], schema: pl.Schema, missing: str) -> pl.DataFrame:
+    """One row with the columns of a table, null where nothing is given.
+
+    Args:
+        given: by column; text where the column holds dates or times.
+        schema: of the table.
+        missing: what is wrong where there is no such column, as a message begins.
+
+    Raises:
+        DataError: there is no such column, or the value is not of its type.
+    """
+    row: dict[str, Any] = dict.fromkeys(schema)
+    for name, value in given.items():
+        if name not in schema:
+            known = ", ".join(schema) or "none"
+            raise DataError(f"{missing} (it has: {known})", column=name)
+        try:
+            kind = schema[name]
+            if isinstance(value, str) and isinstance(kind, (pl.Date, pl.Datetime, pl.Time)):
+                row[name] = pl.Series([value]).str.strptime(kind, strict=True).item()
+            else:
+                pl.Series([value], dtype=kind, strict=True)
+                row[name] = value
+        except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
+            raise DataError(f"must be of type {schema[name]}", column=name, value=value) from None
+    return pl.DataFrame({name: [value] for name, value in row.items()}, schema=schema)
+
+
+def aligned(
+    table: pl.DataFrame | None, key: str, vocabulary: Vocabulary, rows: NDArray[Any]
+) -> pl.DataFrame | None:
+    """The rows of a side table, without its ids, for some rows [n] of a vocabulary, nulls for those
+    that it does not hold.
+
+    Args:
+        table: with a column `key` of ids, or None.
+        key: "user" or "item".
+        vocabulary: of the ids.
+        rows: int [n].
+    """
+    if table is None:
+        return None
+    ids = table[key].to_arrow()
+    place = np.full(len(vocabulary), -1, np.int64)
+    found = vocabulary.rows(ids)
+    place[found] = np.arange(len(found))
+    place[0] = -1
+    index = pl.Series(place[rows]).cast(pl.Int64)
+    index = pl.select(pl.when(index >= 0).then(index)).to_series()
+    return table.drop(key).select(pl.all().gather(index)) if table.width > 1 else pl.DataFrame()
 
 
 def _as_polars(frame: Any) -> pl.DataFrame:
