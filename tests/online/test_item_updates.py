@@ -87,7 +87,7 @@ def served(serving: Serving) -> NDArray[np.float32]:
     index = serving.pipeline.indices.get(model.name)
     if index is not None:
         rows = np.arange(1, len(vectors))
-        vectors[rows] = index._vectors(index._place[rows].astype(np.int64))
+        vectors[rows] = index._vectors(index._held.of(rows))
     return vectors
 
 
@@ -218,7 +218,7 @@ def test_an_item_goes_to_those_who_take_it(path: Path) -> None:
     before, after = scores(still), scores(moving)
     assert after["i1"] > before["i1"] + 0.05
     # An exact index puts a vector where the old one stood.
-    assert len(moving.pipeline.indices["als"]._held.array) == UNSEEN
+    assert len(moving.pipeline.indices["als"]._held.rows) == UNSEEN
     (model,) = moving.pipeline.retrievers
     assert isinstance(model, ALS)
     np.testing.assert_array_equal(model.item_vectors(), released(still))

@@ -15,7 +15,7 @@ from tastemap.data.histories import Histories
 from tastemap.errors import DataError, NotFittedError, ParameterError, ReleaseError
 from tastemap.features.batch import Ragged
 from tastemap.hyperparameters import Hyperparameters, assigned_by_fit
-from tastemap.index.growing import Growing
+from tastemap.index.positions import Positions
 from tastemap.index.scanning import nearest_by_scan
 from tastemap.index.sharing import SharedLock
 from tastemap.storage import Stored, write_directory
@@ -57,11 +57,8 @@ class Index(Hyperparameters):
     """Measured when the index was built."""
 
     dim: int = assigned_by_fit()
-    _rows: Growing[np.int32] | None = None
+    _positions: Positions | None = None
     _lock: SharedLock = assigned_by_fit()
-    _alive: Growing[np.bool_] = assigned_by_fit()
-    _place: NDArray[np.int32] = assigned_by_fit()
-    _count: int = assigned_by_fit()
 
     # -- building -------------------------------------------------------------------------------
 
@@ -92,18 +89,9 @@ class Index(Hyperparameters):
         self._lock = SharedLock()
         self.dim = points.shape[1]
         self._create(points, places)
-        self._take(places, np.ones(len(places), np.bool_))
+        self._positions = Positions(places, np.ones(len(places), np.bool_))
         self.recall = self._measured(points, asked)
         return self
-
-    def _take(self, rows: NDArray[np.int32], alive: NDArray[np.bool_]) -> None:
-        """Remembers which row stands at which position."""
-        self._rows, self._alive = Growing(rows), Growing(alive.copy())
-        self._place = np.full(int(rows.max(initial=0)) + 1, -1, np.int32)
-        positions = np.flatnonzero(alive)
-        self._place[rows[positions]] = positions
-        self._alive.array[positions] = self._place[rows[positions]] == positions
-        self._count = int(np.count_nonzero(self._place >= 0))
 
     def _measured(self, points: NDArray[np.float32], asked: NDArray[np.float32]) -> Recall | None:
         k = min(_RECALL_K, len(points))
@@ -128,13 +116,13 @@ class Index(Hyperparameters):
     @property
     def greatest_row(self) -> int:
         """The greatest row number that it can answer with; 0 where there is none."""
-        return int(np.flatnonzero(self._place >= 0).max(initial=0))
+        return self._held.greatest_row
 
     # -- asking ---------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         """How many rows can be found."""
-        return self._count if self._rows is not None else 0
+        return 0 if self._positions is None else self._positions.found
 
     def search(
         self,
@@ -170,12 +158,14 @@ class Index(Hyperparameters):
         rows = np.zeros((len(queries), k), np.int32)
         scores = np.full((len(queries), k), -np.inf, np.float32)
         with self._lock.shared():
-            usable = self._usable(allowed)
-            left_out = self._positions_of(excluded, len(queries))
+            usable = held.usable(allowed)
+            left_out = held.of_histories(
+                Histories.empty(len(queries)) if excluded is None else excluded
+            )
             found, found_scores = self._found(queries, min(k, len(held)), usable, left_out)
             depth = found.shape[1]
             scores[:, :depth] = np.where(found >= 0, found_scores, -np.inf)
-            rows[:, :depth][found >= 0] = held.array[found[found >= 0]]
+            rows[:, :depth][found >= 0] = held.rows[found[found >= 0]]
         return rows, scores
 
     def _found(
@@ -195,26 +185,6 @@ class Index(Hyperparameters):
                 return self._scan(queries, k, np.flatnonzero(usable), left_out)
         return self._nearest(queries, k, usable, left_out)
 
-    def _usable(self, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
-        """bool by position: what may come out; None for all."""
-        held = self._held
-        if allowed is None:
-            return None if self._count == len(held) else self._alive.array
-        rows = held.array
-        if len(allowed) < len(self._place):
-            allowed = np.concatenate([allowed, np.zeros(len(self._place) - len(allowed), np.bool_)])
-        usable: NDArray[np.bool_] = allowed[rows] & self._alive.array
-        return usable
-
-    def _positions_of(self, excluded: Histories | None, n: int) -> Ragged:
-        if excluded is None:
-            return Ragged(np.zeros(n + 1, np.int64), np.empty(0, np.int64))
-        known = (excluded.items > 0) & (excluded.items < len(self._place))
-        places = self._place[np.where(known, excluded.items, 0)]
-        kept = known & (places >= 0)
-        running = np.concatenate([[0], np.cumsum(kept, dtype=np.int64)])
-        return Ragged(running[excluded.offsets], places[kept].astype(np.int64))
-
     # -- changes --------------------------------------------------------------------------------
 
     def add(self, rows: ArrayLike, vectors: ArrayLike) -> None:
@@ -227,37 +197,28 @@ class Index(Hyperparameters):
         Raises:
             DataError: vectors that are not finite, of another length, or do not fit the rows.
         """
-        held, places, points = self._addition(rows, vectors)
+        held = self._held
+        places, points = self._addition(rows, vectors)
         for start in range(0, len(places), _ADDED_AT_ONCE):
             some = slice(start, start + _ADDED_AT_ONCE)
             with self._lock.alone():
-                new = ~self._replaced(self._positions(places[some]), points[some])
-                new_rows, new_vectors = places[some][new], points[some][new]
-                self._bury(new_rows)
-                first = len(held)
-                self._append(new_vectors)
+                new = ~self._replaced(held.of(places[some]), points[some])
+                new_rows = places[some][new]
+                held.bury(new_rows)
+                self._append(points[some][new])
                 held.append(new_rows)
-                self._alive.append(np.ones(len(new_rows), np.bool_))
-                self._place[new_rows] = np.arange(first, len(held))
-                self._count += len(new_rows)
 
     def _addition(
         self, rows: ArrayLike, vectors: ArrayLike
-    ) -> tuple[Growing[np.int32], NDArray[np.int32], NDArray[np.float32]]:
-        """The rows held, and those that come with their vectors, checked."""
-        held = self._held
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Rows that come, with their vectors, checked."""
         places = checked_rows(rows)
         points = _checked_vectors(vectors, "vectors", self.dim)
         if len(places) != len(points) or len(np.unique(places)) < len(places):
             raise DataError(
                 f"add: {len(places)} rows for {len(points)} vectors; give a row for each, once"
             )
-        return held, places, points
-
-    def _positions(self, rows: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Where rows stand, int64 [n]; -1 for those that are not there."""
-        known = rows < len(self._place)
-        return np.where(known, self._place[np.where(known, rows, 0)], -1).astype(np.int64)
+        return places, points
 
     def _replaced(
         self, positions: NDArray[np.int64], vectors: NDArray[np.float32]
@@ -268,20 +229,9 @@ class Index(Hyperparameters):
 
     def remove(self, rows: ArrayLike) -> None:
         """Rows [n] that are found no more; those that are not there are passed over."""
-        places = checked_rows(rows)
+        held, places = self._held, checked_rows(rows)
         with self._lock.alone():
-            self._bury(places)
-
-    def _bury(self, rows: NDArray[np.int32]) -> None:
-        """Rows that are found no more; makes room for their numbers."""
-        if (room := int(rows.max(initial=0)) + 1) > len(self._place):
-            more = np.full(room + room // 8 - len(self._place), -1, np.int32)
-            self._place = np.concatenate([self._place, more])
-        positions = np.unique(self._place[rows])
-        positions = positions[positions >= 0]
-        self._alive.array[positions] = False
-        self._place[rows] = -1
-        self._count -= len(positions)
+            held.bury(places)
 
     # -- saving ---------------------------------------------------------------------------------
 
@@ -297,7 +247,7 @@ class Index(Hyperparameters):
 
     def tensors(self, group: str) -> dict[str, dict[str, NDArray[Any]]]:
         """Its arrays as groups for a checked directory, with names that begin with `group`."""
-        rows = {"rows": self._held.array, "alive": self._alive.array}
+        rows = {"rows": self._held.rows, "alive": self._held.alive}
         groups = self._tensors()
         return {
             group: rows | groups.pop("", {}),
@@ -320,7 +270,7 @@ class Index(Hyperparameters):
             index.dim = int(about["dim"])
             index._lock = SharedLock()
             index._restore(stored, group)
-            index._take(rows, alive)
+            index._positions = Positions(rows, alive)
             recall = about["recall"]
             index.recall = None if recall is None else Recall(**recall)
         except (KeyError, TypeError, ParameterError) as error:
@@ -404,10 +354,10 @@ class Index(Hyperparameters):
         return nearest_by_scan(queries, k, positions, self._vectors, left_out)
 
     @property
-    def _held(self) -> Growing[np.int32]:
-        if self._rows is None:
+    def _held(self) -> Positions:
+        if self._positions is None:
             raise NotFittedError(f"{type(self).__name__} holds nothing yet: call build(…)")
-        return self._rows
+        return self._positions
 
 
 def checked_rows(rows: ArrayLike) -> NDArray[np.int32]:

@@ -82,12 +82,12 @@ class RemoteIndex(Lists):
             )
 
     def add(self, rows: ArrayLike, vectors: ArrayLike) -> None:
-        _, places, points = self._addition(rows, vectors)
+        held = self._held
+        places, points = self._addition(rows, vectors)
         if len(places) == 0:
             return
         self._ready()
-        known = places < len(self._place)
-        new = places[np.where(known, self._place[np.where(known, places, 0)], -1) < 0]
+        new = places[held.of(places) < 0]
         # Known here first, so that a search does not come upon strangers; no search waits while
         # the server takes them.
         super().add(places, points)
@@ -144,9 +144,7 @@ class RemoteIndex(Lists):
         probes = int(min(_MOST_PROBES, np.ceil(self.probes / share)))
         while True:
             rows, scores = self._ask(queries, depth + self._strangers, probes, chosen)
-            inside = rows < len(self._place)
-            positions = self._place[np.where(inside, rows, 0)].astype(np.int64)
-            positions[~inside] = -1
+            positions = self._held.of(rows)
             # What other processes have added is not known here, and has taken places of others.
             strangers = int(((rows > 0) & (positions < 0)).sum(axis=1).max(initial=0))
             if strangers <= self._strangers:
@@ -162,10 +160,10 @@ class RemoteIndex(Lists):
     def _filter(self, usable: NDArray[np.bool_] | None) -> tuple[Filter | None, float]:
         """What goes along into the search, and the share of vectors that it lets through. Rows that
         were removed are not on the server, and need no filter."""
-        rows, alive = self._held.array, self._alive.array
+        rows, alive = self._held.rows, self._held.alive
         if usable is None or not (forbidden := alive & ~usable).any():
             return None, 1.0
-        bits = np.zeros(len(self._place), np.bool_)
+        bits = np.zeros(self._held.n_row_numbers, np.bool_)
         bits[rows[usable]] = True
         chosen = Filter(rows[usable], rows[forbidden], bits)
         return chosen, len(chosen.allowed) / (len(chosen.allowed) + len(chosen.forbidden))
