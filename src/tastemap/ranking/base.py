@@ -242,8 +242,8 @@ class Ranker(Hyperparameters, ABC):
             SchemaError: a value outside its feature's vocabulary, or validation rows of other
                 features.
         """
-        held = None if validation is None else _labelled(*validation)
-        self._learn(_labelled(features, labels, groups, positions), held, tasks, run)
+        held = None if validation is None else Labelled.of(*validation)
+        self._learn(Labelled.of(features, labels, groups, positions), held, tasks, run)
         return self
 
     def _learn(
@@ -399,17 +399,3 @@ class Ranker(Hyperparameters, ABC):
         from tastemap.ranking.saved import save_ranker
 
         return save_ranker(self, Path(path), overwrite=overwrite)
-
-
-def _labelled(
-    features: FeatureBatch,
-    labels: NDArray[Any],
-    groups: NDArray[Any] | None = None,
-    positions: NDArray[Any] | None = None,
-) -> Labelled:
-    return Labelled(
-        features,
-        np.asarray(labels).astype(np.float32),
-        None if groups is None else np.asarray(groups),
-        None if positions is None else np.asarray(positions, np.int64),
-    )

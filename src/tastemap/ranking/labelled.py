@@ -58,6 +58,22 @@ class Labelled:
         if self.positions is not None and self.positions.min() < 0:
             raise DataError(f"a position must be at least 0, and one is {self.positions.min()}")
 
+    @classmethod
+    def of(
+        cls,
+        features: FeatureBatch,
+        labels: NDArray[Any],
+        groups: NDArray[Any] | None = None,
+        positions: NDArray[Any] | None = None,
+    ) -> Labelled:
+        """Rows with labels and positions of any dtype."""
+        return cls(
+            features,
+            np.asarray(labels).astype(np.float32),
+            None if groups is None else np.asarray(groups),
+            None if positions is None else np.asarray(positions, np.int64),
+        )
+
     def __len__(self) -> int:
         return len(self.features)
 
