@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import data, differences, quality, report, results, speed
+from benchmarks import data, differences, quality, results, speed
 from benchmarks.contenders import (
     RANKING,
     RANKING_WITH_HISTORY,
@@ -23,6 +23,8 @@ from benchmarks.contenders import (
     Contender,
 )
 from benchmarks.ranking_rows import OF_TIME, OF_USERS
+from benchmarks.report.layout import PAGE
+from benchmarks.report.page import render
 from benchmarks.temporal import temporal as compare_times
 
 app = typer.Typer(
@@ -231,10 +233,10 @@ def item2vec_speed(rounds: Rounds = 7, out: Out = results.FOLDER) -> None:
 @app.command()
 def write_docs(
     folder: Annotated[Path, typer.Option(help="Where the results lie.")] = results.FOLDER,
-    page: Annotated[Path, typer.Option(help="The page to write.")] = report.PAGE,
+    page: Annotated[Path, typer.Option(help="The page to write.")] = PAGE,
 ) -> None:
     """Writes docs/benchmarks.md from the results."""
-    page.write_text(report.render(results.read(folder)))
+    page.write_text(render(results.read(folder)))
     _say(page)
 
 

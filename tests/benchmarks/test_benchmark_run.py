@@ -9,9 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 import tastemap as tm
-from benchmarks import report, results
+from benchmarks import results
 from benchmarks.contenders import ALL
 from benchmarks.environments import CONTENDERS
+from benchmarks.report.page import render
 from benchmarks.run import app
 
 
@@ -46,11 +47,11 @@ def test_what_comes_next_is_asked_and_judged(tmp_path: Path) -> None:
     report_of_ours = tm.evaluate(tm.Popularity().fit(split.train), split, metrics=["ndcg@10"])
     assert run["ndcg@10"] == pytest.approx(report_of_ours["ndcg@10"], abs=2e-3)
     assert run["hr@10"] > run["ndcg@10"]
-    assert "## What is chosen next" in report.render(results.read(tmp_path))
+    assert "## What is chosen next" in render(results.read(tmp_path))
 
 
 def test_the_page_holds_what_was_measured(folder: Path) -> None:
-    page = report.render(results.read(folder))
+    page = render(results.read(folder))
     result = json.loads((folder / "topn-movielens-100k.json").read_text())
     assert "| tastemap ItemKNN | **" in page
     assert all(digest in page for digest in result["splits"].values())

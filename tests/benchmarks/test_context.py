@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks import context, data, report
+from benchmarks import context, data
+from benchmarks.report.page import render
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def test_all_ways_are_measured_and_written(
     ):
         assert values[way] > values[base] + 0.05, way
     about = {"dataset": "frappe", "date": "", "machine": "", "threads": 2}
-    page = report.render({("context", "frappe"): {**about, **found}})
+    page = render({("context", "frappe"): {**about, **found}})
     assert "| post-filtering | " in page
     assert "| lightgbm, without circumstances |" in page
 

@@ -1,0 +1,39 @@
+"""By how much one model differs from another."""
+
+from benchmarks.report.layout import Result, gaps, ran, splits, table
+
+
+def neural(found: list[Result]) -> str:
+    lines = [
+        "## Neural and linear models",
+        "",
+        "By how much autoencoders differ from linear models and iALS++ on the lists above (over 0:",
+        "the autoencoder is better), with 95 % bootstrap intervals over users, whose values are",
+        "averaged over the seeds. Bold where the interval leaves out 0.",
+    ]
+    return _differences(lines, found)
+
+
+def bodies(found: list[Result]) -> str:
+    lines = [
+        "## SASRec: the body of today and the published one",
+        "",
+        "By how much SASRec's defaults (gated blocks and layers, rotary positions, items that",
+        "begin as Item2Vec's) differ from the published body with a random start, both with the",
+        "softmax over all items, on what is chosen next; intervals as above.",
+    ]
+    return _differences(lines, found)
+
+
+def _differences(lines: list[str], found: list[Result]) -> str:
+    for result in found:
+        lines += [
+            "",
+            f"### {result['dataset']}",
+            "",
+            *table(["models", *result["metrics"]], gaps(result)),
+            "",
+            ran(result),
+            f"- split {splits(result)}; hyper-parameters: defaults",
+        ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,53 @@
+"""What the sections of the page share: tables, cells, and what a figure is quoted with."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+
+Result = dict[str, Any]
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table, numbers to the right."""
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cells) + " |"
+
+    return [line(heads), line(["---", *["---:"] * (len(heads) - 1)]), *map(line, rows)]
+
+
+def spread(values: Sequence[float], sign: str = "", digits: int = 4) -> str:
+    """The mean, and the standard deviation where there are several."""
+    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):{sign}.{digits}f}{deviation}"
+
+
+def ran(result: Result) -> str:
+    """The command, when and where it ran."""
+    return (
+        f"- `{result['command']}`, {result['date']}, {result['machine']}, "
+        f"{result['threads']} threads"
+    )
+
+
+def splits(result: Result) -> str:
+    """The fingerprint of each split."""
+    return ", ".join(f"{name}: {digest}" for name, digest in result["splits"].items())
+
+
+def gaps(result: Result) -> list[list[str]]:
+    """A row for each pair of models: by how much one is better, and the interval."""
+    return [
+        [f"{gap['model']} against {gap['baseline']}"]
+        + [interval(*each) for each in zip(gap["difference"], gap["low"], gap["high"], strict=True)]
+        for gap in result["differences"]
+    ]
+
+
+def interval(difference: float, low: float, high: float) -> str:
+    """A difference with its interval, bold where that leaves out 0."""
+    text = f"{difference:+.4f} ({low:+.4f} to {high:+.4f})"
+    return text if low <= 0 <= high else f"**{text}**"

@@ -1,0 +1,27 @@
+"""The section of what `benchmarks/ranking_latency.py` measures."""
+
+from benchmarks.report.layout import Result, ran, table
+
+
+def section(found: list[Result]) -> str:
+    lines = [
+        "## How long ordering the candidates of a request takes",
+        "",
+        "DCN-v2 with three cross layers and attention of the candidates over a history of 50,",
+        "vectors of 16 numbers, trained for an epoch; 500 candidates that Item2Vec proposes, one",
+        "request after the other, on one thread, in milliseconds that passed; the features are a",
+        "part of all.",
+    ]
+    for result in found:
+        times = result["milliseconds"]
+        shares = list(times["all"])
+        rows = [[what, *(f"{each[share]:.2f}" for share in shares)] for what, each in times.items()]
+        lines += [
+            "",
+            f"### {result['dataset']}, {result['features']} features",
+            "",
+            *table(["", *shares], rows),
+            "",
+            ran(result),
+        ]
+    return "\n".join(lines) + "\n"
