@@ -12,19 +12,30 @@ __all__ = ["first_allowed", "without"]
 
 
 @nb.njit(cache=True, nogil=True)
+def _first_places(items: Any, left_out: Any, allowed: Any, places: Any) -> int:
+    """Writes the places of the first items (-1 ends them) that are not left out, and, where not all
+    are allowed, that are; says how many they are."""
+    out, all_allowed, n = np.sort(left_out), len(allowed) == 0, 0
+    for place in range(len(items)):
+        item = items[place]
+        if n == len(places) or item < 0:
+            break
+        at = np.searchsorted(out, item)
+        if (at == len(out) or out[at] != item) and (all_allowed or allowed[item]):
+            places[n] = place
+            n += 1
+    return n
+
+
+@nb.njit(cache=True, nogil=True)
 def _without(
     near: Any, products: Any, offsets: Any, left_out: Any, found: Any, scores: Any
 ) -> None:
+    places, everything = np.empty(found.shape[1], np.int64), np.empty(0, np.bool_)
     for row in range(len(near)):
-        out = np.sort(left_out[offsets[row] : offsets[row + 1]])
-        n = 0
-        for place in range(near.shape[1]):
-            if n == found.shape[1] or near[row, place] < 0:
-                break
-            at = np.searchsorted(out, near[row, place])
-            if at == len(out) or out[at] != near[row, place]:
-                found[row, n], scores[row, n] = near[row, place], products[row, place]
-                n += 1
+        out = left_out[offsets[row] : offsets[row + 1]]
+        for n in range(_first_places(near[row], out, everything, places)):
+            found[row, n], scores[row, n] = near[row, places[n]], products[row, places[n]]
 
 
 def without(
@@ -53,16 +64,11 @@ def without(
 def _first_allowed(
     order: Any, rows: Any, offsets: Any, left_out: Any, allowed: Any, found: Any
 ) -> None:
+    places = np.empty(found.shape[1], np.int64)
     for row in rows:
-        out = np.sort(left_out[offsets[row] : offsets[row + 1]])
-        n = 0
-        for item in order:
-            if n == found.shape[1]:
-                break
-            at = np.searchsorted(out, item)
-            if (at == len(out) or out[at] != item) and (len(allowed) == 0 or allowed[item]):
-                found[row, n] = item
-                n += 1
+        out = left_out[offsets[row] : offsets[row + 1]]
+        for n in range(_first_places(order, out, allowed, places)):
+            found[row, n] = order[places[n]]
 
 
 def first_allowed(

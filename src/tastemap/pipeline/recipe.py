@@ -8,7 +8,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, Self
 
-from tastemap.errors import DataError, ParameterError, did_you_mean
+from tastemap.errors import ParameterError, did_you_mean
 from tastemap.features.point_in_time import PointInTime
 from tastemap.hyperparameters import Hyperparameters
 from tastemap.pipeline.long_tail import LongTail
@@ -17,12 +17,12 @@ from tastemap.pipeline.ranking_stage import OutOfTime
 from tastemap.policy.rules import Rules
 from tastemap.ranking.table import ranker_class
 from tastemap.retrieval.base import Retriever
-from tastemap.retrieval.recipe import made, read_tables
+from tastemap.retrieval.recipe import KEYS, made, nameless, read_tables
 from tastemap.retrieval.table import model_class
 
 __all__ = ["PipelineRecipe", "RankerRecipe"]
 
-_KEYS = ("model", "hyperparameters", "found", "rules", "candidates", "retrievers", "ranker")
+_KEYS = (*KEYS, "candidates", "retrievers", "ranker")
 _OF_RANKER = ("model", "hyperparameters", "out_of_time", "features", "long_tail")
 _CANDIDATES = 200
 
@@ -112,9 +112,7 @@ class PipelineRecipe:
         if (model is None and not {"retrievers", "ranker"} & set(tables)) or (
             model is None and "hyperparameters" in tables
         ):
-            raise DataError(
-                "a recipe says of which model it is", source=path, remedy='Write model = "als"'
-            )
+            raise nameless(path)
         try:
             if model is not None:
                 if not isinstance(model, str) or retrievers:

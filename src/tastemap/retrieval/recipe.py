@@ -15,9 +15,10 @@ from tastemap.hyperparameters import Hyperparameters
 from tastemap.retrieval.base import Retriever
 from tastemap.retrieval.table import model_class
 
-__all__ = ["Recipe", "made", "read_tables"]
+__all__ = ["KEYS", "Recipe", "made", "nameless", "read_tables"]
 
-_KEYS = ("model", "hyperparameters", "found", "rules")
+KEYS = ("model", "hyperparameters", "found", "rules")
+"""What may stand at the top of a recipe of a model."""
 H = TypeVar("H", bound=Hyperparameters)
 
 
@@ -49,12 +50,10 @@ class Recipe:
             ParameterError: no such model or hyper-parameter, or a value out of its range.
         """
         path = Path(path)
-        tables, comment = read_tables(path, _KEYS)
+        tables, comment = read_tables(path, KEYS)
         model = tables.get("model")
         if not isinstance(model, str):
-            raise DataError(
-                "a recipe says of which model it is", source=path, remedy='Write model = "als"'
-            )
+            raise nameless(path)
         values, found = tables.get("hyperparameters", {}), tables.get("found", {})
         recipe = cls(model, values, found, comment, tables.get("rules", {}))
         try:
@@ -103,6 +102,13 @@ def made(cls: type[H], values: Mapping[str, Any], settings: Mapping[str, str]) -
         name: cls.hyperparameter(name).parse(cls.__name__, text) for name, text in settings.items()
     }
     return cls(**given | parsed)
+
+
+def nameless(path: Path) -> DataError:
+    """The file of a recipe does not say of which model it is."""
+    return DataError(
+        "a recipe says of which model it is", source=path, remedy='Write model = "als"'
+    )
 
 
 def read_tables(path: Path, keys: Sequence[str]) -> tuple[dict[str, Any], str]:
