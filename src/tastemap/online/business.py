@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections import Counter as Tally
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter
 
+from tastemap.online.by_labels import by_labels
 from tastemap.online.events import Event
 from tastemap.online.tokens import Shown, TokenError, Tokens, item_hash
 
@@ -37,14 +37,14 @@ class Business:
 
     def __init__(self, registry: CollectorRegistry, tokens: Tokens) -> None:
         self._tokens = tokens
-        self._impressions = Counter(
-            "tastemap_impressions",
-            "Items in answers, by source and place.",
-            ["source", "place"],
-            registry=registry,
+        self._impressions = by_labels(
+            Counter(
+                "tastemap_impressions",
+                "Items in answers, by source and place.",
+                ["source", "place"],
+                registry=registry,
+            )
         )
-        # Each answer comes by here, and to look a counter up costs more than to count.
-        self._impressions_of = cache(self._impressions.labels)
         self._clicks = Counter(
             "tastemap_clicks",
             "Events of items that an answer had shown, by the item's source and place there.",
@@ -66,7 +66,7 @@ class Business:
         for place, start, stop in _PLACES:
             some = sources[max(start - before, 0) : max(stop - before, 0)]
             for source in set(some):
-                self._impressions_of(_family(source), place).inc(some.count(source))
+                self._impressions(_family(source), place).inc(some.count(source))
 
     def recorded(self, events: Sequence[Event]) -> None:
         """Counts events that were recorded, each once."""

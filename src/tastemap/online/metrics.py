@@ -6,7 +6,7 @@ import os
 import time
 from collections import Counter as Tally
 from collections.abc import Iterator
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 from prometheus_client import (
@@ -22,6 +22,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tastemap.online.by_labels import by_labels
 from tastemap.online.engine import Engine
 from tastemap.online.newcomer_metrics import NewcomerMetrics
 from tastemap.online.noted import Noted
@@ -44,37 +45,47 @@ class Metrics:
 
     def __init__(self, engine: Engine) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "tastemap_requests",
-            "Requests answered.",
-            ["method", "route", "status"],
-            registry=self.registry,
+        self._requests = by_labels(
+            Counter(
+                "tastemap_requests",
+                "Requests answered.",
+                ["method", "route", "status"],
+                registry=self.registry,
+            )
         )
-        self.seconds = Histogram(
-            "tastemap_request_seconds",
-            "From the arrival of a request to the end of its answer.",
-            ["route"],
-            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
-            registry=self.registry,
+        self._seconds = by_labels(
+            Histogram(
+                "tastemap_request_seconds",
+                "From the arrival of a request to the end of its answer.",
+                ["route"],
+                buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+                registry=self.registry,
+            )
         )
-        self.recommended = Counter(
-            "tastemap_recommended_items",
-            "Items in answers, by the source that found them.",
-            ["source"],
-            registry=self.registry,
+        self._recommended = by_labels(
+            Counter(
+                "tastemap_recommended_items",
+                "Items in answers, by the source that found them.",
+                ["source"],
+                registry=self.registry,
+            )
         )
-        self.answers = Counter(
-            "tastemap_answers",
-            "Answers, by what they went by, and whether a stage had failed.",
-            ["link", "degraded"],
-            registry=self.registry,
+        self._answers = by_labels(
+            Counter(
+                "tastemap_answers",
+                "Answers, by what they went by, and whether a stage had failed.",
+                ["link", "degraded"],
+                registry=self.registry,
+            )
         )
-        self.stages = Histogram(
-            "tastemap_stage_seconds",
-            "How long each stage of a batch of answers took.",
-            ["stage"],
-            buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
-            registry=self.registry,
+        self._stages = by_labels(
+            Histogram(
+                "tastemap_stage_seconds",
+                "How long each stage of a batch of answers took.",
+                ["stage"],
+                buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+                registry=self.registry,
+            )
         )
         self.stage_failures = Counter(
             "tastemap_stage_failures",
@@ -101,13 +112,6 @@ class Metrics:
             buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
             registry=self.registry,
         )
-        # Each request comes by these, and to look a counter up by its labels costs more than to
-        # count.
-        self._requests_of = cache(self.requests.labels)
-        self._seconds_of = cache(self.seconds.labels)
-        self._recommended_of = cache(self.recommended.labels)
-        self._answers_of = cache(self.answers.labels)
-        self._stages_of = cache(self.stages.labels)
         self._shown = self.registry
         if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
             self._shown = CollectorRegistry()
@@ -129,18 +133,18 @@ class Metrics:
         if outcome != "ok":
             self.stage_failures.labels(stage, outcome).inc()
         if outcome != "open":
-            self._stages_of(stage).observe(seconds)
+            self._stages(stage).observe(seconds)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Counts a request that was answered."""
-        self._requests_of(method, route, str(status)).inc()
-        self._seconds_of(route).observe(seconds)
+        self._requests(method, route, str(status)).inc()
+        self._seconds(route).observe(seconds)
 
     def answered(self, found: Found) -> None:
         """Counts an answer and its items."""
-        self._answers_of(found.link, "true" if found.degraded else "false").inc()
+        self._answers(found.link, "true" if found.degraded else "false").inc()
         for source, n in Tally([one.source for one in found.items]).items():
-            self._recommended_of(source).inc(n)
+            self._recommended(source).inc(n)
 
     def text(self) -> bytes:
         """All of it in the text format of Prometheus."""
