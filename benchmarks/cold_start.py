@@ -7,7 +7,6 @@ python -m benchmarks.cold_start --dataset movielens-100k --model ALS --seeds 3 -
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -15,7 +14,8 @@ import polars as pl
 import typer
 
 import tastemap as tm
-from benchmarks import data, results
+from benchmarks import results
+from benchmarks.options import DatasetName, Out
 from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
 from tastemap.features.clock import clock
@@ -179,10 +179,10 @@ def measure(dataset: str, model: str, seeds: int) -> dict[str, Any]:
 
 
 def main(
-    dataset: Annotated[str, typer.Option(help=f"One of {', '.join(data.NAMES)}.")] = "movielens-1m",
+    dataset: DatasetName = "movielens-1m",
     model: Annotated[str, typer.Option(help="The retriever.")] = "EASE",
     seeds: Annotated[int, typer.Option(help="How many draws of strangers.")] = 3,
-    out: Annotated[Path, typer.Option(help="The folder of the result.")] = results.FOLDER,
+    out: Out = results.FOLDER,
 ) -> None:
     """Measures what the service answers to those of whom it knows little."""
     path = results.write(SUITE, dataset, measure(dataset, model, seeds), out)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 import tastemap as tm
 from benchmarks import data, results
+from benchmarks.options import Out
 from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Holdout, Queries
@@ -208,7 +209,7 @@ def main(
     part: Annotated[str, typer.Option(help="validation, to choose by, or test.")] = "test",
     ranker: Annotated[list[str], typer.Option(help="Which rankers.")] = list(RANKERS),  # noqa: B006
     seeds: Annotated[int, typer.Option(help="How many orders of the uses, and seeds.")] = 3,
-    out: Annotated[Path, typer.Option(help="The folder of the result.")] = results.FOLDER,
+    out: Out = results.FOLDER,
 ) -> None:
     """Measures what circumstances add, by each way to use them."""
     if part not in ("validation", "test"):

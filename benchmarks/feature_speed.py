@@ -7,14 +7,14 @@ the events of the data set, each with what was known before it. All on one threa
 """
 
 import time
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
 import tastemap as tm
-from benchmarks import data, results
+from benchmarks import results
+from benchmarks.options import DatasetName, Out
 from tastemap.data.candidates import Candidates
 from tastemap.data.dataset import Dataset
 from tastemap.data.moments import Moments
@@ -72,9 +72,9 @@ def training_rows(dataset: Dataset) -> dict[str, float]:
 
 
 def main(
-    dataset: Annotated[str, typer.Option(help=f"One of {', '.join(data.NAMES)}.")] = "movielens-1m",
+    dataset: DatasetName = "movielens-1m",
     n: Annotated[int, typer.Option(help="Requests to time.")] = 1000,
-    out: Annotated[Path, typer.Option(help="The folder of the result.")] = results.FOLDER,
+    out: Out = results.FOLDER,
 ) -> None:
     """Times the features of requests and of training rows."""
     whole = tm.datasets.load(dataset)

@@ -7,14 +7,14 @@ python -m benchmarks.item_updates --dataset movielens-100k --seeds 3 --out /tmp/
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import typer
 
 import tastemap as tm
-from benchmarks import data, results
+from benchmarks import results
+from benchmarks.options import DatasetName, Out, Seeds
 from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
@@ -173,11 +173,9 @@ def _interval(gains: np.ndarray, users: np.ndarray) -> list[float]:
 
 
 def main(
-    dataset: Annotated[
-        str, typer.Option(help=f"One of {', '.join(data.NAMES)}.")
-    ] = "movielens-100k",
-    seeds: Annotated[int, typer.Option(help="How many seeds, counted from 0.")] = 3,
-    out: Annotated[Path, typer.Option(help="The folder of the result.")] = results.FOLDER,
+    dataset: DatasetName = "movielens-100k",
+    seeds: Seeds = 3,
+    out: Out = results.FOLDER,
 ) -> None:
     """Measures what item vectors that follow the log are good for."""
     path = results.write(SUITE, dataset, measure(dataset, seeds), out)

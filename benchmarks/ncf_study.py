@@ -23,6 +23,7 @@ import typer
 
 import tastemap as tm
 from benchmarks import results
+from benchmarks.options import Out
 from tastemap.metrics import bootstrap_interval
 from tastemap.retrieval.gmf import GMF
 from tastemap.retrieval.ncf_mlp import NCFMLP
@@ -230,7 +231,7 @@ def main(
         DIMS
     ),
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each, averaged.")] = 3,
-    out: Annotated[Path, typer.Option(help="Where the result is written.")] = results.FOLDER,
+    out: Out = results.FOLDER,
     search: Annotated[
         bool, typer.Option("--search", help="Only show what is best on the validation part.")
     ] = False,

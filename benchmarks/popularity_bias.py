@@ -4,7 +4,6 @@ python -m benchmarks.popularity_bias
 python -m benchmarks.popularity_bias --dataset movielens-1m --seeds 1 --out /tmp/trial
 """
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import typer
 import tastemap as tm
 from benchmarks import data, evaluator, results, splits
 from benchmarks.contenders.protocol import ranked
+from benchmarks.options import DatasetName, Out, Seeds
 
 SUITE = "popularity-bias"
 
@@ -75,10 +75,10 @@ def _judged(model: tm.MatrixFactorization, split: splits.TopNSplit) -> dict[str,
 
 
 def main(
-    dataset: Annotated[str, typer.Option(help=f"One of {', '.join(data.NAMES)}.")] = data.NAMES[0],
-    seeds: Annotated[int, typer.Option(help="How many seeds, counted from 0.")] = 3,
+    dataset: DatasetName = data.NAMES[0],
+    seeds: Seeds = 3,
     factors: Annotated[int, typer.Option(help="Length of the vectors.")] = 64,
-    out: Annotated[Path, typer.Option(help="The folder of the result.")] = results.FOLDER,
+    out: Out = results.FOLDER,
 ) -> None:
     """Measures the effect on NDCG@10, coverage@10 and mean popularity."""
     path = results.write(SUITE, dataset, measure(dataset, seeds, factors), out)

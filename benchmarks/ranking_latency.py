@@ -11,14 +11,14 @@ have a history of 50 or more, one after the other, on one thread.
 import os
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
 import tastemap as tm
-from benchmarks import data, results
+from benchmarks import results
+from benchmarks.options import DatasetName, Out
 from tastemap.data.dataset import Dataset
 from tastemap.pipeline.candidates import candidates_of
 from tastemap.pipeline.pipeline import Pipeline
@@ -67,9 +67,9 @@ def milliseconds(pipeline: Pipeline, n: int) -> dict[str, Any]:
 
 
 def main(
-    dataset: Annotated[str, typer.Option(help=f"One of {', '.join(data.NAMES)}.")] = "movielens-1m",
+    dataset: DatasetName = "movielens-1m",
     n: Annotated[int, typer.Option(help="Requests to time.")] = 500,
-    out: Annotated[Path, typer.Option(help="The folder of the result.")] = results.FOLDER,
+    out: Out = results.FOLDER,
 ) -> None:
     """Times the second stage of one request."""
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))

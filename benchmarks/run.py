@@ -22,6 +22,7 @@ from benchmarks.contenders import (
     TOP_N,
     Contender,
 )
+from benchmarks.options import Out, Seeds
 from benchmarks.ranking_rows import OF_TIME, OF_USERS
 from benchmarks.report.layout import PAGE
 from benchmarks.report.page import render
@@ -43,9 +44,7 @@ Contenders = Annotated[
     list[str],
     typer.Option("--contender", help="Run only this one; may be repeated. Default: all."),
 ]
-Seeds = Annotated[int, typer.Option(help="How many seeds, counted from 0.")]
 Rounds = Annotated[int, typer.Option(help="How often each takes its turn.")]
-Out = Annotated[Path, typer.Option(help="The folder that the result is written to.")]
 
 
 @app.callback()

@@ -9,14 +9,14 @@ judges them.
 """
 
 import time
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import typer
 
 import tastemap as tm
-from benchmarks import data, results
+from benchmarks import results
+from benchmarks.options import DatasetName, Out, Seeds
 from tastemap.data.queries import Holdout
 from tastemap.data.splits import GlobalTime
 from tastemap.pipeline.long_tail import LongTail
@@ -96,11 +96,11 @@ def _with_tail(pipeline: tm.Pipeline, long_tail: LongTail) -> tm.Pipeline:
 
 
 def main(
-    dataset: Annotated[str, typer.Option(help=f"One of {', '.join(data.NAMES)}.")] = "movielens-1m",
+    dataset: DatasetName = "movielens-1m",
     part: Annotated[str, typer.Option(help="validation, to choose by, or test.")] = "test",
     ranker: Annotated[list[str], typer.Option(help="Which rankers.")] = list(RANKERS),  # noqa: B006
-    seeds: Annotated[int, typer.Option(help="How many seeds, counted from 0.")] = 1,
-    out: Annotated[Path, typer.Option(help="The folder of the result.")] = results.FOLDER,
+    seeds: Seeds = 1,
+    out: Out = results.FOLDER,
 ) -> None:
     """Measures what a ranker adds to retrievers."""
     if part not in ("validation", "test"):
