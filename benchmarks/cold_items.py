@@ -9,7 +9,6 @@ With details an item is known by who made it and what it is about too (`film_det
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -18,6 +17,7 @@ import typer
 import tastemap as tm
 from benchmarks import data, results
 from benchmarks.film_details import with_details
+from benchmarks.options import Out, Seeds
 from tastemap.content.likeness import Likeness
 from tastemap.data.dataset import Dataset
 from tastemap.data.queries import Holdout, Queries
@@ -158,8 +158,8 @@ def main(
     dataset: Annotated[
         str, typer.Option(help=f"One of {', '.join((*data.NAMES, DETAILED))}.")
     ] = "movielens-1m",
-    seeds: Annotated[int, typer.Option(help="How many seeds, counted from 0.")] = 1,
-    out: Annotated[Path, typer.Option(help="The folder of the result.")] = results.FOLDER,
+    seeds: Seeds = 1,
+    out: Out = results.FOLDER,
 ) -> None:
     """Measures how well items are recommended that have no events."""
     path = results.write(SUITE, dataset, measure(dataset, seeds), out)
