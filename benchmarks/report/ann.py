@@ -1,9 +1,9 @@
 """The section of what `benchmarks/ann.py` measures."""
 
-from benchmarks.report.layout import Result, ran, table
+from benchmarks.report.layout import Result, ran, tabled
 
 
-def section(found: list[Result]) -> str:
+def section(found: list[Result]) -> list[str]:
     lines = [
         "## Nearest neighbours",
         "",
@@ -32,5 +32,5 @@ def section(found: list[Result]) -> str:
         ]
         heads = ["lengths", "index", "setting", "recall@100", "CPU a query", "CPU to build"]
         heads += ["bytes held", "bytes mapped"]
-        lines += ["", f"### {result['n']:,} vectors", "", *table(heads, rows), "", ran(result)]
-    return "\n".join(lines) + "\n"
+        lines += tabled(f"{result['n']:,} vectors", heads, rows, ran(result))
+    return lines

@@ -2,10 +2,10 @@
 
 import statistics
 
-from benchmarks.report.layout import Result, ran, splits, spread, table
+from benchmarks.report.layout import Result, ran, splits, spread, tabled
 
 
-def section(found: list[Result]) -> str:
+def section(found: list[Result]) -> list[str]:
     lines = [
         "## Items that nobody has chosen yet",
         "",
@@ -25,14 +25,12 @@ def section(found: list[Result]) -> str:
                     cells.append(spread([run[part][metric] for run in runs], digits=3))
             rows.append(cells)
         heads = ["model", "Recall@20 by chance", "Recall@20 cold", "Recall@20 warm"]
-        lines += [
-            "",
-            f"### {result['dataset']}",
-            "",
-            *table([*heads, "NDCG@20 cold", "NDCG@20 warm"], rows),
-            "",
+        lines += tabled(
+            result["dataset"],
+            [*heads, "NDCG@20 cold", "NDCG@20 warm"],
+            rows,
             ran(result),
             f"- {result['new_items']:,} new items, {result['queries']:,} users asked; "
             f"split {splits(result)}; hyper-parameters: defaults",
-        ]
-    return "\n".join(lines) + "\n"
+        )
+    return lines

@@ -1,9 +1,9 @@
 """The section of what `benchmarks/cold_start.py` measures."""
 
-from benchmarks.report.layout import Result, ran, splits, spread, table
+from benchmarks.report.layout import Result, ran, splits, spread, tabled
 
 
-def section(found: list[Result]) -> str:
+def section(found: list[Result]) -> list[str]:
     lines = [
         "## Strangers",
         "",
@@ -19,13 +19,11 @@ def section(found: list[Result]) -> str:
     for result in found:
         runs = [run["ndcg@10"] for run in result["runs"]]
         rows = [[known, spread([run[known] for run in runs])] for known in runs[0]]
-        lines += [
-            "",
-            f"### {result['dataset']}, {result['model']}",
-            "",
-            *table(["what is known", "NDCG@10"], rows),
-            "",
+        lines += tabled(
+            f"{result['dataset']}, {result['model']}",
+            ["what is known", "NDCG@10"],
+            rows,
             ran(result),
             f"- {result['strangers']:,} strangers; split {splits(result)}; defaults throughout",
-        ]
-    return "\n".join(lines) + "\n"
+        )
+    return lines

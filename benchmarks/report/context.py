@@ -1,11 +1,11 @@
 """The section of what `benchmarks/context.py` measures."""
 
-from benchmarks.report.layout import Result, ran, splits, spread, table
+from benchmarks.report.layout import Result, ran, splits, spread, tabled
 
 _OF_CONTEXT = ("ndcg@10", "hit_rate@10")
 
 
-def section(found: list[Result]) -> str:
+def section(found: list[Result]) -> list[str]:
     lines = [
         "## Circumstances",
         "",
@@ -31,19 +31,17 @@ def section(found: list[Result]) -> str:
             against = "–" if way == base else spread(gaps, sign="+")
             rows.append([way, *cells, against])
         settings = (f"{way} {_said(result[way])}" for way in ("pre-filtering", "post-filtering"))
-        lines += [
-            "",
-            f"### {result['dataset']}",
-            "",
-            *table(["circumstances", "NDCG@10", "HR@10", "NDCG@10 against without"], rows),
-            "",
+        lines += tabled(
+            result["dataset"],
+            ["circumstances", "NDCG@10", "HR@10", "NDCG@10 against without"],
+            rows,
             ran(result),
             f"- {result['uses']:,} uses, {result['queries']:,} asked for, {result['repeats']:.0%} "
             f"of an app that its user is known to have used; splits {splits(result)}",
             f"- model `{result['model']}`; {'; '.join(settings)}, chosen on the validation part "
             "of the first order; rankers with their defaults over 100 candidates",
-        ]
-    return "\n".join(lines) + "\n"
+        )
+    return lines
 
 
 def _said(settings: Result) -> str:

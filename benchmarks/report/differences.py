@@ -1,9 +1,9 @@
 """By how much one model differs from another."""
 
-from benchmarks.report.layout import Result, gaps, ran, splits, table
+from benchmarks.report.layout import Result, gaps, ran, splits, tabled
 
 
-def neural(found: list[Result]) -> str:
+def neural(found: list[Result]) -> list[str]:
     lines = [
         "## Neural and linear models",
         "",
@@ -14,7 +14,7 @@ def neural(found: list[Result]) -> str:
     return _differences(lines, found)
 
 
-def bodies(found: list[Result]) -> str:
+def bodies(found: list[Result]) -> list[str]:
     lines = [
         "## SASRec: the body of today and the published one",
         "",
@@ -25,15 +25,13 @@ def bodies(found: list[Result]) -> str:
     return _differences(lines, found)
 
 
-def _differences(lines: list[str], found: list[Result]) -> str:
+def _differences(lines: list[str], found: list[Result]) -> list[str]:
     for result in found:
-        lines += [
-            "",
-            f"### {result['dataset']}",
-            "",
-            *table(["models", *result["metrics"]], gaps(result)),
-            "",
+        lines += tabled(
+            result["dataset"],
+            ["models", *result["metrics"]],
+            gaps(result),
             ran(result),
             f"- split {splits(result)}; hyper-parameters: defaults",
-        ]
-    return "\n".join(lines) + "\n"
+        )
+    return lines

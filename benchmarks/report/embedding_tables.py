@@ -3,7 +3,7 @@
 from benchmarks.report.layout import Result, ran, spread, table
 
 
-def section(found: list[Result]) -> str:
+def section(found: list[Result]) -> list[str]:
     lines = [
         "## Embedding tables",
         "",
@@ -32,4 +32,4 @@ def section(found: list[Result]) -> str:
             "",
             f"{ran(result)}; split {result['split']}; torch {result['torch']}",
         ]
-    return "\n".join(lines) + "\n"
+    return lines

@@ -3,7 +3,7 @@
 from benchmarks.report.layout import Result, ran, spread, table
 
 
-def section(found: list[Result]) -> str:
+def section(found: list[Result]) -> list[str]:
     lines = [
         "## Rankers: encodings of numbers, tables of values",
         "",
@@ -33,7 +33,7 @@ def section(found: list[Result]) -> str:
             "",
             f"{ran(result)}; rows {result['rows']}; torch {result['torch']}",
         ]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _of_clicks(run: Result) -> list[str]:

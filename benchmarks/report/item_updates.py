@@ -3,7 +3,7 @@
 from benchmarks.report.layout import Result, ran, splits, table
 
 
-def section(found: list[Result]) -> str:
+def section(found: list[Result]) -> list[str]:
     lines = [
         "## Item vectors that follow the log",
         "",
@@ -31,4 +31,4 @@ def section(found: list[Result]) -> str:
             f"- {result['queries']:,} queries, mean of {result['seeds']} seeds; split "
             f"{splits(result)}; hyper-parameters: defaults",
         ]
-    return "\n".join(lines) + "\n"
+    return lines

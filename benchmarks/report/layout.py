@@ -19,6 +19,13 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [line(heads), line(["---", *["---:"] * (len(heads) - 1)]), *map(line, rows)]
 
 
+def tabled(
+    title: str, heads: Sequence[str], rows: Iterable[Sequence[str]], *quoted: str
+) -> list[str]:
+    """A table under a heading of its own, and what its figures are quoted with."""
+    return ["", f"### {title}", "", *table(heads, rows), "", *quoted]
+
+
 def spread(values: Sequence[float], sign: str = "", digits: int = 4) -> str:
     """The mean, and the standard deviation where there are several."""
     deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""

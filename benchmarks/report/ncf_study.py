@@ -8,7 +8,7 @@ from benchmarks.report.layout import PAGE, Result, ran, table
 _OF_RUNS = ("factors", "patience", "seed")
 
 
-def section(found: list[Result]) -> str:
+def section(found: list[Result]) -> list[str]:
     lines = [
         "## Neural collaborative filtering against a dot product",
         "",
@@ -51,7 +51,7 @@ def section(found: list[Result]) -> str:
             given = about["hyperparameters"].items()
             shown = ", ".join(f"`{key}={value}`" for key, value in given if key not in _OF_RUNS)
             lines.append(f"    - {about['title']}: {shown}")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _runs_of_study(result: Result) -> str:

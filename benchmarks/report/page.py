@@ -60,7 +60,7 @@ def render(results: dict[tuple[str, str], Result]) -> str:
     for suite, write in _SECTIONS.items():
         found = [result for (name, _), result in results.items() if name == suite]
         if found:
-            sections.append(write(found))
+            sections.append("\n".join(write(found)) + "\n")
     return "\n".join(sections)
 
 

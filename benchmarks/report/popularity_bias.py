@@ -1,9 +1,9 @@
 """The section of what `benchmarks/popularity_bias.py` measures."""
 
-from benchmarks.report.layout import Result, ran, splits, spread, table
+from benchmarks.report.layout import Result, ran, splits, spread, tabled
 
 
-def section(found: list[Result]) -> str:
+def section(found: list[Result]) -> list[str]:
     lines = [
         "## Bias of popularity",
         "",
@@ -22,13 +22,11 @@ def section(found: list[Result]) -> str:
         for title, variant in result["variants"].items():
             cells = [spread([run[name] for run in variant["runs"]]) for name in names]
             rows.append([title, *cells])
-        lines += [
-            "",
-            f"### {result['dataset']}",
-            "",
-            *table(["variant", *names.values()], rows),
-            "",
+        lines += tabled(
+            result["dataset"],
+            ["variant", *names.values()],
+            rows,
             ran(result),
             f"- split {splits(result)}",
-        ]
-    return "\n".join(lines) + "\n"
+        )
+    return lines

@@ -4,10 +4,10 @@ import statistics
 from collections.abc import Sequence
 
 from benchmarks.report.contenders import about, contenders_of
-from benchmarks.report.layout import Result, table
+from benchmarks.report.layout import Result, tabled
 
 
-def top_n(found: list[Result]) -> str:
+def top_n(found: list[Result]) -> list[str]:
     lines = [
         "## Lists from implicit feedback",
         "",
@@ -19,10 +19,10 @@ def top_n(found: list[Result]) -> str:
     columns = {"recall@20": "Recall@20", "ndcg@10": "NDCG@10", "ndcg@100": "NDCG@100"}
     for result in found:
         lines += quality(result, columns, ("fit", "recommend"))
-    return "\n".join(lines) + "\n"
+    return lines
 
 
-def ratings(found: list[Result]) -> str:
+def ratings(found: list[Result]) -> list[str]:
     lines = [
         "## Ratings",
         "",
@@ -32,10 +32,10 @@ def ratings(found: list[Result]) -> str:
     ]
     for result in found:
         lines += quality(result, {"rmse": "RMSE", "mae": "MAE"}, ("fit", "predict"))
-    return "\n".join(lines) + "\n"
+    return lines
 
 
-def sequences(found: list[Result]) -> str:
+def sequences(found: list[Result]) -> list[str]:
     lines = [
         "## What is chosen next",
         "",
@@ -47,7 +47,7 @@ def sequences(found: list[Result]) -> str:
     columns = {"ndcg@10": "NDCG@10", "hr@10": "HR@10"}
     for result in found:
         lines += quality(result, columns, ("fit", "recommend"))
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 # Less of these is better.
@@ -84,11 +84,4 @@ def quality(
     heads = ["model", *columns.values(), *phases]
     if rate is not None:
         heads.append(rate.replace("_", " "))
-    return [
-        "",
-        f"### {result['dataset']}",
-        "",
-        *table(heads, rows),
-        "",
-        *about(result),
-    ]
+    return tabled(result["dataset"], heads, rows, *about(result))

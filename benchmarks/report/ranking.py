@@ -4,7 +4,7 @@ from benchmarks.report.layout import Result, gaps, table
 from benchmarks.report.quality import quality
 
 
-def of_users(found: list[Result]) -> str:
+def of_users(found: list[Result]) -> list[str]:
     lines = [
         "## What is liked, on each user's last fifth",
         "",
@@ -18,7 +18,7 @@ def of_users(found: list[Result]) -> str:
     return _ranking(lines, found)
 
 
-def of_time(found: list[Result]) -> str:
+def of_time(found: list[Result]) -> list[str]:
     lines = [
         "## What is liked, on the last fifth of all",
         "",
@@ -28,7 +28,7 @@ def of_time(found: list[Result]) -> str:
     return _ranking(lines, found)
 
 
-def history_of_users(found: list[Result]) -> str:
+def history_of_users(found: list[Result]) -> list[str]:
     lines = [
         "## What is liked, with what was liked before, on each user's last fifth",
         "",
@@ -40,7 +40,7 @@ def history_of_users(found: list[Result]) -> str:
     return _ranking_with_gaps(lines, found)
 
 
-def history_of_time(found: list[Result]) -> str:
+def history_of_time(found: list[Result]) -> list[str]:
     lines = [
         "## What is liked, with what was liked before, on the last fifth of all",
         "",
@@ -49,16 +49,16 @@ def history_of_time(found: list[Result]) -> str:
     return _ranking_with_gaps(lines, found)
 
 
-def _ranking_with_gaps(lines: list[str], found: list[Result]) -> str:
-    text = _ranking(lines, found)
+def _ranking_with_gaps(lines: list[str], found: list[Result]) -> list[str]:
+    lines = _ranking(lines, found)
     for result in found:
         told = "Differences of the AUC, with 95 % bootstrap intervals over rows:"
-        text += "\n".join(["", told, "", *table(["models", "AUC"], gaps(result))]) + "\n"
-    return text
+        lines += ["", told, "", *table(["models", "AUC"], gaps(result))]
+    return lines
 
 
-def _ranking(lines: list[str], found: list[Result]) -> str:
+def _ranking(lines: list[str], found: list[Result]) -> list[str]:
     for result in found:
         columns = {"auc": "AUC", "gauc": "GAUC", "log-loss": "log-loss"}
         lines += quality(result, columns, ("fit", "predict"), "rows_per_second")
-    return "\n".join(lines) + "\n"
+    return lines

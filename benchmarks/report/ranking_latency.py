@@ -1,9 +1,9 @@
 """The section of what `benchmarks/ranking_latency.py` measures."""
 
-from benchmarks.report.layout import Result, ran, table
+from benchmarks.report.layout import Result, ran, tabled
 
 
-def section(found: list[Result]) -> str:
+def section(found: list[Result]) -> list[str]:
     lines = [
         "## How long ordering the candidates of a request takes",
         "",
@@ -16,12 +16,10 @@ def section(found: list[Result]) -> str:
         times = result["milliseconds"]
         shares = list(times["all"])
         rows = [[what, *(f"{each[share]:.2f}" for share in shares)] for what, each in times.items()]
-        lines += [
-            "",
-            f"### {result['dataset']}, {result['features']} features",
-            "",
-            *table(["", *shares], rows),
-            "",
+        lines += tabled(
+            f"{result['dataset']}, {result['features']} features",
+            ["", *shares],
+            rows,
             ran(result),
-        ]
-    return "\n".join(lines) + "\n"
+        )
+    return lines

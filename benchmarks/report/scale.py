@@ -3,7 +3,7 @@
 from benchmarks.report.layout import Result, ran, table
 
 
-def section(found: list[Result]) -> str:
+def section(found: list[Result]) -> list[str]:
     lines = [
         "## Scale: ten million users",
         "",
@@ -37,4 +37,4 @@ def section(found: list[Result]) -> str:
             "",
             ran(result),
         ]
-    return "\n".join(lines) + "\n"
+    return lines

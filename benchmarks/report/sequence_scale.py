@@ -3,7 +3,7 @@
 from benchmarks.report.layout import Result, ran, table
 
 
-def section(found: list[Result]) -> str:
+def section(found: list[Result]) -> list[str]:
     lines = [
         "## SASRec on long catalogues",
         "",
@@ -23,4 +23,4 @@ def section(found: list[Result]) -> str:
         ]
         heads = ["items", "peak", "positions a second", "of the first row"]
         lines += ["", *table(heads, rows), "", ran(result)]
-    return "\n".join(lines) + "\n"
+    return lines

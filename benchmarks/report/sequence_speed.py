@@ -1,9 +1,9 @@
 """The section of what `benchmarks/sequence_speed.py` measures."""
 
-from benchmarks.report.layout import Result, ran, table
+from benchmarks.report.layout import Result, ran, tabled
 
 
-def section(found: list[Result]) -> str:
+def section(found: list[Result]) -> list[str]:
     lines = [
         "## SASRec: what each measure for speed brings",
         "",
@@ -16,12 +16,10 @@ def section(found: list[Result]) -> str:
             [name, f"{variant['positions_per_second']:,.0f}", f"{variant['share']:.2f}"]
             for name, variant in result["variants"].items()
         ]
-        lines += [
-            "",
-            f"### {result['dataset']}",
-            "",
-            *table(["variant", "positions a second", "share"], rows),
-            "",
+        lines += tabled(
+            result["dataset"],
+            ["variant", "positions a second", "share"],
+            rows,
             f"{ran(result)}; {result['rounds']} rounds; torch {result['torch']}",
-        ]
-    return "\n".join(lines) + "\n"
+        )
+    return lines

@@ -3,7 +3,7 @@
 from benchmarks.report.layout import Result, ran, table
 
 
-def section(found: list[Result]) -> str:
+def section(found: list[Result]) -> list[str]:
     lines = [
         "## What a request to the service costs",
         "",
@@ -53,4 +53,4 @@ def section(found: list[Result]) -> str:
                 ),
             ]
         lines += ["", ran(result)]
-    return "\n".join(lines) + "\n"
+    return lines

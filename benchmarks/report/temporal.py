@@ -3,7 +3,7 @@
 from benchmarks.report.layout import Result, ran, splits, table
 
 
-def section(found: list[Result]) -> str:
+def section(found: list[Result]) -> list[str]:
     lines = [
         "## Ratings: what time tells",
         "",
@@ -37,4 +37,4 @@ def section(found: list[Result]) -> str:
             ran(result),
             f"- split {splits(result)}; hyper-parameters: defaults",
         ]
-    return "\n".join(lines) + "\n"
+    return lines

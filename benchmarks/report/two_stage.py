@@ -2,10 +2,10 @@
 
 import statistics
 
-from benchmarks.report.layout import Result, interval, ran, table
+from benchmarks.report.layout import Result, interval, ran, tabled
 
 
-def section(found: list[Result]) -> str:
+def section(found: list[Result]) -> list[str]:
     lines = [
         "## Two stages against one",
         "",
@@ -24,17 +24,15 @@ def section(found: list[Result]) -> str:
             for tail, title in (("none", "as learned"), ("default", "default")):
                 of_tail = [run for run in runs if run["long_tail"] == tail]
                 rows.append([f"{name}, {title}", *_cells(of_tail)])
-        lines += [
-            "",
-            f"### {result['dataset']}",
-            "",
-            *table(heads, rows),
-            "",
+        lines += tabled(
+            result["dataset"],
+            heads,
+            rows,
             ran(result),
             f"- split {result['split']}; {result['queries']:,} queries; defaults; means of "
             f"{len({run['seed'] for run in runs})} seeds, intervals of the first",
-        ]
-    return "\n".join(lines) + "\n"
+        )
+    return lines
 
 
 def _cells(runs: list[Result]) -> list[str]:
