@@ -14,7 +14,8 @@ from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Holdout, Queries
 from tastemap.hyperparameters import hyperparameter
-from tastemap.kernels.als import gram, half_step, half_step_torch, speakers, spoken
+from tastemap.kernels.als import gram, half_step, half_step_torch
+from tastemap.kernels.evidence import speakers, spoken
 from tastemap.kernels.pairs import pairs
 from tastemap.retrieval.base import VectorRetriever
 from tastemap.training.run import Run, describe
