@@ -113,6 +113,7 @@ class IVFIndex(LiftedIndex, ListsIndex):
         lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
         self._radius = float(np.quantile(lengths, _NOT_LONGER)) if len(lengths) else 0.0
         super()._create(vectors, rows)
+        self._make_room()
 
     def _empty(self, dim: int, lists: int) -> Any:
         library = faiss()
@@ -167,3 +168,14 @@ class IVFIndex(LiftedIndex, ListsIndex):
     def _restore(self, stored: Stored, group: str) -> None:
         super()._restore(stored, group)
         self._settled = int(stored.mapped(group, "settled")[0]) or None
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Lets every list take more vectors where it lies. One without room moves to a block of
+        twice its size when a vector comes to it, and nothing else fits well into the block that it
+        leaves: by vectors that move between lists, memory grew until each list had moved once."""
+        lists = faiss().downcast_InvertedLists(self._library_index.invlists)
+        for number in range(self._library_index.nlist):
+            size = lists.list_size(number)
+            lists.resize(number, size + 1)
+            lists.resize(number, size)
