@@ -79,14 +79,13 @@ def ask(name: str, n: int, path: Path) -> dict[str, Any]:
     """Loads an index and asks it, in this process."""
     import tastemap as tm
     from benchmarks.scale import resident
-    from tastemap.index.exact import ExactIndex
+    from tastemap.index.table import index_class
 
     with np.load(path.parent / "truth.npz") as truth:
         asked, true = truth["queries"], truth["rows"]
     # So that what libraries take is not counted for the index.
-    small = ExactIndex().build(np.arange(1, 11), asked[:10])
-    small.search(asked[:1], K)
-    tm.load(small.save(path.with_name(f"{name}-small")))
+    small = index_class(name)().build(np.arange(1, 11), asked[:10])
+    tm.load(small.save(path.with_name(f"{name}-small"))).search(asked[:1], K)
     before = {part: resident(part) for part in ("RssAnon", "RssFile")}
     index = tm.load(path)
     runs = []

@@ -28,8 +28,9 @@ class IVFPQIndex(ListsIndex):
 
     Vectors are float16 in a file that is mapped into memory, so that only those pages are held that
     searches need, and the system may take them back. Of a vector of 64 numbers the code takes 16
-    bytes, and about 5 more that faiss keeps spare in its lists, its id 8, and its row 5 beside 4
-    that are mapped. Vectors added later stand in memory until the index is saved.
+    bytes, and about 5 more that faiss keeps spare in its lists, and its id 8; its row takes 4 that
+    are mapped, and 5 more once vectors come or go, or where rows do not count up. Vectors added
+    later stand in memory until the index is saved.
     """
 
     name = "ivf_pq"

@@ -18,7 +18,9 @@ class Positions:
     """Rows by position and positions by row.
 
     Positions count from 0, in the order in which vectors came. That of a row which was removed, or
-    whose vector came anew, stays as a tombstone: it is passed over from then on.
+    whose vector came anew, stays as a tombstone: it is passed over from then on. Of rows that count
+    up, as those of a whole catalogue do, nothing is held until that changes: each stands as far
+    behind the first as its number is above it.
 
     Args:
         rows: int32 [n], the row at each position; not copied.
@@ -26,12 +28,11 @@ class Positions:
     """
 
     def __init__(self, rows: NDArray[np.int32], alive: NDArray[np.bool_]) -> None:
-        self._rows, self._alive = Growing(rows), Growing(alive.copy())
-        self._of_row = np.full(int(rows.max(initial=0)) + 1, -1, np.int32)
-        positions = np.flatnonzero(alive)
-        self._of_row[rows[positions]] = positions
-        self._alive.array[positions] = self._of_row[rows[positions]] == positions
-        self._found = int(np.count_nonzero(self._of_row >= 0))
+        self._rows = Growing(rows)
+        self._first = int(rows[0]) if len(rows) else 0
+        self._tables: _Tables | None = None
+        if len(rows) == 0 or not (alive.all() and (np.diff(rows) == 1).all()):
+            self._tables = _Tables(rows, alive)
 
     def __len__(self) -> int:
         """How many positions there are, tombstones too."""
@@ -40,7 +41,7 @@ class Positions:
     @property
     def found(self) -> int:
         """How many rows can be found."""
-        return self._found
+        return len(self) if self._tables is None else self._tables.found
 
     @property
     def rows(self) -> NDArray[np.int32]:
@@ -50,22 +51,31 @@ class Positions:
     @property
     def alive(self) -> NDArray[np.bool_]:
         """bool [n], False for tombstones."""
-        return self._alive.array
+        tables = self._tables
+        return np.ones(len(self), np.bool_) if tables is None else tables.alive.array
 
     @property
     def n_row_numbers(self) -> int:
         """One more than the greatest row number that there is room for."""
-        return len(self._of_row)
+        tables = self._tables
+        return self._first + len(self) if tables is None else len(tables.of_row)
 
     @property
     def greatest_row(self) -> int:
         """The greatest row number that can be found; 0 where there is none."""
-        return int(np.flatnonzero(self._of_row >= 0).max(initial=0))
+        tables = self._tables
+        if tables is None:
+            return self._first + len(self) - 1
+        return int(np.flatnonzero(tables.of_row >= 0).max(initial=0))
 
     def of(self, rows: NDArray[Any]) -> NDArray[np.int64]:
         """Where rows stand, int64 of the same shape; -1 for those that are not there."""
-        known = rows < len(self._of_row)
-        return np.where(known, self._of_row[np.where(known, rows, 0)], -1).astype(np.int64)
+        tables = self._tables
+        if tables is None:
+            places = rows.astype(np.int64) - self._first
+            return np.where(places < len(self), np.maximum(places, -1), -1)
+        known = rows < len(tables.of_row)
+        return np.where(known, tables.of_row[np.where(known, rows, 0)], -1).astype(np.int64)
 
     def of_histories(self, histories: Histories) -> Ragged:
         """Where the items of each history stand; those that are not there are left out."""
@@ -78,28 +88,56 @@ class Positions:
         """What may come out, bool by position, or None for all; `allowed` is by row number, False
         beyond its end, or None for all."""
         if allowed is None:
-            return None if self._found == len(self) else self.alive
-        if len(allowed) < len(self._of_row):
-            more = np.zeros(len(self._of_row) - len(allowed), np.bool_)
+            return None if self.found == len(self) else self.alive
+        if len(allowed) < self.n_row_numbers:
+            more = np.zeros(self.n_row_numbers - len(allowed), np.bool_)
             allowed = np.concatenate([allowed, more])
-        usable: NDArray[np.bool_] = allowed[self.rows] & self.alive
+        tables = self._tables
+        if tables is None:
+            return allowed[self._first : self._first + len(self)].copy()
+        usable: NDArray[np.bool_] = allowed[self.rows] & tables.alive.array
         return usable
 
     def append(self, rows: NDArray[np.int32]) -> None:
         """Rows, buried before, stand at the next positions."""
-        first = len(self)
+        tables, first = self._changed(), len(self)
         self._rows.append(rows)
-        self._alive.append(np.ones(len(rows), np.bool_))
-        self._of_row[rows] = np.arange(first, len(self))
-        self._found += len(rows)
+        tables.alive.append(np.ones(len(rows), np.bool_))
+        tables.of_row[rows] = np.arange(first, len(self))
+        tables.found += len(rows)
 
     def bury(self, rows: NDArray[np.int32]) -> None:
         """Rows that are found no more; makes room for their numbers."""
-        if (room := int(rows.max(initial=0)) + 1) > len(self._of_row):
-            more = np.full(room + room // 8 - len(self._of_row), -1, np.int32)
-            self._of_row = np.concatenate([self._of_row, more])
-        positions = np.unique(self._of_row[rows])
+        tables = self._changed()
+        if (room := int(rows.max(initial=0)) + 1) > len(tables.of_row):
+            more = np.full(room + room // 8 - len(tables.of_row), -1, np.int32)
+            tables.of_row = np.concatenate([tables.of_row, more])
+        positions = np.unique(tables.of_row[rows])
         positions = positions[positions >= 0]
-        self._alive.array[positions] = False
-        self._of_row[rows] = -1
-        self._found -= len(positions)
+        tables.alive.array[positions] = False
+        tables.of_row[rows] = -1
+        tables.found -= len(positions)
+
+    def _changed(self) -> _Tables:
+        """The tables, which have to be there from now on."""
+        if self._tables is None:
+            self._tables = _Tables(self.rows, self.alive)
+        return self._tables
+
+
+class _Tables:
+    """What stands where, of any rows.
+
+    Attributes:
+        alive: bool [n], False for tombstones; of several positions of one row the last is alive.
+        of_row: int32 [row numbers], positions, -1 for rows that are not there.
+        found: how many rows are.
+    """
+
+    def __init__(self, rows: NDArray[np.int32], alive: NDArray[np.bool_]) -> None:
+        self.alive = Growing(alive.copy())
+        self.of_row = np.full(int(rows.max(initial=0)) + 1, -1, np.int32)
+        positions = np.flatnonzero(alive)
+        self.of_row[rows[positions]] = positions
+        self.alive.array[positions] = self.of_row[rows[positions]] == positions
+        self.found = int(np.count_nonzero(self.of_row >= 0))
