@@ -150,7 +150,11 @@ class BERT4Rec(Transformer, BiasedVectors, NextItemRetriever):
         # As in BERT, what a layer gives has dropout, and its hidden units have none.
         blocks = self.make_blocks(BidirectionalSelfAttention, hidden_dropout=0.0)
         return BERT4RecNetwork(
-            self.item_table(), self.kind_table(), self.make_positions(), blocks, self.dropout
+            self.item_table(),
+            self.kind_table(),
+            self.make_positions(),
+            blocks,
+            self.dropout_share(),
         )
 
     def make_objective(self, histories: Histories, device: str) -> FullSoftmax:

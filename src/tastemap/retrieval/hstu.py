@@ -95,8 +95,8 @@ class HSTU(AttentionLayers, ChosenObjective):
                 -(-self.dim // self.heads),
                 RelativeBias(self.max_length, self.data.has_times),
                 self.max_length,
-                self.dropout,
+                self.dropout_share(),
             )
             for _ in range(self.blocks)
         ]
-        return HSTUNetwork(self.item_table(), self.kind_table(), units, self.dropout)
+        return HSTUNetwork(self.item_table(), self.kind_table(), units, self.dropout_share())

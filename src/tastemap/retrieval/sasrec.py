@@ -92,7 +92,11 @@ class SASRec(Transformer, ChosenObjective):
     network: SASRecNetwork = assigned_by_fit()
 
     def make_network(self) -> SASRecNetwork:
-        blocks = self.make_blocks(CausalSelfAttention, hidden_dropout=self.dropout)
+        blocks = self.make_blocks(CausalSelfAttention, hidden_dropout=self.dropout_share())
         return SASRecNetwork(
-            self.item_table(), self.kind_table(), self.make_positions(), blocks, self.dropout
+            self.item_table(),
+            self.kind_table(),
+            self.make_positions(),
+            blocks,
+            self.dropout_share(),
         )

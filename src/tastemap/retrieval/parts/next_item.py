@@ -211,8 +211,12 @@ class SequenceRetriever(PretrainedItems, NeuralRetriever):
             batch_size=self._step_size(batches.histories),
         )
         self.network.eval()
-        self._fit_in_epochs(trainer, self.epochs, validation, run)
+        self._fit_in_epochs(trainer, self.epochs, validation, run, resolved=self.by_data())
         self.finish_network()
+
+    def by_data(self) -> dict[str, float]:
+        """Hyper-parameters that were left to the data, and what they are there."""
+        return {}
 
     def _step_size(self, histories: Histories) -> int:
         """Events in a step, in whole blocks of what matrix units work on."""

@@ -71,7 +71,7 @@ class Transformer(AttentionLayers):
                 self.dim,
                 attention(self.dim, self.heads, head_dim, rotary),
                 _FEED_FORWARDS[self.feed_forward](self.dim, hidden, hidden_dropout),
-                self.dropout,
+                self.dropout_share(),
             )
             for _ in range(self.blocks)
         ]
