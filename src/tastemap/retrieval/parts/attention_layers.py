@@ -17,6 +17,9 @@ __all__ = ["AttentionLayers"]
 # MovieLens 100K (59: 0.3), lies on this line.
 _DROPOUT, _OFTEN, _LESS_OFTEN, _MORE_DROPOUT = 0.2, 260.0, 4.5, 0.1
 _LEAST_DROPOUT, _MOST_DROPOUT = 0.1, 0.5
+# Passes, where nothing is dropped. On the validation part of Amazon Beauty 16 with a dropout of 0.4
+# were better than 12.
+_KEPT_PASSES = 10
 
 
 class AttentionLayers(SequenceRetriever):
@@ -30,16 +33,22 @@ class AttentionLayers(SequenceRetriever):
         "on average, and 0.1 more for each time that they have 4.5 times fewer", ge=0, lt=1,
         search=(0.05, 0.6),
     )  # fmt: skip
-    epochs: int = hyperparameter(
-        default=16, help="passes over the events", ge=1, log=True, tuned=False
-    )
+    epochs: int | None = hyperparameter(
+        default=None, help="passes over the events; none for so many that each dimension takes "
+        "part in ten of them, 12 where a fifth is dropped", ge=1, log=True, tuned=False,
+    )  # fmt: skip
     min_steps: int = hyperparameter(
         default=256, help="steps in a pass: with few events a step takes fewer than `batch_size`",
         ge=1, log=True, tuned=False,
     )  # fmt: skip
 
     def by_data(self) -> dict[str, float]:
-        return {"dropout": self.dropout_share()}
+        return {**super().by_data(), "dropout": self.dropout_share()}
+
+    def passes(self) -> int:
+        if self.epochs is not None:
+            return self.epochs
+        return int(_KEPT_PASSES / (1 - self.dropout_share()))
 
     def dropout_share(self) -> float:
         """The share of dimensions dropped, as given or by the data."""

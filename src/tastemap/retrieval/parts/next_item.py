@@ -39,6 +39,7 @@ _SPARSE_FROM = 100_000
 # Of the first item vectors, as in BERT: by Xavier's rule those of a long table would begin so short
 # that they are lost beside the positions.
 _DEVIATION = 0.02
+_PASSES = 12
 # Positions that matrix units take at once, and how many such blocks a step has at least: of fewer
 # events a deep network learns too little in each.
 _BLOCK, _LEAST_BLOCKS = 64, 4
@@ -158,8 +159,8 @@ class SequenceRetriever(PretrainedItems, NeuralRetriever):
     max_length: int = hyperparameter(
         default=200, help="events of a history that are looked at", ge=1, le=1 << 16, log=True
     )
-    epochs: int = hyperparameter(
-        default=12, help="passes over the events", ge=1, log=True, tuned=False
+    epochs: int | None = hyperparameter(
+        default=12, help="passes over the events; none for 12", ge=1, log=True, tuned=False
     )
     learning_rate: float = hyperparameter(
         default=2e-3, help="Adam's first step size, falling to 0", gt=0, log=True
@@ -206,17 +207,21 @@ class SequenceRetriever(PretrainedItems, NeuralRetriever):
             self.network,
             batches,
             self.make_objective(batches.histories, device),
-            epochs=self.epochs,
+            epochs=self.passes(),
             learning_rate=self.learning_rate,
             batch_size=self._step_size(batches.histories),
         )
         self.network.eval()
-        self._fit_in_epochs(trainer, self.epochs, validation, run, resolved=self.by_data())
+        self._fit_in_epochs(trainer, self.passes(), validation, run, resolved=self.by_data())
         self.finish_network()
 
+    def passes(self) -> int:
+        """Passes over the events, as given or by the data."""
+        return _PASSES if self.epochs is None else self.epochs
+
     def by_data(self) -> dict[str, float]:
-        """Hyper-parameters that were left to the data, and what they are there."""
-        return {}
+        """Hyper-parameters that may be left to the data, as given or found."""
+        return {"epochs": self.passes()}
 
     def _step_size(self, histories: Histories) -> int:
         """Events in a step, in whole blocks of what matrix units work on."""
