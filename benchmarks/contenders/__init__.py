@@ -168,10 +168,10 @@ RATINGS = (
     ),
 )  # fmt: skip
 
-_PLAIN_SASREC: dict[str, Any] = {
+_PLAIN_BODY: dict[str, Any] = {
     "block": "pre_norm", "feed_forward": "relu", "widening": 1, "positions": "learned",
-    "item2vec_epochs": 0,
 }  # fmt: skip
+_PLAIN_SASREC = {**_PLAIN_BODY, "item2vec_epochs": 0}
 SEQUENCES = (
     _ours("popularity-next", "Popularity", "sequences.py", "Popularity"),
     _ours("item2vec", "Item2Vec", "sequences.py", "Item2Vec"),
@@ -181,6 +181,7 @@ SEQUENCES = (
         "sasrec-plain", "SASRec, plain body and random start", "sequences.py", "SASRec",
         **_PLAIN_SASREC,
     ),
+    _ours("sasrec-plain-body", "SASRec, plain body", "sequences.py", "SASRec", **_PLAIN_BODY),
     # It learns more slowly from its random start.
     _ours(
         "sasrec-plain-long", "SASRec, plain body and random start, 40 passes", "sequences.py",
