@@ -52,13 +52,16 @@ class AttributeBag(nn.Module):
     Args:
         columns: of the matrices that it gets.
         dim: length of the vectors.
+        decay: share of its step size by which training draws w to 0 in each step (Loshchilov &
+            Hutter 2019, Decoupled weight decay regularization).
 
     Attributes:
         weight: float32 [columns, dim], w.
     """
 
-    def __init__(self, columns: int, dim: int) -> None:
+    def __init__(self, columns: int, dim: int, decay: float = 0.0) -> None:
         super().__init__()
+        self.decay = decay
         self.weight = nn.Parameter(torch.randn(columns, dim) * 0.02)
 
     def forward(self, known: SparseRows, rows: torch.Tensor) -> torch.Tensor:

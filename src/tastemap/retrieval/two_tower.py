@@ -40,6 +40,7 @@ class ItemTower(nn.Module):
         items: e; 0 for items that nobody has chosen.
         hidden: units of the MLP.
         hot_dropout: share of the items with attributes that are seen without e in training.
+        attribute_decay: by how much training draws what c is made of to 0.
 
     Attributes:
         readable: bool [item rows], of which items anything is known.
@@ -48,7 +49,12 @@ class ItemTower(nn.Module):
     chosen: torch.Tensor
 
     def __init__(
-        self, data: Dataset, items: EmbeddingTable, hidden: int, hot_dropout: float
+        self,
+        data: Dataset,
+        items: EmbeddingTable,
+        hidden: int,
+        hot_dropout: float,
+        attribute_decay: float,
     ) -> None:
         super().__init__()
         dim = items.weight.shape[1]
@@ -58,7 +64,8 @@ class ItemTower(nn.Module):
         offsets = np.concatenate([[0], told.indptr])
         told = csr_array((told.data, told.indices, offsets), (len(offsets) - 1, len(attributes)))
         self.items, self.hot_dropout = items, hot_dropout
-        self.known, self.bag = SparseRows(told), AttributeBag(len(attributes), dim)
+        self.known = SparseRows(told)
+        self.bag = AttributeBag(len(attributes), dim, attribute_decay)
         self.readable = (data.item_counts > 0) | (np.diff(told.indptr) > 0)
         self.register_buffer("chosen", torch.from_numpy(data.item_counts > 0), persistent=False)
         self.mlp = nn.Sequential(nn.Linear(2 * dim, hidden), nn.ReLU(), nn.Linear(hidden, dim))
@@ -83,6 +90,7 @@ class TwoTowerNetwork(ProfiledNetwork):
         decay: what an event counts in the mean for each that came after it.
         dropout: share of the user tower's hidden units that are dropped.
         hot_dropout: share of items, and of positions, that are seen without what behaviour tells.
+        attribute_decay: as for `ItemTower`.
     """
 
     def __init__(
@@ -94,12 +102,13 @@ class TwoTowerNetwork(ProfiledNetwork):
         decay: float,
         dropout: float,
         hot_dropout: float,
+        attribute_decay: float,
     ) -> None:
         dim = items.weight.shape[1]
         super().__init__(data, dim, hot_dropout)
         self.items, self.decay = items, decay
         self._vectors: NDArray[np.float32] | None = None
-        self.tower = ItemTower(data, items, hidden, hot_dropout)
+        self.tower = ItemTower(data, items, hidden, hot_dropout, attribute_decay)
         self.mlp = nn.Sequential(
             nn.Linear(3 * dim, hidden), nn.ReLU(), Dropout(dropout), nn.Linear(hidden, dim)
         )
@@ -202,8 +211,10 @@ class TwoTower(ProfiledRetriever):
 
     Behaviour (hot) is hidden at times, that of an item's id and that of the whole history, so that
     what is known before the first visit (cold: attributes, profile) can stand alone (DropoutNet,
-    Volkovs et al. 2017). An item that nobody has chosen has a place by its attributes and is
-    recommended; a profile without history gets an answer of its own.
+    Volkovs et al. 2017). Attributes that few items have, such as an actor or a word of a plot,
+    would tell these apart as their ids do, and nothing about a new one: weight decay holds them
+    back (Loshchilov & Hutter 2019). An item that nobody has chosen has a place by its attributes
+    and is recommended; a profile without history gets an answer of its own.
 
     Attributes:
         network: the embeddings and the towers.
@@ -230,6 +241,11 @@ class TwoTower(ProfiledRetriever):
         default=0.05, help="α of the streaming frequencies", gt=0, le=1, log=True
     )
     dropout: float = hyperparameter(default=0.2, help="share of hidden units dropped", ge=0, lt=1)
+    attribute_decay: float = hyperparameter(
+        default=1.0, help="by how much, as a share of the step size, each step draws to 0 what is "
+        "learned of items' attributes, so that those that few items have are not learned by heart",
+        ge=0, log=True, search=(0.1, 10),
+    )  # fmt: skip
     epochs: int = hyperparameter(
         default=6, help="passes over the events", ge=1, log=True, tuned=False
     )
@@ -250,6 +266,7 @@ class TwoTower(ProfiledRetriever):
             decay=self.decay,
             dropout=self.dropout,
             hot_dropout=self.hot_dropout,
+            attribute_decay=self.attribute_decay,
         )
 
     def make_objective(self, histories: Histories, device: str) -> Objective:

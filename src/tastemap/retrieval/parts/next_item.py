@@ -15,6 +15,7 @@ from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Holdout, Queries
 from tastemap.hyperparameters import assigned_by_fit, hyperparameter
+from tastemap.nn.attribute_bag import AttributeBag
 from tastemap.nn.embedding_table import EmbeddingTable
 from tastemap.nn.event_kinds import EventKinds
 from tastemap.nn.initializers import normal_
@@ -123,14 +124,20 @@ class NextItemTrainer(ModuleTrainer):
 
 
 def _optimizers(network: SequenceNetwork, learning_rate: float) -> list[torch.optim.Optimizer]:
-    """Adam, with the β of Vaswani et al. 2017 and of SASRec's authors."""
+    """Adam, with the β of Vaswani et al. 2017 and of SASRec's authors, and the decay that
+    attributes ask for."""
     betas = (0.9, 0.98)
     tables = [m for m in network.modules() if isinstance(m, EmbeddingTable) and m.sparse]
     sparse = [table.weight for table in tables]
-    dense = [p for p in network.parameters() if all(p is not weight for weight in sparse)]
+    decays = {m.weight: m.decay for m in network.modules() if isinstance(m, AttributeBag)}
+    dense: dict[float, list[nn.Parameter]] = {}
+    for parameter in network.parameters():
+        if all(parameter is not weight for weight in sparse):
+            dense.setdefault(decays.get(parameter, 0.0), []).append(parameter)
+    groups = [{"params": each, "weight_decay": decay} for decay, each in dense.items()]
     optimizers: list[torch.optim.Optimizer] = []
-    if dense:
-        optimizers.append(torch.optim.Adam(dense, lr=learning_rate, betas=betas, fused=True))
+    if groups:
+        optimizers.append(torch.optim.AdamW(groups, lr=learning_rate, betas=betas, fused=True))
     if sparse:
         optimizers.append(sparse_adam(sparse, learning_rate, betas))
     return optimizers
