@@ -71,6 +71,7 @@ _LAZY: dict[str, str] = {
     "FinalMLP": "tastemap.ranking.final_mlp:FinalMLP",
     "LightGBMRanker": "tastemap.ranking.lightgbm_ranker:LightGBMRanker",
     "MMoE": "tastemap.ranking.mmoe:MMoE",
+    "StagedFM": "tastemap.ranking.staged_fm:StagedFM",
     "WideDeep": "tastemap.ranking.wide_deep:WideDeep",
     "ExactIndex": "tastemap.index.exact:ExactIndex",
     "HNSWIndex": "tastemap.index.hnsw:HNSWIndex",
@@ -137,6 +138,7 @@ if TYPE_CHECKING:
     from tastemap.ranking.lightgbm_ranker import LightGBMRanker as LightGBMRanker
     from tastemap.ranking.mmoe import MMoE as MMoE
     from tastemap.ranking.neumf_ranker import NeuMFRanker as NeuMFRanker
+    from tastemap.ranking.staged_fm import StagedFM as StagedFM
     from tastemap.ranking.wide_deep import WideDeep as WideDeep
     from tastemap.release import ReleaseStore as ReleaseStore
     from tastemap.release import load as load

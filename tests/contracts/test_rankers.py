@@ -22,6 +22,7 @@ NEURAL = {"learning_rate": 0.03, "regularization": 1e-4, "epochs": 12, "batch_si
 DEEP = {"hidden": 32, "layer_rate": 1.0, "dropout": 0.0, "input_dropout": 0.0, "dim": 8}
 SETTINGS: dict[str, dict[str, Any]] = {
     "fm": {**NEURAL, "dim": 8},
+    "stagedfm": {**NEURAL, "dim": 8, "ids_from": 4},
     "ffm": NEURAL,
     "widedeep": {**DEEP, "batch_size": 64, "epochs": 12, "l1": 1e-4},
     "deepfm": {**NEURAL, **DEEP, "members": 2},

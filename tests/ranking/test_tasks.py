@@ -30,6 +30,7 @@ NEURAL = {"learning_rate": 0.05, "regularization": 1e-4, "epochs": 6, "batch_siz
 DEEP = {**NEURAL, "hidden": 16, "layer_rate": 1.0, "dropout": 0.0, "input_dropout": 0.0}
 SETTINGS: dict[str, dict[str, Any]] = {
     "fm": NEURAL,
+    "stagedfm": NEURAL,
     "ffm": {**NEURAL, "dim": 2},
     "finalmlp": {**DEEP, "heads": 2, "learning_rate": 0.02},
     "neumfranker": {**DEEP, "user": "kind", "item": "shelf"},

@@ -12,6 +12,7 @@ __all__ = ["ranker_class", "ranker_names"]
 _RANKERS: dict[str, str] = {
     "neumfranker": "tastemap.ranking.neumf_ranker:NeuMFRanker",
     "fm": "tastemap.ranking.fm:FM",
+    "stagedfm": "tastemap.ranking.staged_fm:StagedFM",
     "ffm": "tastemap.ranking.ffm:FFM",
     "widedeep": "tastemap.ranking.wide_deep:WideDeep",
     "deepfm": "tastemap.ranking.deep_fm:DeepFM",

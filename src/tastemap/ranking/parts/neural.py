@@ -53,11 +53,12 @@ class RankingNetwork(nn.Module, ABC):
 
     @abstractmethod
     def logits(self, batch: TensorBatch, vectors: torch.Tensor) -> torch.Tensor:
-        """float32 [B], or [B, tasks], of a batch and its vectors [B, fields, dim]."""
+        """float32 [B], or [B, tasks], of a batch and its vectors [B, fields, dim]; with a last
+        axis more where several numbers learn, of which `said` and `answer` know."""
 
     def forward(self, batch: TensorBatch) -> torch.Tensor:
         """The log-odds, float32 [B], or [B, tasks] of several."""
-        return self.logits(batch, self.vectors(batch))
+        return self.answer(self.logits(batch, self.vectors(batch)))
 
     def vectors(self, batch: TensorBatch) -> torch.Tensor:
         """What `logits` takes, which training holds back."""
@@ -69,8 +70,12 @@ class RankingNetwork(nn.Module, ABC):
         return (self,)
 
     def said(self, scores: torch.Tensor) -> Sequence[torch.Tensor]:
-        """What each of them says, of what `logits` gave."""
+        """All numbers that learn, each by its own loss, of what `logits` gave."""
         return (scores,)
+
+    def answer(self, scores: torch.Tensor) -> torch.Tensor:
+        """The log-odds, float32 [B] or [B, tasks], of what `logits` gave."""
+        return scores
 
 
 class Members(RankingNetwork):
@@ -91,9 +96,6 @@ class Members(RankingNetwork):
         nn.Module.__init__(self)
         self.networks = nn.ModuleList(networks)
 
-    def forward(self, batch: TensorBatch) -> torch.Tensor:
-        return super().forward(batch).mean(-1)
-
     def vectors(self, batch: TensorBatch) -> torch.Tensor:
         return torch.stack([network.vectors(batch) for network in self.learning()])
 
@@ -106,7 +108,12 @@ class Members(RankingNetwork):
         return [network for network in self.networks if isinstance(network, RankingNetwork)]
 
     def said(self, scores: torch.Tensor) -> Sequence[torch.Tensor]:
-        return scores.unbind(-1)
+        pairs = zip(self.learning(), scores.unbind(-1), strict=True)
+        return [each for network, own in pairs for each in network.said(own)]
+
+    def answer(self, scores: torch.Tensor) -> torch.Tensor:
+        pairs = zip(self.learning(), scores.unbind(-1), strict=True)
+        return torch.stack([network.answer(own) for network, own in pairs], -1).mean(-1)
 
 
 class SharedBottom(RankingNetwork):
@@ -129,6 +136,19 @@ class SharedBottom(RankingNetwork):
             assert isinstance(network, RankingNetwork)
             found.append(network.logits(batch, vectors))
         return torch.stack(found, 1)
+
+    def said(self, scores: torch.Tensor) -> Sequence[torch.Tensor]:
+        return self._first.said(scores)
+
+    def answer(self, scores: torch.Tensor) -> torch.Tensor:
+        return self._first.answer(scores)
+
+    @property
+    def _first(self) -> RankingNetwork:
+        """All are of one kind."""
+        first = self.networks[0]
+        assert isinstance(first, RankingNetwork)
+        return first
 
 
 class NeuralRanker(Ranker):
