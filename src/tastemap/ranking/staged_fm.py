@@ -82,12 +82,11 @@ class StagedFM(NeuralRanker):
     own label and all later ones, and the weight of an id is fitted to just these: where that has
     been learned by heart, a higher total of the past means that less is left for the present, and
     totals get the wrong sign. On later rows totals know the training labels, which weights of ids
-    then count a second time. So totals, lists and all else that is no id foretell first, alone; and
-    ids have no weights, but only the products of their vectors with each other's and those of
-    lists, fitted to what is left (boosting in two steps, each of many passes, that learn side by
-    side: the first one's log-odds are a constant to the second's loss).
-
-    Without numbers that tell of the past, `FM` is as good.
+    then count a second time. So what is no id foretells first, alone; and of ids the products of
+    their vectors with each other's and those of lists are fitted to what is left, without weights
+    (boosting in two steps that learn side by side: the first one's log-odds are a constant to the
+    second's loss). Beside these an ordinary factorization machine learns from all but numbers, and
+    the answer is the mean of the log-odds of both.
     """
 
     name = "stagedfm"
@@ -98,7 +97,7 @@ class StagedFM(NeuralRanker):
 
     ids_from: int = hyperparameter(
         default=100, help="a categorical feature with at least so many values is an id, of which "
-        "only pairs are learned", ge=2, tuned=False,
+        "the first stage knows nothing", ge=2, tuned=False,
     )  # fmt: skip
 
     def make_network(self) -> StagedFMNetwork:
