@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from tastemap.nn.factorization import pair_products
+from tastemap.nn.initializers import normal_
+from tastemap.nn.numbers import NumberVectors
 from tastemap.ranking.parts.fields import Fields
 from tastemap.ranking.parts.inputs import TensorBatch
 from tastemap.ranking.parts.neural import NeuralRanker, RankingNetwork
@@ -45,5 +47,12 @@ class FM(NeuralRanker):
     name = "fm"
     paper = "Rendle 2010, Factorization machines"
 
-    def make_network(self) -> FMNetwork:
+    def make_network(self) -> RankingNetwork:
         return FMNetwork(self.make_fields(self.dim), self.make_fields(1))
+
+    def make_numbers(self, dim: int) -> NumberVectors:
+        """With first values as small as those of all other vectors: of products of pairs large ones
+        are noise that takes long to forget."""
+        numbers = super().make_numbers(dim)
+        normal_(numbers.weight, 0.01)
+        return numbers

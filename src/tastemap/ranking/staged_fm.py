@@ -10,11 +10,10 @@ from torch import nn
 from tastemap.features.schema import Categorical, Feature, MultiValued, Numeric, Schema, Sequence
 from tastemap.hyperparameters import hyperparameter
 from tastemap.nn.factorization import pair_products
-from tastemap.nn.initializers import normal_
-from tastemap.nn.numbers import NumberVectors
+from tastemap.ranking.fm import FM
 from tastemap.ranking.parts.fields import Fields
 from tastemap.ranking.parts.inputs import TensorBatch
-from tastemap.ranking.parts.neural import NeuralRanker, RankingNetwork
+from tastemap.ranking.parts.neural import RankingNetwork
 
 __all__ = ["StagedFM"]
 
@@ -74,7 +73,7 @@ def _sum(weights: torch.Tensor, vectors: torch.Tensor, places: torch.Tensor) -> 
     return first + pair_products(vectors.index_select(1, places))
 
 
-class StagedFM(NeuralRanker):
+class StagedFM(FM):
     """A factorization machine in two stages, for rows with totals of what came before them, such as
     how many people had this item by then and which share of them liked it.
 
@@ -113,13 +112,6 @@ class StagedFM(NeuralRanker):
             paired=sorted(ids | lists),
             values=[place for place in places if not isinstance(features[place], Numeric)],
         )
-
-    def make_numbers(self, dim: int) -> NumberVectors:
-        """With first values as small as those of all other vectors: of products of pairs large ones
-        are noise that takes long to forget."""
-        numbers = super().make_numbers(dim)
-        normal_(numbers.weight, 0.01)
-        return numbers
 
     def _is_id(self, feature: Feature) -> bool:
         return isinstance(feature, Categorical) and feature.size > self.ids_from
