@@ -35,7 +35,7 @@ def history_of_users(found: list[Result]) -> list[str]:
         "The rows and parts above, with what was known before each row, of all parts, except of",
         "the same second. Networks take it as two lists, the last hundred films that the user",
         "liked and disliked. Trees take totals: counts and shares of likes of the user, of the",
-        "film, and of the user's films of its genres; and the lists as well.",
+        "film, and of the user's films of its genres; and the lists as well, as StagedFM does.",
     ]
     return _ranking_with_gaps(lines, found)
 
