@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -57,6 +58,21 @@ def test_many_items_have_sparse_gradients_and_learn_too(
     assert model.network.items.weight.grad.is_sparse
     losses = [epoch["loss"] for epoch in model.training.history]
     assert losses[-1] < 0.9 * losses[0]
+
+
+def test_items_that_are_chosen_seldom_ask_for_more_dropout_and_passes() -> None:
+    def by_data(events_each: int, **given: Any) -> dict[str, float]:
+        model = SASRec(**given)
+        user = np.repeat(np.arange(events_each), 4)
+        model._data = Dataset.from_frame(
+            pl.DataFrame({"user": user, "item": np.tile(np.arange(4), events_each)})
+        )
+        return model.by_data()
+
+    assert by_data(260) == {"dropout": 0.2, "epochs": 12}
+    assert by_data(13) == {"dropout": 0.4, "epochs": 16}
+    assert by_data(1) == {"dropout": 0.5, "epochs": 20}
+    assert by_data(13, dropout=0.1, epochs=3) == {"dropout": 0.1, "epochs": 3}
 
 
 @pytest.fixture(scope="module")

@@ -70,6 +70,16 @@ def test_a_new_item_lies_near_its_kind_and_is_recommended(model: TwoTower) -> No
     assert kinds[:8].count("i0") >= 6 and kinds[8:].count("i1") >= 6
 
 
+def test_decay_holds_back_what_is_learned_of_attributes_alone() -> None:
+    free, held = (
+        TwoTower(**{**SMALL, "epochs": 3}, attribute_decay=decay).fit(tastes(), run=QUIET).network
+        for decay in (0.0, 10.0)
+    )
+    assert held.tower.bag.weight.norm() < 0.9 * free.tower.bag.weight.norm()
+    # At random it is a little more or less.
+    assert held.items.weight.norm() > 0.9 * free.items.weight.norm()
+
+
 def test_a_history_of_new_items_counts(model: TwoTower) -> None:
     queries = Queries.of(Histories.from_lists([[row] for row in model.items.rows([*NEW, "blank"])]))
     assert model.knows(queries).tolist() == [True, True, False]
