@@ -85,8 +85,8 @@ class Positions:
         return Ragged(running[histories.offsets], places[kept])
 
     def usable(self, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
-        """What may come out, bool by position, or None for all; `allowed` is by row number, False
-        beyond its end, or None for all."""
+        """What may come out, bool by position, or None for all; to be read only. `allowed` is by
+        row number, False beyond its end, or None for all."""
         if allowed is None:
             return None if self.found == len(self) else self.alive
         if len(allowed) < self.n_row_numbers:
@@ -94,7 +94,7 @@ class Positions:
             allowed = np.concatenate([allowed, more])
         tables = self._tables
         if tables is None:
-            return allowed[self._first : self._first + len(self)].copy()
+            return allowed[self._first : self._first + len(self)]
         usable: NDArray[np.bool_] = allowed[self.rows] & tables.alive.array
         return usable
 

@@ -160,9 +160,9 @@ class RemoteIndex(Lists):
     def _filter(self, usable: NDArray[np.bool_] | None) -> tuple[Filter | None, float]:
         """What goes along into the search, and the share of vectors that it lets through. Rows that
         were removed are not on the server, and need no filter."""
-        rows, alive = self._held.rows, self._held.alive
-        if usable is None or not (forbidden := alive & ~usable).any():
+        if usable is None or not (forbidden := self._held.alive & ~usable).any():
             return None, 1.0
+        rows = self._held.rows
         bits = np.zeros(self._held.n_row_numbers, np.bool_)
         bits[rows[usable]] = True
         chosen = Filter(rows[usable], rows[forbidden], bits)

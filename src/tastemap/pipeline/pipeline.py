@@ -299,18 +299,17 @@ class Pipeline(Recommender):
         stages: Stages = DIRECT,
     ) -> Recommendations:
         """As every recommender's, with what runs the stages: a retriever each, and "ranker"."""
-        item_rows = len(self.data.items)
         answering = Answering(
-            self.retrievers,
-            self._indices,
-            self.candidates,
-            self._stage,
-            self.short_histories,
-            self._fallback,
-            self._policy,
-            item_rows,
-            exclude_seen,
-            stages,
+            retrievers=self.retrievers,
+            indices=self._indices,
+            candidates=self.candidates,
+            stage=self._stage,
+            short_histories=self.short_histories,
+            fallback=self._fallback,
+            policy=self._policy,
+            item_rows=len(self.data.items),
+            exclude_seen=exclude_seen,
+            stages=stages,
         )
         return answering.answer(queries, k, among)
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence as Places
 import torch
 from torch import nn
 
-from tastemap.features.schema import Categorical, Feature, MultiValued, Numeric, Schema, Sequence
+from tastemap.features.schema import Categorical, Feature, MultiValued, Numeric, Sequence
 from tastemap.hyperparameters import hyperparameter
 from tastemap.nn.factorization import pair_products
 from tastemap.ranking.fm import FM
-from tastemap.ranking.parts.fields import Fields
+from tastemap.ranking.parts.fields import Fields, in_order
 from tastemap.ranking.parts.inputs import TensorBatch
 from tastemap.ranking.parts.neural import RankingNetwork
 
@@ -100,7 +100,7 @@ class StagedFM(FM):
     )  # fmt: skip
 
     def make_network(self) -> StagedFMNetwork:
-        features = _in_order(self.schema)
+        features = in_order(self.schema)
         places = range(len(features))
         ids = {place for place in places if self._is_id(features[place])}
         lists = {place for place in places if isinstance(features[place], MultiValued | Sequence)}
@@ -115,11 +115,3 @@ class StagedFM(FM):
 
     def _is_id(self, feature: Feature) -> bool:
         return isinstance(feature, Categorical) and feature.size > self.ids_from
-
-
-def _in_order(schema: Schema) -> list[Feature]:
-    """The features in the order in which `Fields` has their vectors."""
-    return [
-        *schema.categorical, *schema.multi_valued, *schema.sequences, *schema.numeric,
-        *schema.vectors,
-    ]  # fmt: skip

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tastemap.features.batch import FeatureBatch
-from tastemap.features.schema import Schema
+from tastemap.features.schema import Feature, Schema
 from tastemap.nn.candidate_attention import CandidateAttention
 from tastemap.nn.embedding_table import EmbeddingTable
 from tastemap.nn.initializers import normal_
@@ -21,7 +21,7 @@ from tastemap.nn.projected import ProjectedVectors
 from tastemap.nn.shared_tables import HashedTables, MultiplexedTable, SharedTable
 from tastemap.ranking.parts.inputs import TableLayout, TensorBatch
 
-__all__ = ["Fields", "Tables", "field_count"]
+__all__ = ["Fields", "Tables", "field_count", "in_order"]
 
 # In a smaller table a step over all rows costs less than finding those of a batch.
 _SPARSE_FROM = 100_000
@@ -30,6 +30,14 @@ _SPARSE_FROM = 100_000
 def field_count(schema: Schema) -> int:
     """How many vectors a row has: one a feature."""
     return len(schema.features)
+
+
+def in_order(schema: Schema) -> list[Feature]:
+    """The features in the order in which `Fields` gives their vectors."""
+    return [
+        *schema.categorical, *schema.multi_valued, *schema.sequences, *schema.numeric,
+        *schema.vectors,
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -114,8 +122,7 @@ class Fields(nn.Module):
         self.table = chosen.made(schema, dim, lambda table: normal_(table, deviation))
 
     def forward(self, batch: TensorBatch) -> torch.Tensor:
-        """float32 [B, fields, dim]: the categorical features, the multi-valued ones, the sequences,
-        the numeric ones, the given vectors, each in the schema's order."""
+        """float32 [B, fields, dim], of the features as they stand `in_order`."""
         parts = [self.table(batch.rows)]
         if batch.bags is not None:
             offsets, rows, weights = batch.bags

@@ -22,7 +22,7 @@ from tastemap.features.schema import (
 from tastemap.kernels.piecewise import beside, located
 from tastemap.nn.numbers import NumberVectors
 from tastemap.nn.piecewise_linear import PiecewiseLinear
-from tastemap.ranking.parts.fields import Fields
+from tastemap.ranking.parts.fields import Fields, in_order
 from tastemap.ranking.parts.inputs import TableLayout, rows_of, side_by_side
 from tastemap.ranking.parts.served_layer import ServedLayer, Vectors
 
@@ -66,12 +66,9 @@ class ServedFields:
             [numeric.index(name) for name in of_kind[Numeric]]
         )
         self._nodes = _Nodes.of(self._numbers, fields.dim)
-        several = [each.name for each in schema.multi_valued]
-        sequences = [each.name for each in schema.sequences]
-        categorical = [each.name for each in schema.categorical]
         given = [each.name for each in schema.vectors]
         self._given = [fields.given[given.index(name)] for name in of_kind[Vector]]
-        everything = [*categorical, *several, *sequences, *numeric, *given]
+        everything = [each.name for each in in_order(schema)]
         self.places = torch.tensor(
             [everything.index(name) for kind in kinds for name in of_kind[kind]]
         )

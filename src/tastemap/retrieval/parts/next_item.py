@@ -40,6 +40,7 @@ _SPARSE_FROM = 100_000
 # Of the first item vectors, as in BERT: by Xavier's rule those of a long table would begin so short
 # that they are lost beside the positions.
 _DEVIATION = 0.02
+# Over the events, where nothing else is said.
 _PASSES = 12
 # Positions that matrix units take at once, and how many such blocks a step has at least: of fewer
 # events a deep network learns too little in each.
@@ -167,8 +168,9 @@ class SequenceRetriever(PretrainedItems, NeuralRetriever):
         default=200, help="events of a history that are looked at", ge=1, le=1 << 16, log=True
     )
     epochs: int | None = hyperparameter(
-        default=12, help="passes over the events; none for 12", ge=1, log=True, tuned=False
-    )
+        default=_PASSES, help=f"passes over the events; none for {_PASSES}", ge=1, log=True,
+        tuned=False,
+    )  # fmt: skip
     learning_rate: float = hyperparameter(
         default=2e-3, help="Adam's first step size, falling to 0", gt=0, log=True
     )
