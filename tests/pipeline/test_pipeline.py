@@ -8,7 +8,7 @@ import pytest
 
 import tastemap as tm
 from tastemap.data.queries import Queries
-from tastemap.errors import ParameterError
+from tastemap.errors import NotFittedError, ParameterError
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +21,12 @@ def test_one_retriever_keeps_its_order_and_scores(liked_movies: tm.Dataset) -> N
     alone = tm.Pipeline([knn]).recommend(["1", "13", "42"], k=20)
     assert alone.drop("source").equals(knn.recommend(["1", "13", "42"], k=20))
     assert set(alone["source"]) == {"itemknn"}
+
+
+def test_one_that_has_learned_nothing_says_so(liked_movies: tm.Dataset) -> None:
+    queries = liked_movies.queries(np.arange(1, 3))
+    with pytest.raises(NotFittedError):
+        tm.Pipeline([tm.ItemKNN()]).answer(queries, 10)
 
 
 def test_several_are_joined_by_reciprocal_rank(joined: tm.Pipeline) -> None:

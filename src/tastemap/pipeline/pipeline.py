@@ -299,6 +299,8 @@ class Pipeline(Recommender):
         stages: Stages = DIRECT,
     ) -> Recommendations:
         """As every recommender's, with what runs the stages: a retriever each, and "ranker"."""
+        # First, since it is what says that nothing has been fitted yet.
+        item_rows = len(self.data.items)
         answering = Answering(
             retrievers=self.retrievers,
             indices=self._indices,
@@ -307,7 +309,7 @@ class Pipeline(Recommender):
             short_histories=self.short_histories,
             fallback=self._fallback,
             policy=self._policy,
-            item_rows=len(self.data.items),
+            item_rows=item_rows,
             exclude_seen=exclude_seen,
             stages=stages,
         )
