@@ -33,10 +33,19 @@ def write(suite: str, dataset: str, result: dict[str, Any], folder: Path = FOLDE
         splits = {str(seed): digest for seed, digest in result["splits"].items()}
         # A slow contender may have had fewer seeds than the others.
         if splits.items() <= old.get("splits", {}).items():
-            contenders = {**old["contenders"], **result["contenders"]}
-            result = {**result, "splits": old["splits"], "contenders": contenders}
+            result = {**result, "splits": old["splits"], **_with_others(result, old)}
     path.write_text(json.dumps(_rounded({**about, **result}), indent=1) + "\n")
     return path
+
+
+def _with_others(result: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
+    """Contenders and differences, and those of before in which nobody has taken part anew."""
+    found = {"contenders": {**old["contenders"], **result["contenders"]}}
+    if "differences" in result:
+        anew = {contender["title"] for contender in result["contenders"].values()}
+        kept = [gap for gap in old["differences"] if not anew & {gap["model"], gap["baseline"]}]
+        found["differences"] = [*kept, *result["differences"]]
+    return found
 
 
 def _without_contenders(arguments: list[str]) -> Iterator[str]:

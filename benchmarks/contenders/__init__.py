@@ -1,6 +1,6 @@
 """Who takes part: each with the script that runs it and the hyper-parameters it runs with."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from benchmarks.contenders.protocol import LISTS, TOTALS
@@ -261,7 +261,7 @@ _TREES_WITH_HISTORY = (
     "and as lists"
 )
 _SEQUENCES = {name: "sequence of item" for name in LISTS}
-RANKING_WITH_HISTORY = (
+_RANKING_WITH_HISTORY = (
     *(
         _ours(f"{name}-history", model, "ranking.py", model, without=list(TOTALS))
         for name, model in (("fm", "FM"), ("deep-fm", "DeepFM"), ("dcn-v2", "DCNv2"))
@@ -300,6 +300,20 @@ RANKING_WITH_HISTORY = (
         "sizes as ours, its regularisation; the epoch is chosen on the validation part",
     ),
 )  # fmt: skip
+RANKING_WITH_HISTORY = (
+    *_RANKING_WITH_HISTORY,
+    *(
+        replace(
+            each,
+            name=f"{each.name}-refit",
+            title=f"{each.title}, refitted",
+            parameters={**each.parameters, "refit": True},
+            note=f"{each.note}; refit=True",
+        )
+        for each in _RANKING_WITH_HISTORY
+        if each.package == "tastemap"
+    ),
+)
 
 _RACERS = (
     _ALS_64,

@@ -36,6 +36,8 @@ def history_of_users(found: list[Result]) -> list[str]:
         "the same second. Networks take it as two lists, the last hundred films that the user",
         "liked and disliked. Trees take totals: counts and shares of likes of the user, of the",
         "film, and of the user's films of its genres; and the lists as well, as StagedFM does.",
+        "Refitted: when the validation rows have said how long to learn, and which settings of the",
+        "trees are best, all learn anew from them too.",
     ]
     return _ranking_with_gaps(lines, found)
 

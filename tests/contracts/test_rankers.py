@@ -201,6 +201,22 @@ def test_validation_rows_stop_it_early(name: str) -> None:
     assert stopped.std() < 0.95 * went_on.std()
 
 
+def test_it_learns_validation_rows_when_they_have_stopped_it(name: str) -> None:
+    # That "a" is clicked as "b" is, only the validation rows tell, which are more.
+    def clicked(frame: pl.DataFrame, *letters: str) -> pl.DataFrame:
+        return frame.with_columns(click=pl.col("left").is_in(letters))
+
+    train, held = clicked(TRAIN, "b"), clicked(rows(1200, 3), "a", "b")
+    asked = clicked(TEST.filter(pl.col("left") != "b"), "a")
+
+    def auc(**more: Any) -> float:
+        ranker = make(name, **more).fit_frame(train, validation=held, kinds=KINDS)
+        return tm.metrics.click_auc(ranker.predict_frame(asked), asked["click"].to_numpy())
+
+    assert auc() < 0.8
+    assert auc(refit=True) > 0.9
+
+
 def test_what_is_wrong_with_a_frame_is_said(name: str, fitted: Ranker) -> None:
     with pytest.raises(DataError, match=r"column 'left': the column is missing"):
         fitted.predict_frame(TEST.drop("left"))

@@ -1,8 +1,8 @@
 """Tastemap's own rankers on labelled rows.
 
 With a `grid` among the parameters its settings are tried one after the other, and that with the
-least log-loss on the validation rows answers. Columns that it is `without` it does not see, and
-`kinds` says what is in some others.
+least log-loss on the validation rows answers; with `refit` it has then learned from these rows too.
+Columns that it is `without` it does not see, and `kinds` says what is in some others.
 """
 
 from itertools import product
@@ -20,6 +20,7 @@ KINDS = {"hour": "categorical", "weekday": "categorical"}
 def answer(task: Click, clock: Clock) -> np.ndarray:
     parameters = dict(task.parameters)
     make, grid = getattr(tm, parameters.pop("model")), parameters.pop("grid", {})
+    refit = parameters.pop("refit", False)
     without = parameters.pop("without", [])
     parts = (
         (task.train, task.labels),
@@ -29,20 +30,30 @@ def answer(task: Click, clock: Clock) -> np.ndarray:
     train, validation, test = (frame(*part).drop(without, strict=False) for part in parts)
     said = {**KINDS, **parameters.pop("kinds", {})}
     kinds = {name: kind for name, kind in said.items() if name in train.columns}
-    tried: list[tuple[float, Any]] = []
+
+    def fitted(settings: dict[str, Any], again: bool) -> Any:
+        ranker = make(**parameters, **settings, refit=again, seed=task.seed)
+        ranker.fit_frame(train, "liked", validation=validation, kinds=kinds)
+        if hasattr(ranker, "training"):
+            clock.trained_rows += len(ranker.training.history) * len(train)
+            if again:
+                clock.trained_rows += ranker.training.best_epoch * (len(train) + len(validation))
+        return ranker
+
+    def loss(ranker: Any) -> float:
+        return float(tm.metrics.log_loss(ranker.predict_frame(validation), task.validation_labels))
+
+    chosen: dict[str, Any] = {}
     with clock("fit"):
-        for values in product(*grid.values()):
-            ranker = make(**parameters, **dict(zip(grid, values, strict=True)), seed=task.seed)
-            ranker.fit_frame(train, "liked", validation=validation, kinds=kinds)
-            loss = 0.0
-            if grid:
-                loss = tm.metrics.log_loss(ranker.predict_frame(validation), task.validation_labels)
-            tried.append((loss, ranker))
-            if hasattr(ranker, "training"):
-                clock.trained_rows += len(ranker.training.history) * len(train)
-    best = min(tried, key=lambda pair: pair[0])[1]
+        if grid:
+            settings = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+            # Chosen while they know nothing of the validation rows.
+            tried = [(fitted(each, False), each) for each in settings]
+            ranker, chosen = min(tried, key=lambda pair: loss(pair[0]))
+        if refit or not grid:
+            ranker = fitted(chosen, refit)
     with clock("predict"):
-        predicted: np.ndarray = best.predict_frame(test)
+        predicted: np.ndarray = ranker.predict_frame(test)
     return predicted
 
 

@@ -105,6 +105,18 @@ class FeatureBatch:
                     f"{[len(ragged) for ragged in lists]}"
                 )
 
+    @classmethod
+    def joined(cls, parts: Sequence[FeatureBatch]) -> FeatureBatch:
+        """The rows of all parts, of one schema, one after the other."""
+        return cls(
+            parts[0].schema,
+            np.concatenate([part.categorical for part in parts]),
+            np.concatenate([part.numeric for part in parts]),
+            tuple(map(Ragged.joined, zip(*(part.multi_valued for part in parts), strict=True))),
+            tuple(map(Ragged.joined, zip(*(part.sequences for part in parts), strict=True))),
+            tuple(map(np.concatenate, zip(*(part.vectors for part in parts), strict=True))),
+        )
+
     def __len__(self) -> int:
         return len(self.categorical)
 

@@ -32,7 +32,7 @@ _CALIBRATION = "calibration."
 class Ranker(Hyperparameters, ABC):
     """Stage two: the probability of a click from all features of a row.
 
-    A subclass writes `_fit`, `_score`, `tensors` and `_restore`.
+    A subclass writes `_fit`, `_fit_again`, `_score`, `tensors` and `_restore`.
     """
 
     name: ClassVar[str]
@@ -47,6 +47,11 @@ class Ranker(Hyperparameters, ABC):
     calibration: Literal["none", "platt", "isotonic"] = hyperparameter(
         default="none", help="what makes probabilities of scores, learned from the validation "
         "rows: a line before the logistic function, or rising steps", tuned=False,
+    )  # fmt: skip
+    refit: bool = hyperparameter(
+        default=False, help="with validation: when its rows have said how long to learn, learn "
+        "anew for as long from them too; where they are the newest ones, they tell most",
+        tuned=False,
     )  # fmt: skip
 
     _schema: Schema
@@ -119,7 +124,9 @@ class Ranker(Hyperparameters, ABC):
             position: the column that says at which place, from 1, a row was shown, or nothing
                 where that is not known. What is looked at first is clicked more, however good it
                 is; this share of a click is learned apart, and is no part of an answer.
-            validation: more such rows, whose loss early stopping looks at, and a calibration.
+            validation: more such rows, whose loss early stopping looks at, and a calibration; with
+                `refit` the model that stays has learned from them, and nothing can be measured on
+                them any more. Values that only they have are unknown all the same.
             kinds: by column "categorical", "multi_valued", "numeric", "time", "text", "vector",
                 "ignored" or, for lists of what the column "item" holds, the oldest first,
                 "sequence of item", where the column's type says another.
@@ -231,7 +238,7 @@ class Ranker(Hyperparameters, ABC):
                 known; None where it is known of no row.
             tasks: what the columns of labels are, where there are several.
             validation: rows, labels and, where needed, groups and positions, whose loss early
-                stopping looks at, and a calibration.
+                stopping looks at, and a calibration; of `refit` see `fit_frame`.
             run: where and how: device, progress, run folder, time budget.
 
         Raises:
@@ -267,10 +274,18 @@ class Ranker(Hyperparameters, ABC):
             )
         self._schema, self._encoder, self._calibration = train.features.schema, None, None
         self._tasks = tasks
-        self._fit(train, held, Run() if run is None else run)
-        if held is not None and self.calibration != "none":
+        run = Run() if run is None else run
+        if held is None:
+            self._fit(train, None, run)
+            return
+        first, again = run.repeated() if self.refit else (run, run)
+        self._fit(train, held, first)
+        if self.calibration != "none":
+            # Of the scores of a model that had not learned from these rows, also with `refit`.
             scores = self._score(held.features)
             self._calibration = CALIBRATIONS[self.calibration]().fit(scores, held.labels)
+        if self.refit:
+            self._fit_again(Labelled.joined((train, held)), again)
 
     def _check_rows(self, rows: Labelled, tasks: Tasks | None) -> None:
         name = type(self).__name__
@@ -329,6 +344,10 @@ class Ranker(Hyperparameters, ABC):
     @abstractmethod
     def _fit(self, train: Labelled, validation: Labelled | None, run: Run) -> None:
         """Learns; `self.schema` is that of the rows."""
+
+    @abstractmethod
+    def _fit_again(self, rows: Labelled, run: Run) -> None:
+        """Learns anew from these rows, for as long as was best in the last `_fit`."""
 
     @abstractmethod
     def _score(self, features: FeatureBatch) -> NDArray[np.float32]:

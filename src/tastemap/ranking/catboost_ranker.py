@@ -43,11 +43,11 @@ class CatBoostRanker(BoostedRanker):
     def check_installed(cls) -> None:
         _library()
 
-    def _boosted(self, train: Labelled, validation: Labelled | None) -> Any:
+    def _boosted(self, train: Labelled, validation: Labelled | None, trees: int) -> Any:
         booster = _library().CatBoost(
             {
                 "loss_function": self.objective_for(train, validation),
-                "iterations": self.trees,
+                "iterations": trees,
                 "depth": self.depth,
                 "learning_rate": self.learning_rate,
                 "l2_leaf_reg": self.l2,
@@ -63,6 +63,10 @@ class CatBoostRanker(BoostedRanker):
             early_stopping_rounds=None if held is None else self.patience,
         )
         return booster
+
+    @staticmethod
+    def _trees_of(booster: Any) -> int:
+        return int(booster.tree_count_)
 
     def _raw(
         self, booster: Any, features: FeatureBatch, positions: NDArray[np.int64] | None

@@ -74,6 +74,19 @@ class Labelled:
             None if positions is None else np.asarray(positions, np.int64),
         )
 
+    @classmethod
+    def joined(cls, parts: Sequence[Labelled]) -> Labelled:
+        """The rows of all parts, which all have groups and positions or all have none, one after
+        the other. A request is of one part: equal groups of two parts are two requests."""
+        groups = [part.groups for part in parts if part.groups is not None]
+        positions = [part.positions for part in parts if part.positions is not None]
+        return cls(
+            FeatureBatch.joined([part.features for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+            _apart(groups) if groups else None,
+            np.concatenate(positions) if positions else None,
+        )
+
     def __len__(self) -> int:
         return len(self.features)
 
@@ -106,6 +119,16 @@ class Labelled:
     def of_task(self, task: int) -> Labelled:
         """The rows with the labels of one of several tasks alone, float32 [n, 1]."""
         return replace(self, labels=self.labels[:, task : task + 1])
+
+
+def _apart(groups: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
+    """Groups of several parts as numbers, int64, of which no two parts share one."""
+    numbers, first = [], 0
+    for part in groups:
+        found = np.unique(part, return_inverse=True)[1]
+        numbers.append(first + found.astype(np.int64))
+        first += int(found.max()) + 1
+    return np.concatenate(numbers)
 
 
 @dataclass(frozen=True)

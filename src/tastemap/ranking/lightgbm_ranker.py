@@ -52,7 +52,7 @@ class LightGBMRanker(BoostedRanker):
     def check_installed(cls) -> None:
         _library()
 
-    def _boosted(self, train: Labelled, validation: Labelled | None) -> Any:
+    def _boosted(self, train: Labelled, validation: Labelled | None, trees: int) -> Any:
         library = _library()
         objective = self.objective_for(train, validation)
         categorical = list(range(len(train.features.schema.categorical)))
@@ -87,7 +87,12 @@ class LightGBMRanker(BoostedRanker):
             "verbosity": -1,
             **apart,
         }
-        return library.train(settings, rows, self.trees, held, callbacks=stops)
+        return library.train(settings, rows, trees, held, callbacks=stops)
+
+    @staticmethod
+    def _trees_of(booster: Any) -> int:
+        # It is above 0 only where something stopped it.
+        return int(booster.best_iteration if booster.best_iteration > 0 else booster.num_trees())
 
     def _raw(
         self, booster: Any, features: FeatureBatch, positions: NDArray[np.int64] | None

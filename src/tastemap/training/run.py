@@ -110,6 +110,14 @@ class Run:
         first = replace(self, folder=None, tracker=None, on_epoch=None, time_budget=part)
         return first, main
 
+    def repeated(self) -> tuple[Run, Run]:
+        """The runs of a training and of another one like it on more data, each with half of a time
+        budget. Folder, tracker and `on_epoch` are the first's, which is the one that is measured.
+        """
+        half = None if self.time_budget is None else self.time_budget / 2
+        first = replace(self, time_budget=half)
+        return first, replace(first, folder=None, tracker=None, on_epoch=None)
+
     @contextmanager
     def recorder(self, about: About, epochs: int) -> Iterator[Recorder]:
         """What writes one training down; `about` are the tables to keep in `run.toml`."""

@@ -58,8 +58,13 @@ class BoostedRanker(Ranker):
     seed: int = hyperparameter(default=0, help="of all random numbers", ge=0, tuned=False)
 
     @abstractmethod
-    def _boosted(self, train: Labelled, validation: Labelled | None) -> Any:
-        """A booster that has learned from rows with one label."""
+    def _boosted(self, train: Labelled, validation: Labelled | None, trees: int) -> Any:
+        """A booster of at most so many trees that has learned from rows with one label."""
+
+    @staticmethod
+    @abstractmethod
+    def _trees_of(booster: Any) -> int:
+        """How many trees of a booster answer."""
 
     @abstractmethod
     def _raw(
@@ -86,15 +91,24 @@ class BoostedRanker(Ranker):
 
     def _fit(self, train: Labelled, validation: Labelled | None, run: Run) -> None:
         self.places = _typical(train.positions, self.asked_places)
-        if self._tasks is None:
-            self.boosters = [self._boosted(train, validation)]
-            return
+        parts = self._by_task(train)
+        held = [None] * len(parts) if validation is None else self._by_task(validation)
         self.boosters = [
-            self._boosted(
-                train.of_task(task), None if validation is None else validation.of_task(task)
-            )
-            for task in range(len(self._tasks))
+            self._boosted(rows, apart, self.trees) for rows, apart in zip(parts, held, strict=True)
         ]
+
+    def _fit_again(self, rows: Labelled, run: Run) -> None:
+        self.places = _typical(rows.positions, self.asked_places)
+        self.boosters = [
+            self._boosted(each, None, self._trees_of(booster))
+            for each, booster in zip(self._by_task(rows), self.boosters, strict=True)
+        ]
+
+    def _by_task(self, rows: Labelled) -> list[Labelled]:
+        """The rows with one label each, for each booster."""
+        if self._tasks is None:
+            return [rows]
+        return [rows.of_task(task) for task in range(len(self._tasks))]
 
     def _score(self, features: FeatureBatch) -> NDArray[np.float32]:
         scores = [self._odds(booster, features) for booster in self.boosters]

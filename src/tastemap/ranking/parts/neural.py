@@ -156,7 +156,7 @@ class NeuralRanker(Ranker):
 
     Attributes:
         network: on the CPU and in evaluation mode after a fit.
-        training: how the training went, right after a fit.
+        training: how the training went, right after a fit; with `refit` the one that was measured.
     """
 
     rate_falls: ClassVar[bool] = True
@@ -251,13 +251,32 @@ class NeuralRanker(Ranker):
         """What trains the network: Adam for all of it."""
         return adams(network, list(network.parameters()), self.learning_rate)
 
+    training: Training = assigned_by_fit()
+
     def _fit(self, train_rows: Labelled, validation: Labelled | None, run: Run) -> None:
+        self.network, self.training = self._trained(train_rows, validation, self.epochs, run)
+
+    def _fit_again(self, rows: Labelled, run: Run) -> None:
+        if self.training.stopped == "interrupted":
+            return
+        try:
+            network, training = self._trained(rows, None, self.training.best_epoch, run)
+        except KeyboardInterrupt:
+            # Ctrl-C keeps the best so far, and that is the network that there is.
+            return
+        if training.stopped != "interrupted":
+            self.network = network
+
+    def _trained(
+        self, train_rows: Labelled, validation: Labelled | None, epochs: int, run: Run
+    ) -> tuple[RankingNetwork, Training]:
+        """A network after so many of the epochs, or after as many of them as were best."""
         device = run.torch_device()
         network = self._made()
         for module in network.modules():
             if isinstance(module, Fields):
                 module.look_at(train_rows.features, train_rows.worth)
-        self.network = network.to(device)
+        network.to(device)
         bias = None
         if train_rows.positions is not None:
             bias = PositionBias(train_rows.labels.shape[1:]).to(device)
@@ -269,17 +288,17 @@ class NeuralRanker(Ranker):
             return Examined(objective, tensor_of(rows.positions, device), bias, position_dropout)
 
         objective = objective_of(train_rows, _POSITION_DROPOUT)
-        trainer = _Trainer(self, Inputs(train_rows.features, device), objective, bias)
+        trainer = _Trainer(self, network, Inputs(train_rows.features, device), objective, bias)
         if validation is not None:
             held = Inputs(validation.features, device)
             measured = objective_of(validation, 0.0)
 
         def validate() -> dict[str, float]:
-            return {measured.metric: _mean_loss(measured, self._logits(held))}
+            return {measured.metric: _mean_loss(measured, _logits(network, held))}
 
-        self.training: Training = train(
+        training = train(
             trainer,
-            epochs=self.epochs,
+            epochs=epochs,
             seed=self.seed,
             run=run,
             about=lambda: self.described(train_rows),
@@ -288,18 +307,11 @@ class NeuralRanker(Ranker):
             higher_is_better=False,
             patience=self.patience,
         )
-        self.network.cpu().eval()
+        return network.cpu().eval(), training
 
     def _score(self, features: FeatureBatch) -> NDArray[np.float32]:
-        scores: NDArray[np.float32] = self._logits(Inputs(features, "cpu")).numpy()
+        scores: NDArray[np.float32] = _logits(self.network, Inputs(features, "cpu")).numpy()
         return scores
-
-    @torch.inference_mode()
-    def _logits(self, inputs: Inputs) -> torch.Tensor:
-        self.network.eval()
-        device = next(self.network.parameters()).device
-        places = torch.split(torch.arange(len(inputs), device=device), _TILE)
-        return torch.cat([self.network(inputs.batch(tile)) for tile in places])
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         return {name: tensor.numpy() for name, tensor in self.network.state_dict().items()}
@@ -313,6 +325,15 @@ class NeuralRanker(Ranker):
                 f"the stored network does not fit {type(self).__name__}: {error}"
             ) from None
         self.network.eval()
+
+
+@torch.inference_mode()
+def _logits(network: RankingNetwork, inputs: Inputs) -> torch.Tensor:
+    """The log-odds of all rows, float32 [n] or [n, tasks]."""
+    network.eval()
+    device = next(network.parameters()).device
+    places = torch.split(torch.arange(len(inputs), device=device), _TILE)
+    return torch.cat([network(inputs.batch(tile)) for tile in places])
 
 
 @torch.no_grad()
@@ -348,11 +369,16 @@ class _Trainer(ModuleTrainer):
     network: RankingNetwork
 
     def __init__(
-        self, model: NeuralRanker, inputs: Inputs, objective: Objective, bias: PositionBias | None
+        self,
+        model: NeuralRanker,
+        network: RankingNetwork,
+        inputs: Inputs,
+        objective: Objective,
+        bias: PositionBias | None,
     ) -> None:
-        super().__init__(model.network)
+        super().__init__(network)
         self.model, self.inputs, self.objective = model, inputs, objective
-        self.learning = model.network.learning()
+        self.learning = network.learning()
         self.optimizers = [each for part in self.learning for each in model.optimizers(part)]
         if bias is not None:
             self.optimizers.append(torch.optim.Adam(bias.parameters(), lr=model.learning_rate))
