@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -72,3 +73,29 @@ def test_every_contender_has_its_script_and_every_rival_exact_pins(name: str) ->
     if contender.package != "tastemap":
         pins = (place / "requirements.txt").read_text().split()
         assert pins and all(pin.count("==") == 1 for pin in pins)
+
+
+def test_a_run_of_some_leaves_the_others_as_they_were(tmp_path: Path) -> None:
+    def measured(*names: str, gap: float) -> dict[str, Any]:
+        ours = [name for name in names if name != "CatBoost"]
+        return {
+            "splits": {"0": "abc"},
+            "contenders": {name.lower(): {"title": name, "gap": gap} for name in names},
+            "differences": [
+                {"model": name, "baseline": "CatBoost", "difference": [gap]}
+                for name in ours
+                if "CatBoost" in names
+            ],
+        }
+
+    def written(*names: str, gap: float) -> tuple[list[str], dict[str, float]]:
+        path = results.write("ranking", "some", measured(*names, gap=gap), tmp_path)
+        result = json.loads(path.read_text())
+        gaps = {each["model"]: each["difference"][0] for each in result["differences"]}
+        return sorted(result["contenders"]), gaps
+
+    everyone = ["catboost", "fm", "stagedfm"]
+    assert written("FM", "StagedFM", "CatBoost", gap=1) == (everyone, {"FM": 1, "StagedFM": 1})
+    # What FM was before says nothing of what it is now.
+    assert written("FM", gap=2) == (everyone, {"StagedFM": 1})
+    assert written("FM", "CatBoost", gap=3) == (everyone, {"FM": 3})
