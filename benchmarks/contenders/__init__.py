@@ -249,6 +249,11 @@ RANKING = (
         {"embedding": 16, "hidden": [128, 128], "dropout": 0.2, "batch_size": 1024, "epochs": 10},
         "sizes as ours, its regularisation; the epoch is chosen on the validation part",
     ),
+    Contender(
+        "rechub-deep-fm", "torch-rechub DeepFM", "rechub", "deep_fm.py",
+        {"embedding": 16, "hidden": [128, 128], "dropout": 0.2, "batch_size": 1024, "epochs": 30},
+        "sizes as ours, its rate and decay; the epoch is chosen on the validation part",
+    ),
 )  # fmt: skip
 
 # With totals a setting of CatBoost takes 90 seconds of a processor on movielens-100k, so that three
@@ -298,6 +303,14 @@ _RANKING_WITH_HISTORY = (
             "without": list(TOTALS),
         },
         "sizes as ours, its regularisation; the epoch is chosen on the validation part",
+    ),
+    Contender(
+        "rechub-deep-fm-history", "torch-rechub DeepFM", "rechub", "deep_fm.py",
+        {
+            "embedding": 16, "hidden": [128, 128], "dropout": 0.2, "batch_size": 1024, "epochs": 30,
+            "without": list(TOTALS),
+        },
+        "sizes as ours, its rate and decay; the epoch is chosen on the validation part",
     ),
 )  # fmt: skip
 RANKING_WITH_HISTORY = (
