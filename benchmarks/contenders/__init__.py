@@ -230,6 +230,11 @@ RANKING = (
     _ours("ffm", "FFM", "ranking.py", "FFM"),
     _ours("wide-deep", "WideDeep", "ranking.py", "WideDeep"),
     _ours("deep-fm", "DeepFM", "ranking.py", "DeepFM"),
+    # As large as the others' is, for the rows that each learns from in a second.
+    _ours(
+        "deep-fm-16", "DeepFM, as large as the others'", "ranking.py", "DeepFM",
+        dim=16, numbers="scaled",
+    ),
     _ours("dcn-v2", "DCNv2", "ranking.py", "DCNv2"),
     _ours("final-mlp", "FinalMLP", "ranking.py", "FinalMLP"),
     _ours("gdcn", "GDCN", "ranking.py", "GDCN"),
