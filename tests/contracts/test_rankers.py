@@ -261,3 +261,11 @@ def test_who_and_what_have_to_be_there() -> None:
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(ParameterError, match="did you mean 'deepfm'"):
         ranker_class("depfm")
+
+
+def test_rows_of_one_label_are_learned_or_refused_in_our_words() -> None:
+    alike = TRAIN[:40].with_columns(click=pl.lit(1))
+    with pytest.raises(DataError, match=r"CatBoost cannot learn from these rows .*one unique"):
+        quick("catboost").fit_frame(alike, kinds=KINDS)
+    found = quick("lightgbm").fit_frame(alike, kinds=KINDS).predict_frame(alike)
+    assert (found > 0.5).all()

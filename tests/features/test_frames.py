@@ -163,8 +163,34 @@ def test_what_cannot_be_encoded_is_named() -> None:
         FrameEncoder.fit(ROWS, kinds={"citi": "numeric"})
     with pytest.raises(ParameterError, match=r"must be one of.*'word'"):
         FrameEncoder.fit(ROWS, kinds={"city": "word"})
-    with pytest.raises(ParameterError, match="min_rows"):
-        FrameEncoder.fit(ROWS, min_rows=0)
+    for wrong in (0, 1.5):
+        with pytest.raises(ParameterError, match="min_rows must be a whole number"):
+            FrameEncoder.fit(ROWS, min_rows=wrong)  # type: ignore[arg-type]
+    with pytest.raises(ParameterError, match="hashed must be a whole number"):
+        FrameEncoder.fit(ROWS, hashed=1.5)  # type: ignore[arg-type]
+
+
+def test_columns_that_stand_twice_or_have_no_arrow_type_are_named() -> None:
+    frame = ROWS.select("city", "price").to_pandas()
+    twice = pd.concat([frame, frame[["price"]]], axis=1)
+    for each in (twice, pa.Table.from_arrays([pa.array([1])] * 2, ["price"] * 2)):
+        with pytest.raises(DataError, match=r"column 'price': the column occurs more than once"):
+            FrameEncoder.fit(each)
+    with pytest.raises(DataError, match=r"column 'z'.*Convert or drop"):
+        FrameEncoder.fit(frame.assign(z=1j))
+    cut = frame.assign(z=pd.cut(pd.Series([1, 2, 3, 4, 5, 6]), 2))
+    with pytest.raises(DataError, match=r"column 'z'.*interval.*kinds=\{'z': 'ignored'\}"):
+        FrameEncoder.fit(cut)
+    FrameEncoder.fit(cut, kinds={"z": "ignored"}).encode(cut)
+
+
+@pytest.mark.parametrize(("kind", "what"), [("numeric", "number"), ("time", "time")])
+def test_text_none_of_which_is_a_number_or_time_is_refused_in_training(
+    kind: str, what: str
+) -> None:
+    frame = pl.DataFrame({"n": ["1,5 kg", "about 3", None]})
+    with pytest.raises(DataError, match=f"column 'n', value '1,5 kg'.*no text in it is a {what}"):
+        FrameEncoder.fit(frame, kinds={"n": kind})
 
 
 def test_columns_of_nulls_and_of_pandas_objects_are_no_error() -> None:

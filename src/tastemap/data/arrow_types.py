@@ -20,7 +20,8 @@ def plain(values: pa.Array) -> pa.Array:
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
     if pa.types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
+        # Not a cast, which Arrow has for few extension types.
+        values = values.dictionary_decode()
     if pa.types.is_string_view(values.type):
         values = values.cast(pa.large_string())
     return values

@@ -7,6 +7,7 @@ columns; its values are still raw. Lines that cannot be read at all come along a
 from __future__ import annotations
 
 import gzip
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,14 +116,30 @@ def frame_columns(frame: Any) -> list[str]:
     return _columns_of(frame)[0]
 
 
-def frame_arrays(frame: Any) -> dict[str, pa.Array]:
-    """All columns of a pandas, Polars or Arrow frame by name; pandas' NaN are nulls.
+def frame_arrays(frame: Any, only: Sequence[str] | None = None) -> dict[str, pa.Array]:
+    """The columns of a pandas, Polars or Arrow frame by name, all or some; pandas' NaN are nulls.
 
     Raises:
-        DataError: it is none of these.
+        DataError: it is none of these, or has a column twice or one that Arrow has no type for.
     """
     names, take = _columns_of(frame)
-    return {name: _to_arrow(take(name))[0] for name in names}
+    wanted = names if only is None else only
+    for name, times in Counter(names).items():
+        if times > 1 and name in wanted:
+            raise DataError(
+                "the column occurs more than once", column=name, remedy="Rename or drop one"
+            )
+    return {name: _arrow_of(take(name), name) for name in wanted}
+
+
+def _arrow_of(column: Any, name: str) -> pa.Array:
+    try:
+        return _to_arrow(column)[0]
+    except pa.ArrowNotImplementedError as error:
+        raise DataError(
+            f"the column's type is not understood ({error})", column=name,
+            remedy="Convert or drop it",
+        ) from error  # fmt: skip
 
 
 def _columns_of(frame: Any) -> tuple[list[str], Any]:

@@ -202,7 +202,16 @@ def column_of(values: pa.Array, name: str, kind: Kind, min_rows: int, hashed: in
         _matrix(lists, name, size)  # refuses other lengths
         return Column(name, kind, Vocabulary(), size=size)
     column = Column(name, kind, Vocabulary())
-    column.numbers(values)  # refuses what is no number
+    # Refuses a type that is no number; of text some may be none, but not all of it.
+    for numbers in column.numbers(values):
+        given = plain(values).drop_null()
+        if len(given) and is_text(given.type) and np.isnan(numbers).all():
+            raise DataError(
+                f"the column is said to be {kind.value}, and no text in it is a "
+                f"{'number' if kind is Kind.NUMERIC else 'time'}",
+                column=name, value=str(given[0].as_py()),
+                remedy=f"Convert it, or say what it is with kinds={{{name!r}: …}}",
+            )  # fmt: skip
     return column
 
 

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -67,10 +68,10 @@ class FrameEncoder:
             ParameterError: `kinds` names an unknown column or kind, `min_rows` is below 1, or
                 `hashed` below 0.
         """
-        if min_rows < 1:
-            raise ParameterError(f"min_rows must be at least 1, got {min_rows!r}")
-        if hashed < 0:
-            raise ParameterError(f"hashed must be at least 0, got {hashed!r}")
+        if not isinstance(min_rows, Integral) or min_rows < 1:
+            raise ParameterError(f"min_rows must be a whole number from 1, got {min_rows!r}")
+        if not isinstance(hashed, Integral) or hashed < 0:
+            raise ParameterError(f"hashed must be a whole number from 0, got {hashed!r}")
         arrays = {
             name: values for name, values in frame_arrays(frame).items() if name not in exclude
         }

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tastemap.errors import MissingExtraError
+from tastemap.errors import DataError, MissingExtraError
 from tastemap.features.batch import FeatureBatch
 from tastemap.ranking.labelled import Labelled
 from tastemap.ranking.parts.boosted import BoostedRanker, columns_of
@@ -23,6 +23,7 @@ class CatBoostRanker(BoostedRanker):
 
     Raises:
         MissingExtraError: when it is fitted or loaded, where `catboost` is not installed.
+        DataError: when it is fitted on rows that all have the same label, or the same features.
     """
 
     name = "catboost"
@@ -57,11 +58,19 @@ class CatBoostRanker(BoostedRanker):
             }
         )
         held = None if validation is None else self._rows(validation)
-        booster.fit(
-            self._rows(train),
-            eval_set=held,
-            early_stopping_rounds=None if held is None else self.patience,
-        )
+        try:
+            booster.fit(
+                self._rows(train),
+                eval_set=held,
+                early_stopping_rounds=None if held is None else self.patience,
+            )
+        except _library().CatBoostError as error:
+            reason = str(error).rpartition(": ")[2].rstrip(".")
+            raise DataError(
+                f"CatBoost cannot learn from these rows ({reason})",
+                remedy="Give rows with clicks and without, of which some feature differs, or take "
+                "LightGBMRanker, which answers then too",
+            ) from error
         return booster
 
     @staticmethod

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tastemap.data.arrow_types import plain
-from tastemap.data.chunks import frame_arrays
+from tastemap.data.chunks import frame_arrays, frame_columns
 from tastemap.data.columns import parse_positions, parse_values
 from tastemap.errors import DataError
 from tastemap.features.batch import FeatureBatch
@@ -219,10 +219,10 @@ def _positions_of(frame: Any, name: str) -> NDArray[np.int64]:
 
 
 def _column(frame: Any, name: str, argument: str) -> pa.Array:
-    arrays = frame_arrays(frame)
-    if name not in arrays:
+    names = frame_columns(frame)
+    if name not in names:
         raise DataError(
-            f"there is no column {name!r} among {', '.join(arrays) or 'none'}",
+            f"there is no column {name!r} among {', '.join(names) or 'none'}",
             remedy=f"Name the column with {argument}=",
         )
-    return arrays[name]
+    return frame_arrays(frame, only=[name])[name]
