@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -13,6 +14,7 @@ import pytest
 from served import Served
 
 import tastemap as tm
+from tastemap.errors import ReleaseError
 from tastemap.online.engine import Engine
 from tastemap.online.event_log import EventLog
 from tastemap.online.events import Event, Recorded
@@ -110,15 +112,34 @@ def test_a_bad_release_is_refused_and_the_old_one_goes_on(
         (bad.path / "manifest.toml").write_text("")
     else:
         (store.path / "CURRENT").write_text("../../etc\n")
-    for _ in range(2):
-        engine.follow()
-        assert engine.serving.version == old
-        assert engine.problem is not None
-        assert old in engine.problem
-        assert items(engine, "u1")
+    # One that is started meanwhile, such as a worker in the place of one that died, answers too; of
+    # what is whole it takes the newest.
+    started = Engine(store.path, engine.events)
+    newest = bad.version if harm == "current" else old
+    for each, version in [(engine, old), (started, newest)] * 2:
+        each.follow()
+        assert each.serving.version == version
+        assert each.problem is not None
+        assert version in each.problem
+        assert items(each, "u1")
     good = store.publish(fitted(FRAME.head(40)))
-    engine.follow()
-    assert (engine.serving.version, engine.problem) == (good.version, None)
+    for each in (engine, started):
+        each.follow()
+        assert (each.serving.version, each.problem) == (good.version, None)
+
+
+def test_where_no_release_can_be_served_the_newest_one_is_said_to_be_bad(
+    store: tm.ReleaseStore, tmp_path: Path
+) -> None:
+    store.publish(fitted(FRAME.head(50)))
+    for release in store.list():
+        (release.path / "manifest.toml").write_text("")
+    newest = store.current_version()
+    with (
+        closing(EventLog(tmp_path / "state")) as log,
+        pytest.raises(ReleaseError, match=f"{newest}/manifest.toml was edited or damaged"),
+    ):
+        Engine(store.path, log)
 
 
 def test_going_back_ends_the_problem(engine: Engine, store: tm.ReleaseStore) -> None:

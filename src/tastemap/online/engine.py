@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,7 +49,7 @@ class Engine:
         hybrid: answers made in advance, which stay the caller's to close; None for none.
 
     Raises:
-        ReleaseError: there is no release, or it is damaged.
+        ReleaseError: there is no release that can be served.
     """
 
     def __init__(
@@ -76,7 +77,28 @@ class Engine:
         self._tally = Tally()
         self.watchdog = Watchdog(lambda: self._tally.total)
         self._before: str | None = None
-        self.serving, self._position = self._prepare(load_release(release))
+        self.serving, self._position = self._first()
+
+    def _first(self) -> tuple[Serving, Position]:
+        """What the store serves, or, where that cannot be served, the nearest one before it that
+        can: who starts now answers like those who were at work when it was published.
+
+        Raises:
+            ReleaseError: there is none.
+        """
+        try:
+            return self._prepare(load_release(self._path))
+        except StateError:
+            raise
+        except Exception as error:
+            if not ReleaseStore.is_store(self._path):
+                raise
+            for version in ReleaseStore(self._path).ways_back():
+                with suppress(Exception):
+                    found = self._prepare(load_release(self._path, version))
+                    self._keep(found[0], _current(self._path), error)
+                    return found
+            raise
 
     def _prepare(self, loaded: Loaded) -> tuple[Serving, Position]:
         """A release ready to answer, with how much of the log it reflects."""
@@ -289,11 +311,15 @@ class Engine:
             self._refused = self.problem = None
         except Exception as error:
             # Whatever is wrong with the new release, the old one must go on.
-            self._refused = version
-            problem = f"kept release {self.serving.version}: {error}"
-            if problem != self.problem:
-                log.error("%s", problem, exc_info=not isinstance(error, TastemapError))
-            self.problem = problem
+            self._keep(self.serving, version, error)
+
+    def _keep(self, serving: Serving, refused: str | None, error: Exception) -> None:
+        """Says that a release stays at work, since another one cannot be served."""
+        self._refused = refused
+        problem = f"kept release {serving.version}: {error}"
+        if problem != self.problem:
+            log.error("%s", problem, exc_info=not isinstance(error, TastemapError))
+        self.problem = problem
 
     def _swap(self, loaded: Loaded) -> None:
         serving, position = self._prepare(loaded)
@@ -327,6 +353,14 @@ class Engine:
         if not ReleaseStore.is_store(self._path):
             return [self.serving.version]
         return [release.version for release in ReleaseStore(self._path).list()]
+
+
+def _current(store: Path) -> str | None:
+    """The version that a store names, None where it names none."""
+    try:
+        return ReleaseStore(store).current_version()
+    except ReleaseError:
+        return None
 
 
 def _vital(serving: Serving) -> set[str]:

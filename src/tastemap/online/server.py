@@ -79,7 +79,7 @@ def serve(
         MissingExtraError: the client of Redis is wanted, and not installed.
         ServerError: the port is taken or not allowed, or the host is not this machine.
         WorkerError: a worker cannot start.
-        ReleaseError: there is no release, or it is damaged.
+        ReleaseError: there is no release that can be served.
         StateError: the state folder cannot be used.
     """
     if workers < 1:

@@ -227,6 +227,13 @@ class ReleaseStore:
                 serve(self.path, release.version)
         return self._describe(release.version)
 
+    def ways_back(self) -> Versions:
+        """What was served before the current one, is there and was not refused, the nearest one
+        first; a damaged one, too."""
+        there, refused = versions_in(self.path), read_refused(self.path)
+        before = served_before(self.path, self._current_or_none())
+        return [version for version in before if version in there and version not in refused]
+
     def refuse(self, version: str, reason: str) -> Release:
         """Go back from a release that turned out bad while it was served, and remember why, so
         that no roll back leads to it. Where another one is served by now, that one stays.
@@ -242,7 +249,7 @@ class ReleaseStore:
             current = self.current_version()
             if same_release(current, version):
                 version = current
-                whole = [each for each in self._ways_back(version) if not self.check(each)]
+                whole = [each for each in self.ways_back() if not self.check(each)]
                 if not whole:
                     raise ReleaseError(
                         f"{self.path} holds no whole release that was served before {version}, so "
@@ -365,19 +372,12 @@ class ReleaseStore:
             return None
 
     def _previous(self) -> str:
-        current = self._current_or_none()
-        for version in self._ways_back(current):
+        for version in self.ways_back():
             return version
         raise ReleaseError(
             f"{self.path} holds no release that was served before the current one. "
-            f"Name one with `--to`: {self._whole_others(current)}"
+            f"Name one with `--to`: {self._whole_others(self._current_or_none())}"
         )
-
-    def _ways_back(self, current: str | None) -> Versions:
-        """What was served before, is there and was not refused, the nearest one first."""
-        there, refused = versions_in(self.path), read_refused(self.path)
-        before = served_before(self.path, current)
-        return [version for version in before if version in there and version not in refused]
 
     def _whole_others(self, version: str | None) -> str:
         newest_first = reversed(versions_in(self.path))
