@@ -121,6 +121,12 @@ def test_misfits_are_refused(liked_movies: tm.Dataset, movies: tm.Dataset) -> No
         tm.Pipeline([])
     with pytest.raises(ParameterError, match="different names"):
         tm.Pipeline([tm.EASE(), tm.EASE()])
+    for wrong in (tm.EASE(), [tm.EASE], [tm.FM()], "ease"):
+        with pytest.raises(ParameterError, match="retrievers must be a list of models"):
+            tm.Pipeline(wrong)  # type: ignore[arg-type]
+    for wrong_ranker in (tm.FM, tm.EASE()):
+        with pytest.raises(ParameterError, match="ranker must be a ranker"):
+            tm.Pipeline([tm.EASE()], ranker=wrong_ranker)  # type: ignore[arg-type]
     with pytest.raises(ParameterError, match="same data set"):
         tm.Pipeline([tm.ItemKNN().fit(movies), tm.Popularity().fit(liked_movies)])
 

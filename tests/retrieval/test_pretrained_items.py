@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 import tastemap as tm
 from tastemap.data.dataset import Dataset
+from tastemap.retrieval.item2vec_training import KernelTrainer
 from tastemap.retrieval.parts.pretrained_items import PretrainedItems
 from tastemap.training.run import Run
 
@@ -87,3 +89,19 @@ def test_bpr_knows_more_after_one_pass(liked_movies: Dataset) -> None:
         model = tm.BPR(epochs=1, item2vec_epochs=passes).fit(split.train, run=QUIET)
         found[passes] = tm.evaluate(model, split.validation, ["ndcg@10"]).metrics["ndcg@10"]
     assert found[10] > 1.2 * found[0]
+
+
+def test_ctrl_c_while_the_first_vectors_are_learned_ends_it_all(
+    walks: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pass_over = KernelTrainer.train_epoch
+
+    def stopped(self: KernelTrainer, epoch: int, rng: np.random.Generator) -> Mapping[str, float]:
+        if epoch == 1:
+            raise KeyboardInterrupt
+        return pass_over(self, epoch, rng)
+
+    monkeypatch.setattr(KernelTrainer, "train_epoch", stopped)
+    assert tm.Item2Vec(epochs=3).fit(walks, run=QUIET).training.stopped == "interrupted"
+    with pytest.raises(KeyboardInterrupt):
+        tm.GRU4Rec(dim=6, **STILL).fit(walks, run=QUIET)

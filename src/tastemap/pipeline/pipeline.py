@@ -62,7 +62,8 @@ class Pipeline(Recommender):
             the search, and for what is popular too, so that no answer is short because of it.
 
     Raises:
-        ParameterError: no retriever, two of one name, fitted on different data sets, an argument
+        ParameterError: no retriever, something else in place of one or of a ranker, two retrievers
+            of one name, fitted on different data sets, an argument
             out of its range, or (`RuleError`) a rule that does not fit the data.
     """
 
@@ -80,6 +81,7 @@ class Pipeline(Recommender):
         indices: Mapping[str, Index] | None = None,
         rules: Rules | None = None,
     ) -> None:
+        _check_parts(retrievers, ranker)
         names = [retriever.name for retriever in retrievers]
         if not names or len(set(names)) != len(names):
             raise ParameterError(f"a pipeline needs retrievers of different names, got {names}")
@@ -352,3 +354,16 @@ class Pipeline(Recommender):
         from tastemap.pipeline.saved import save_pipeline
 
         return save_pipeline(self, Path(path), overwrite=overwrite)
+
+
+def _check_parts(retrievers: object, ranker: object) -> None:
+    """That each part is of its stage; a class, or a part of the other stage, is easily given."""
+    whole = isinstance(retrievers, Sequence) and all(isinstance(r, Retriever) for r in retrievers)
+    if not whole:
+        raise ParameterError(
+            f"Pipeline: retrievers must be a list of models, such as [tm.ALS()], got {retrievers!r}"
+        )
+    if ranker is not None and not isinstance(ranker, Ranker):
+        raise ParameterError(
+            f"Pipeline: ranker must be a ranker, such as tm.DCNv2(), got {ranker!r}"
+        )

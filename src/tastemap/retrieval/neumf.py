@@ -122,7 +122,9 @@ class NeuMF(NeuralCollaborativeFilter):
         shared = {name: getattr(self, name) for name in NeuralCollaborativeFilter.hyperparameters()}
         shared["epochs"] = self.pretraining_epochs
         gmf = GMF(**shared).fit(dataset, validation=validation, run=part)
+        gmf.training.go_on()
         mlp = NCFMLP(**shared, layers=self.layers).fit(dataset, validation=validation, run=part)
+        mlp.training.go_on()
 
         self.start_network(self.seed, run.torch_device())
         self.network.begin_with(gmf.network, mlp.network, self.alpha)

@@ -49,6 +49,15 @@ class Training:
     best_epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
 
+    def go_on(self) -> None:
+        """Called where another training begins with this one, which Ctrl-C is to end as well.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C has ended this one.
+        """
+        if self.stopped == "interrupted":
+            raise KeyboardInterrupt
+
 
 def train(
     trainable: Trainable,

@@ -63,7 +63,8 @@ class PretrainedItems(TrainedInEpochs):
         """Vectors of what stands near each other, float32 [item rows, length]; 0 for items that
         were never chosen. On the CPU, whose compiled passes learn more from the same events."""
         model = Item2Vec(factors=length, epochs=self.item2vec_epochs, seed=self.seed)
-        return model.fit(self.data, run=replace(run, device="cpu")).input_vectors
+        model.fit(self.data, run=replace(run, device="cpu")).training.go_on()
+        return model.input_vectors
 
 
 def _begin_with(table: NDArray[np.float32], vectors: NDArray[np.float32]) -> None:
