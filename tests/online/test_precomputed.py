@@ -185,6 +185,15 @@ def _killed_while_writing(path: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    out = tmp_path / "no" / "answers.parquet"
+    with (
+        pytest.raises(ReleaseError, match=f"there is no folder {out.parent}"),
+        unfinished_file(out),
+    ):
+        pass
+
+
 def test_what_a_killed_writer_left_is_written_over_and_two_do_not_mix(tmp_path: Path) -> None:
     out = tmp_path / "out"
     child = multiprocessing.get_context("fork").Process(target=_killed_while_writing, args=(out,))

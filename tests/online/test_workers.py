@@ -81,6 +81,10 @@ def test_connections_that_come_at_once_are_dealt_out(two_workers: Served) -> Non
     assert {processes.count(process) for process in processes} <= set(range(8, 33))
 
 
-def test_no_release_is_said_before_workers_start(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_release_is_said_before_anything_is_made_or_started(
+    tmp_path: Path, workers: int
+) -> None:
     with pytest.raises(ReleaseError, match="there is nothing at"):
-        serve(tmp_path / "nothing", tmp_path / "state", port=0, workers=2)
+        serve(tmp_path / "nothing", tmp_path / "state", port=0, workers=workers)
+    assert not (tmp_path / "state").exists()

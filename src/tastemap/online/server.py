@@ -92,6 +92,10 @@ def serve(
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
         shown = f"[{shown}]" if ":" in shown else shown
         where = f"http://{shown}:{address[1]}"
+        # What can be refused is refused before there is a state folder, and before several workers
+        # have to find it out. A store has a way back where what it serves is damaged.
+        if not ReleaseStore.is_store(release):
+            read_manifest(release)
         if workers == 1:
             listener.listen(1024)
             app = create_app(
@@ -110,11 +114,6 @@ def serve(
             with suppress(KeyboardInterrupt):
                 uvicorn.Server(_config(app)).run(sockets=[listener])
             return
-        # What can be refused is refused here, before several workers have to find it out.
-        if ReleaseStore.is_store(release):
-            ReleaseStore(release).current()
-        else:
-            read_manifest(release)
         open_log(state).close()
         if cache is not None:
             cache.open().close()

@@ -92,8 +92,10 @@ def unfinished_file(path: Path) -> Iterator[BinaryIO]:
     Its hidden name is always the same, so that what a killed writer left is written over.
 
     Raises:
-        ReleaseError: another process is writing the same file.
+        ReleaseError: another process is writing the same file, or there is no folder for it.
     """
+    if not path.parent.is_dir():
+        raise ReleaseError(f"{path}: there is no folder {path.parent}. Make it first")
     staged = path.with_name(f".{path.name}.unfinished")
     with staged.open("ab") as file:
         if not _locked(file, staged):
