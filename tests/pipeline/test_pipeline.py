@@ -8,7 +8,7 @@ import pytest
 
 import tastemap as tm
 from tastemap.data.queries import Queries
-from tastemap.errors import NotFittedError, ParameterError
+from tastemap.errors import DataError, NotFittedError, ParameterError
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +143,16 @@ def test_the_names_and_values_of_columns_may_be_anything() -> None:
     found = pipeline._fallback.choose(Queries.of(tm.Histories.empty(4), profile=profile))
     names = [pipeline._fallback.names[group] for group in found]
     assert names == ["popularity:a=b=None", "popularity:a=b=x=y", "popularity", "popularity"]
+
+
+@pytest.mark.parametrize("model", [tm.Popularity(), tm.Pipeline([tm.Popularity()])])
+def test_what_is_fitted_on_something_else_says_what_to_give(
+    model: tm.Popularity | tm.Pipeline, liked_movies: tm.Dataset
+) -> None:
+    for wrong in (liked_movies.to_frame(), "events.csv", None):
+        with pytest.raises(ParameterError, match=r"give a tm.Dataset, not a .*from_frame"):
+            model.fit(wrong)  # type: ignore[arg-type]
+    with pytest.raises(ParameterError, match=r"validation=split\.validation, not a Dataset"):
+        model.fit(liked_movies, validation=liked_movies)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="must be said by column"):
+        model.fit(liked_movies).recommend(users=[1], context="evening")  # type: ignore[arg-type]

@@ -71,8 +71,13 @@ def row_of(given: Mapping[str, Any], schema: pl.Schema, missing: str) -> pl.Data
         missing: what is wrong where there is no such column, as a message begins.
 
     Raises:
-        DataError: there is no such column, or the value is not of its type.
+        DataError: it is no mapping, there is no such column, or a value is not of its type.
     """
+    if not isinstance(given, Mapping):
+        raise DataError(
+            f"what is known must be said by column, as in {{'hour': 'evening'}}, not as a "
+            f"{type(given).__name__}"
+        )
     row: dict[str, Any] = dict.fromkeys(schema)
     for name, value in given.items():
         if name not in schema:

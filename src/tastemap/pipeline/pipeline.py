@@ -28,7 +28,7 @@ from tastemap.pipeline.stages import DIRECT, Stages
 from tastemap.policy.policy import Policy
 from tastemap.policy.rules import Rules
 from tastemap.ranking.base import Ranker
-from tastemap.retrieval.base import Retriever, VectorRetriever, reasons_of
+from tastemap.retrieval.base import Retriever, VectorRetriever, check_given, reasons_of
 from tastemap.retrieval.recommender import Recommendations, Recommender
 from tastemap.training.run import Run
 
@@ -243,6 +243,7 @@ class Pipeline(Recommender):
                 the last event of `dataset` is not looked at.
             run: where and how: device, progress, run folder, time budget.
         """
+        check_given(dataset, validation)
         dataset, logged = taken_and_shown(dataset)
         if self.ranker is not None:
             shown = logged if impressions is None else impressions

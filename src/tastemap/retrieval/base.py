@@ -20,11 +20,29 @@ from tastemap.kernels.topk import top_k
 from tastemap.retrieval.recommender import Recommendations, Recommender
 from tastemap.training.run import Run
 
-__all__ = ["Retriever", "VectorRetriever", "cosines", "reasons_of"]
+__all__ = ["Retriever", "VectorRetriever", "check_given", "cosines", "reasons_of"]
 
 # Scores of one tile of queries stay below this many bytes.
 _TILE_BYTES = 64 << 20
 _FEW = 32
+
+
+def check_given(dataset: object, validation: object) -> None:
+    """That a fit gets what it learns from, before hours go by.
+
+    Raises:
+        ParameterError: no data set, or a validation part that is not one of a split.
+    """
+    if not isinstance(dataset, Dataset):
+        raise ParameterError(
+            f"fit: give a tm.Dataset, not a {type(dataset).__name__}; tm.Dataset.from_frame(frame) "
+            "and tm.Dataset.from_files(path) make one, and of a split it is split.train"
+        )
+    if validation is not None and not isinstance(validation, Holdout):
+        raise ParameterError(
+            "fit: validation is a part of a split, as in validation=split.validation, not a "
+            f"{type(validation).__name__}"
+        )
 
 
 class Retriever(Hyperparameters, Recommender):
@@ -55,7 +73,9 @@ class Retriever(Hyperparameters, Recommender):
 
         Raises:
             DataError: the data set has no events.
+            ParameterError: it is no data set, or the validation part is not of a split.
         """
+        check_given(dataset, validation)
         if dataset.n_events == 0:
             raise DataError(f"{type(self).__name__} cannot be fitted on no events")
         self._data = dataset
