@@ -279,6 +279,20 @@ def test_misfits_are_refused() -> None:
         PointInTime().fit(data).of(asked(data, [1], [np.inf]), everything(1))
 
 
+def test_an_item_stands_once_for_all_who_ask_at_a_moment() -> None:
+    data = dataset(events(0))
+    features, days = PointInTime().fit(data, SOURCES), [30 * DAY, 30 * DAY, 40 * DAY]
+    queries, proposed = asked(data, [1, 2, 3], days), everything(3)
+    found = features.apart(queries, proposed)
+    assert len(found.items.numeric) == 2 * ITEMS
+    np.testing.assert_array_equal(found.places[:ITEMS], found.places[ITEMS : 2 * ITEMS])
+    np.testing.assert_array_equal(found.items.categorical[found.places, 0], proposed.items)
+    each = [features.of(queries.slice(i, i + 1), proposed.slice(i, i + 1)) for i in range(3)]
+    for place, alone in enumerate(each):
+        rows = np.arange(place * ITEMS, (place + 1) * ITEMS)
+        assert_same(found.joined().take(rows), alone)
+
+
 def test_without_a_user_table_there_may_be_more_users_than_moments() -> None:
     frame = pl.DataFrame(
         {"user": [f"u{n}" for n in range(50)] * 2, "item": ["a", "b"] * 50, "time": range(100)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -54,8 +55,9 @@ def test_what_candidates_share_is_computed_once_and_nothing_changes(
     expected = ranker.score_batch(features.joined())
     assert expected.std() > 0.1
     network: Any = ranker.network
-    whole = ServedCrosses(network, features, torch.float32)(features)
-    np.testing.assert_allclose(whole, expected, atol=1e-4)
+    for form in (features, features.unshared()):
+        whole = ServedCrosses(network, form, torch.float32)(form)
+        np.testing.assert_allclose(whole, expected, atol=1e-4)
     # float16 keeps 11 bits of what is looked up.
     rough = ServedCrosses(network, features, torch.float16)(features)
     np.testing.assert_allclose(rough, expected, atol=0.005 * float(np.ptp(expected)))
@@ -71,6 +73,20 @@ def test_every_form_scores_requests_as_it_scores_rows(
     expected = ranker.score_batch(features.joined())
     found = ranker.score_requests(features)
     np.testing.assert_allclose(found, expected, atol=0.03 * float(np.ptp(expected)))
+
+
+def test_items_that_nobody_else_is_proposed_score_as_those_that_many_are(
+    features: RequestFeatures,
+) -> None:
+    assert features.shares_items
+    ranker = fitted(features)
+    expected = ranker.score_requests(features)
+    # Each candidate has a row of its own.
+    own = np.arange(len(features.places))
+    apart = replace(features, items=features.items.take(features.places), places=own)
+    assert not apart.shares_items
+    found = ranker.score_requests(apart)
+    np.testing.assert_allclose(found, expected, atol=0.005 * float(np.ptp(expected)))
 
 
 def test_a_ranker_that_learned_again_serves_what_it_learned(features: RequestFeatures) -> None:

@@ -132,7 +132,9 @@ def test_items_bring_vectors_to_a_pipeline(tmp_path: Path) -> None:
     features = stage.features.apart(queries, asked)
     row = asked.items[3]
     id_ = told.items.ids([row])[0]
-    np.testing.assert_allclose(features.candidates.vectors[0][3], pictures[int(id_)], rtol=1e-6)
+    np.testing.assert_allclose(
+        features.items.vectors[0][features.places[3]], pictures[int(id_)], rtol=1e-6
+    )
     scores = stage.ranker.score_batch(features.joined())
     served = stage.ranker.score_requests(features)
     np.testing.assert_allclose(served, scores, atol=0.03 * float(np.ptp(scores)))

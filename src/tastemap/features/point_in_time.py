@@ -148,7 +148,7 @@ class PointInTime(Hyperparameters):
         nobody, nothing = Queries.of(dataset.histories.slice(0, 0)), np.zeros(1, np.int64)
         empty = np.empty((0, len(self.sources)), np.float32)
         none = Candidates(nothing, np.empty(0, np.int32), empty, empty, self.sources)
-        blocks = self._blocks(Moments.of(nobody), none)
+        *blocks, _ = self._blocks(Moments.of(nobody), none)
         self._schema = Schema(tuple(each for block in blocks for each in block.features))
 
     @property
@@ -173,7 +173,8 @@ class PointInTime(Hyperparameters):
         return self.apart(queries, candidates).joined()
 
     def apart(self, queries: Queries | Moments, candidates: Candidates) -> RequestFeatures:
-        """The features of requests, and of their candidates in the order of `candidates.items`.
+        """The features of requests, of the items proposed, and of candidates in the order of
+        `candidates.items`.
 
         Args:
             queries: [B].
@@ -194,9 +195,12 @@ class PointInTime(Hyperparameters):
         moments = Moments.of(queries) if isinstance(queries, Queries) else queries
         return RequestFeatures(schema, *self._blocks(moments, candidates), candidates.offsets)
 
-    def _blocks(self, moments: Moments, candidates: Candidates) -> tuple[Block, Block]:
-        """Features of the moments, and of the candidates."""
-        h, n, rows = moments.histories, len(moments), candidates.rows_of_queries()
+    def _blocks(
+        self, moments: Moments, candidates: Candidates
+    ) -> tuple[Block, Block, Block, NDArray[np.int64]]:
+        """Features of the moments, of items, and of candidates; and the place of each candidate's
+        item."""
+        h, n = moments.histories, len(moments)
         liked = h.values >= self._like_from
         known = Known(h.items, h.times, h.values, liked, moments.start, moments.stop)
         latest = self._events.last_before(moments.as_of)
@@ -204,7 +208,8 @@ class PointInTime(Hyperparameters):
         # Recent is what came before the last event known: a service may not hear of new ones.
         windows = latest[:, None] - _DAY * np.array([self.short_window, self.long_window])
         overall = self._events.until(np.zeros(n, np.int32), moments.as_of, windows)
-        found = self._events.until(candidates.items, moments.as_of[rows], windows[rows])
+        items, rows, places = _once_each_moment(candidates, moments.as_of, now)
+        found = self._events.until(items, moments.as_of[rows], windows[rows])
         fit = affinities(
             known,
             now,
@@ -217,12 +222,9 @@ class PointInTime(Hyperparameters):
         )
         return (
             Block.beside(self._of_moments(moments, known, now, overall, fit)),
-            Block.beside(
-                [
-                    *self._of_items(candidates.items, found, overall.take(rows), now[rows]),
-                    self._of_pairs(candidates, fit),
-                ]
-            ),
+            Block.beside(self._of_items(items, found, overall.take(rows), now[rows])),
+            self._of_pairs(candidates, fit),
+            places,
         )
 
     def _of_moments(
@@ -317,6 +319,21 @@ def _moment_of_asking(moments: Moments, latest: NDArray[np.float64]) -> NDArray[
     some = moments.stop > moments.start
     last[some] = np.maximum(last[some], moments.histories.times[moments.stop[some] - 1])
     return np.where(np.isfinite(moments.as_of), moments.as_of, last)
+
+
+def _once_each_moment(
+    candidates: Candidates, as_of: NDArray[np.float64], now: NDArray[np.float64]
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
+    """What is proposed to anybody, each item once for all queries of one moment: the items and a
+    query of the moment, [n], and the place of each candidate among them, [m]."""
+    asked = np.unique(as_of, return_inverse=True)[1]
+    known, at = np.unique(now, return_inverse=True)
+    moments = asked * len(known) + at
+    pairs = moments[candidates.rows_of_queries()] << 32 | candidates.items
+    distinct, places = np.unique(pairs, return_inverse=True)
+    a_query = np.zeros(moments.max(initial=0) + 1, np.int64)
+    a_query[moments] = np.arange(len(moments))
+    return (distinct & 0xFFFFFFFF).astype(np.int32), a_query[distinct >> 32], places
 
 
 def _and_themselves(

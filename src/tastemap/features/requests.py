@@ -1,9 +1,9 @@
-"""Features of requests and of their candidates, apart."""
+"""Features of requests, of items and of the two together, apart."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -18,18 +18,23 @@ __all__ = ["RequestFeatures"]
 
 @dataclass(frozen=True, eq=False)
 class RequestFeatures:
-    """What all candidates of a request share stands once, so that it is worked on once.
+    """What all candidates of a request share stands once, and so does what is true of an item
+    whoever asks, so that it is worked on once.
 
     Attributes:
-        schema: of both together; of each kind those of requests stand first.
+        schema: of all together; of each kind those of requests stand first, then those of items.
         requests: [B].
-        candidates: [m].
+        items: [n], each item once for all requests of one moment.
+        pairs: [m], of candidates, what is true of the request and the item together.
+        places: int64 [m], the row of `items` of each candidate.
         offsets: int64 [B+1]; request i has the candidates offsets[i]:offsets[i+1].
     """
 
     schema: Schema
     requests: Block
-    candidates: Block
+    items: Block
+    pairs: Block
+    places: NDArray[np.int64]
     offsets: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -40,7 +45,21 @@ class RequestFeatures:
         stops = self.offsets.tolist()
         return (slice(*pair) for pair in pairwise(stops))
 
+    @property
+    def shares_items(self) -> bool:
+        """Whether most items are among the candidates of several requests."""
+        return 2 * len(self.items.numeric) <= len(self.places)
+
+    def unshared(self) -> RequestFeatures:
+        """The same, with what is true of items among that of pairs, where an item stands as often
+        as it is proposed."""
+        nothing = Block((), 1)
+        pairs = Block.beside([self.items.take(self.places), self.pairs])
+        nowhere = np.zeros_like(self.places)
+        return replace(self, items=nothing, pairs=pairs, places=nowhere)
+
     def joined(self) -> FeatureBatch:
-        """A row for each candidate, with the features of its request too, [m]."""
+        """A row for each candidate, with the features of its request and its item too, [m]."""
         rows = np.repeat(np.arange(len(self)), np.diff(self.offsets))
-        return Block.beside([self.requests.take(rows), self.candidates]).batch(self.schema)
+        blocks = [self.requests.take(rows), self.items.take(self.places), self.pairs]
+        return Block.beside(blocks).batch(self.schema)

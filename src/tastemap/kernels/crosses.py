@@ -14,11 +14,13 @@ _FAST = {"reassoc", "contract", "nsz"}
 
 
 @nb.njit(cache=True, nogil=True, fastmath=_FAST)
-def _crossed(first: Any, maps: Any, shared: Any, products: int, hidden: int) -> None:
+def _crossed(
+    first: Any, maps: Any, shared: Any, items: Any, places: Any, products: int, hidden: int
+) -> None:
     for place in range(len(first)):
-        begin, row = first[place], maps[place]
+        begin, row, item = first[place], maps[place], items[places[place]]
         for column in range(len(row)):
-            row[column] += shared[column]
+            row[column] += shared[column] + item[column]
         for column in range(products):
             row[column] = begin[column] * row[column] + begin[column]
         for column in range(products, products + hidden):
@@ -29,6 +31,8 @@ def crossed(
     first: NDArray[np.float32],
     maps: NDArray[np.float32],
     shared: NDArray[np.float32],
+    items: NDArray[np.float32],
+    places: NDArray[np.int64],
     products: int,
     hidden: int,
 ) -> None:
@@ -38,10 +42,12 @@ def crossed(
         first: float32 [n, width], x_0.
         maps: float32 [n, columns].
         shared: float32 [columns], is added to all maps before.
+        items: float32 [m, columns], of which the one at the `places`, int64 [n], of a row is added
+            to its maps before.
         products: columns of y, the width or 0.
         hidden: columns of h.
     """
-    _crossed(first, maps, shared, products, hidden)
+    _crossed(first, maps, shared, items, places, products, hidden)
 
 
 @nb.njit(cache=True, nogil=True, fastmath=_FAST)

@@ -52,13 +52,18 @@ def located(
 
 
 @nb.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def _beside(before: Any, given: Any, nodes: Any, within: Any, values: Any, found: Any) -> None:
+def _beside(
+    before: Any, shared: Any, places: Any, given: Any, nodes: Any, within: Any, values: Any,
+    found: Any,
+) -> None:  # fmt: skip
     dim = values.shape[2]
     for row in range(len(found)):
         into = found[row]
         into[: len(before)] = before
-        begin = len(before) + given.shape[1]
-        into[len(before) : begin] = given[row]
+        begin = len(before) + shared.shape[1]
+        into[len(before) : begin] = shared[places[row]]
+        into[begin : begin + given.shape[1]] = given[row]
+        begin += given.shape[1]
         for feature in range(nodes.shape[1]):
             node, share = nodes[row, feature], within[row, feature]
             here, after = values[feature, node], values[feature, node + 1]
@@ -70,6 +75,8 @@ def _beside(before: Any, given: Any, nodes: Any, within: Any, values: Any, found
 
 def beside(
     before: NDArray[np.float32],
+    shared: NDArray[np.float32],
+    places: NDArray[np.int64],
     given: NDArray[np.float32],
     nodes: NDArray[np.int32],
     within: NDArray[np.float32],
@@ -80,9 +87,10 @@ def beside(
 
     Args:
         before: float32 [b], with which all rows begin.
-        given: float32 [B, g].
+        shared: float32 [m, s], what comes then, at the `places`, int64 [B], of the rows.
+        given: float32 [B, g], what comes then.
         nodes, within: [B, n], of `located`.
         values: float32 [n, bins + 2, dim], the vectors at the nodes.
-        found: float32 [B, b + g + n × dim], is written to.
+        found: float32 [B, b + s + g + n × dim], is written to.
     """
-    _beside(before, given, nodes, within, values, found)
+    _beside(before, shared, places, given, nodes, within, values, found)

@@ -26,8 +26,8 @@ from tastemap.training.run import Run
 
 __all__ = ["OutOfTime", "RankingStage", "Shown"]
 
-# Features of so many candidates are made at a time.
-_TILE = 1 << 16
+# So many candidates are looked at together. What they share is worked on once, and kept meanwhile.
+_TILE = 1 << 14
 
 
 @dataclass(frozen=True, eq=False)
@@ -300,7 +300,7 @@ class RankingStage:
             asked, proposed = queries.slice(start, stop), candidates.slice(start, stop)
             features = self._known(self.features.apart(asked, proposed))
             scores[some] = self.ranker.score_requests(features)
-            popularity[some] = features.candidates.numbers("item.share")
+            popularity[some] = features.items.numbers("item.share")[features.places]
         return scores, self.long_tail.order(queries.users, candidates, scores, popularity)
 
     def _known(self, features: RequestFeatures) -> RequestFeatures:
@@ -308,7 +308,7 @@ class RankingStage:
         return replace(
             features,
             requests=features.requests.only(self._some),
-            candidates=features.candidates.only(self._some),
+            items=features.items.only(self._some),
         )
 
 

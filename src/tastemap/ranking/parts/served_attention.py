@@ -20,7 +20,7 @@ class ServedAttention:
     Args:
         fields: that have learned, with a `DotAttention` for each sequence.
         features: of the kind that will be asked about; sequences are of requests, and what they are
-            sequences of is of candidates.
+            sequences of is of items or candidates.
     """
 
     def __init__(self, fields: Fields, features: RequestFeatures) -> None:
@@ -35,7 +35,8 @@ class ServedAttention:
 
     def __call__(self, features: RequestFeatures) -> torch.Tensor:
         """float32 [m, sequences × dim], of all candidates."""
-        columns = features.candidates.categorical[:, self._columns]
+        of_items = features.items.categorical[features.places]
+        columns = np.concatenate([of_items, features.pairs.categorical], 1)[:, self._columns]
         candidates = self._table(torch.from_numpy(rows_of(columns, self._starts)))
         found = torch.empty_like(candidates)
         for request, some in enumerate(features.slices()):

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ServedCrosses"]
 
-# Of so many candidates all that is computed stays in a processor's own cache.
-_TILE = 256
+# So many candidates are worked on at a time: of fewer, calls would take longer than sums, and what
+# more of them are made into would leave the processor's own cache.
+_TILE = 512
 
 
 class ServedCrosses:
@@ -34,13 +35,15 @@ class ServedCrosses:
 
     so that not only the first layers, but the last one too is a linear map of x_0, and with two
     layers there is nothing between them. All these maps together are one layer A x_0 + a. The
-    vectors of a row are x_0 = [u; c], of the request and of the candidate, so that A_u u + a is
-    the same for all candidates of a request; and A_c c is for the most part looked up
+    vectors of a row are x_0 = [u; i; c], of the request, of the item and of the two together, so
+    that A_u u + a is the same for all candidates of a request, and A_i i for all requests that have
+    the item among their candidates; and A_i i and A_c c are for the most part looked up
     (`ServedLayer`).
 
     Args:
         network: that has learned.
-        features: of the kind that will be asked about.
+        features: of the kind that will be asked about. An item stands there once for all requests;
+            where that makes nothing less, they are to be `unshared`.
         dtype: in which `ServedLayer` keeps what it looks up.
 
     Attributes:
@@ -52,23 +55,24 @@ class ServedCrosses:
     ) -> None:
         self.network = network
         fields, schema = network.fields, features.schema
-        of_request, of_candidate = features.requests.features, features.candidates.features
+        of_request, of_pair = features.requests.features, features.pairs.features
         self._attention = None
         if len(fields.attentions):
             # What a candidate makes of a sequence is its own.
             self._attention = ServedAttention(fields, features)
             of_request = tuple(each for each in of_request if each not in schema.sequences)
-            of_candidate = (*of_candidate, *schema.sequences)
+            of_pair = (*of_pair, *schema.sequences)
         attended = self._attention is not None
         self._request = ServedFields(fields, schema, of_request)
-        self._candidate = ServedFields(fields, schema, of_candidate, attended=attended)
+        self._item = ServedFields(fields, schema, features.items.features)
+        self._pair = ServedFields(fields, schema, of_pair, attended=attended)
         crosses = _linears(network.crosses)
         hidden, *self._deep = _linears(network.deep)
-        places = torch.cat([self._request.places, self._candidate.places])
+        parts = self._request, self._item, self._pair
+        places = torch.cat([each.places for each in parts])
         width = crosses[0].in_features
         dim = width // len(places)
-        shared = len(self._request.places) * dim
-        # x_0 with all of the request before all of the candidate.
+        # x_0 with all of the request first, then of the item.
         order = (places[:, None] * dim + torch.arange(dim)).flatten()
         with torch.inference_mode():
             weights = [each.weight[order][:, order] for each in crosses]
@@ -85,8 +89,10 @@ class ServedCrosses:
             whole = torch.cat([weight for weight, _ in maps])
             self._bias = torch.cat([bias for _, bias in maps])
             self._widths = width if first else 0, len(hidden.weight), width
-            self._of_request = whole[:, :shared].T.contiguous()
-            self._of_candidate = self._candidate.layer(whole[:, shared:].contiguous(), dtype)
+            of_request, of_item, of_pair = whole.split([each.width for each in parts], 1)
+            self._of_request = of_request.T.contiguous()
+            self._of_item = self._item.layer(of_item.contiguous(), dtype)
+            self._of_pair = self._pair.layer(of_pair.contiguous(), dtype)
             self._middle = [
                 partial(functional.linear, weight=weight, bias=bias)
                 for weight, bias in zip(weights[1:-1], biases[1:-1], strict=True)
@@ -98,30 +104,29 @@ class ServedCrosses:
     def __call__(self, features: RequestFeatures) -> NDArray[np.float32]:
         """The log-odds of all candidates, float32 [m]."""
         attended = None if self._attention is None else self._attention(features)
-        requests = np.empty((len(features), self._request.width), np.float32)
-        of_requests = self._request(features.requests)
-        self._request.write(of_requests, requests, np.empty(0, np.float32))
+        requests = self._request.alone(self._request(features.requests))
         biases = torch.addmm(self._bias, torch.from_numpy(requests), self._of_request)
-        candidates = self._candidate(features.candidates, attended)
-        scores = np.empty(features.offsets[-1], np.float32)
-        first = np.empty((_TILE, len(self._of_first)), np.float32)
+        items, pairs = self._item(features.items), self._pair(features.pairs, attended)
+        places = features.places
+        of_items = self._of_item(items)
+        vectors, maps_of_items = self._item.alone(items), of_items[1:].numpy()
+        biases += of_items[0]
+        scores = np.empty(len(places), np.float32)
         for request, bias, some in zip(requests, biases, features.slices(), strict=True):
             for start in range(some.start, some.stop, _TILE):
                 tile = slice(start, min(start + _TILE, some.stop))
-                x_0 = first[: tile.stop - start]
-                here = candidates[tile]
-                self._candidate.write(here, x_0, request)
-                maps = self._of_candidate(here)
-                scores[tile] = self._scored(x_0, maps[1:], bias + maps[0])
+                at = places[tile]
+                here = pairs[tile]
+                x_0 = self._pair.joined(here, request, vectors, at)
+                maps = self._of_pair(here)
+                common = (bias + maps[0]).numpy()
+                crossed(x_0, maps[1:].numpy(), common, maps_of_items, at, *self._widths[:2])
+                scores[tile] = self._scored(x_0, maps[1:])
         return scores
 
-    def _scored(
-        self, first: NDArray[np.float32], maps: torch.Tensor, bias: torch.Tensor
-    ) -> NDArray[np.float32]:
-        """The log-odds, float32 [n], of x_0 [n, width] and of what the layers next to it make, but
-        for a bias."""
+    def _scored(self, first: NDArray[np.float32], maps: torch.Tensor) -> NDArray[np.float32]:
+        """The log-odds, float32 [n], of x_0 [n, width] and of what the layers next to it make."""
         n_products, n_hidden, width = self._widths
-        crossed(first, maps.numpy(), bias.numpy(), n_products, n_hidden)
         x_0 = torch.from_numpy(first)
         x = maps if n_products else x_0
         for between in self._middle:

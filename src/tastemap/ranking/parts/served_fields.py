@@ -70,7 +70,7 @@ class ServedFields:
         self._given = [fields.given[given.index(name)] for name in of_kind[Vector]]
         everything = [each.name for each in in_order(schema)]
         self.places = torch.tensor(
-            [everything.index(name) for kind in kinds for name in of_kind[kind]]
+            [everything.index(name) for kind in kinds for name in of_kind[kind]], dtype=torch.int64
         )
         self.width = fields.dim * len(self.places)
 
@@ -101,18 +101,29 @@ class ServedFields:
         vectors: torch.Tensor = self._table(torch.from_numpy(rows_of(values, starts)))
         return vectors
 
-    def write(
-        self, vectors: Vectors, into: NDArray[np.float32], before: NDArray[np.float32]
-    ) -> None:
-        """Writes vectors of n rows, one beside the other, behind some numbers that all rows have.
+    def joined(
+        self,
+        vectors: Vectors,
+        before: NDArray[np.float32],
+        shared: NDArray[np.float32],
+        places: NDArray[np.int64],
+    ) -> NDArray[np.float32]:
+        """Vectors of n rows, one beside the other, float32 [n, b + s + fields × dim].
 
         Args:
             vectors: that this made.
-            into: float32 [n, b + fields × dim].
-            before: float32 [b].
+            before: float32 [b], with which all rows begin.
+            shared: float32 [m, s], what comes then, at the `places`, int64 [n], of the rows.
         """
-        given = vectors.given.numpy()
-        beside(before, given, vectors.nodes, vectors.within, self._nodes.values, into)
+        given, nodes, within = vectors.given.numpy(), vectors.nodes, vectors.within
+        found = np.empty((len(places), len(before) + shared.shape[1] + self.width), np.float32)
+        beside(before, shared, places, given, nodes, within, self._nodes.values, found)
+        return found
+
+    def alone(self, vectors: Vectors) -> NDArray[np.float32]:
+        """Vectors of n rows that this made, one beside the other, float32 [n, fields × dim]."""
+        places = np.zeros(len(vectors.given), np.int64)
+        return self.joined(vectors, np.empty(0, np.float32), np.empty((1, 0), np.float32), places)
 
     def layer(self, weight: torch.Tensor, dtype: torch.dtype) -> ServedLayer:
         """The linear layer of a weight, float32 [columns, fields × dim], over these vectors; see

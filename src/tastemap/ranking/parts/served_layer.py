@@ -60,7 +60,7 @@ class ServedLayer:
     ) -> None:
         looked_up = [*values, *nodes]
         dim = looked_up[0].shape[1] if looked_up else 1
-        by_field = weight.view(len(weight), -1, dim)
+        by_field = weight.view(len(weight), weight.shape[1] // dim, dim)
         first, last = len(values), by_field.shape[1] - len(nodes)
         places = [*range(first), *range(last, by_field.shape[1])]
         rows = [each @ by_field[:, place].T for each, place in zip(looked_up, places, strict=True)]
