@@ -12,9 +12,9 @@ def section(found: list[Result]) -> list[str]:
         "stages of an answer in milliseconds a request, alone and in batches, without HTTP. Then a",
         "server process, asked in an open loop by a generator on the same two cores: latencies in",
         "milliseconds from the moment at which a request was due. In this world most people are",
-        "proposed the same items (543 different ones among the 3,000 candidates of six requests), and",
-        "what is of an item alone is worked on once for a batch; where people's candidates are all",
-        "different, the ranker of a batch costs about as much a request as that of one request.",
+        "proposed the same items (543 different ones among 3,000 candidates of six requests), and",
+        "what is of an item alone is worked on once for a batch, which saves nothing where",
+        "people's candidates are all different.",
     ]
     for result in found:
         sizes = list(next(iter(result["stages"].values())))

@@ -89,10 +89,11 @@ class ServedCrosses:
             whole = torch.cat([weight for weight, _ in maps])
             self._bias = torch.cat([bias for _, bias in maps])
             self._widths = width if first else 0, len(hidden.weight), width
-            of_request, of_item, of_pair = whole.split([each.width for each in parts], 1)
-            self._of_request = of_request.T.contiguous()
-            self._of_item = self._item.layer(of_item.contiguous(), dtype)
-            self._of_pair = self._pair.layer(of_pair.contiguous(), dtype)
+            widths = [each.width for each in parts]
+            by_part = torch.split_with_sizes(whole, widths, 1)
+            self._of_request = by_part[0].T.contiguous()
+            self._of_item = self._item.layer(by_part[1].contiguous(), dtype)
+            self._of_pair = self._pair.layer(by_part[2].contiguous(), dtype)
             self._middle = [
                 partial(functional.linear, weight=weight, bias=bias)
                 for weight, bias in zip(weights[1:-1], biases[1:-1], strict=True)
