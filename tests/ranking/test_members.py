@@ -12,7 +12,8 @@ import torch
 
 import tastemap as tm
 from tastemap.ranking.parts.inputs import Inputs
-from tastemap.ranking.parts.neural import Members, NeuralRanker
+from tastemap.ranking.parts.networks import Members
+from tastemap.ranking.parts.neural import NeuralRanker
 from tastemap.ranking.table import ranker_class
 
 LAYERS = {"hidden": 16, "dropout": 0.0, "input_dropout": 0.0}

@@ -17,7 +17,7 @@ from tastemap.nn.cross import CrossLayer, MixtureCrossLayer
 from tastemap.ranking.parts.deep import DeepRanker
 from tastemap.ranking.parts.fields import Fields
 from tastemap.ranking.parts.inputs import TensorBatch
-from tastemap.ranking.parts.neural import RankingNetwork
+from tastemap.ranking.parts.networks import RankingNetwork
 from tastemap.ranking.parts.served_crosses import ServedCrosses
 
 __all__ = ["DCNv2"]

@@ -14,7 +14,7 @@ from tastemap.nn.dice import Dice
 from tastemap.ranking.parts.deep import DeepRanker
 from tastemap.ranking.parts.fields import Fields
 from tastemap.ranking.parts.inputs import TensorBatch
-from tastemap.ranking.parts.neural import RankingNetwork
+from tastemap.ranking.parts.networks import RankingNetwork
 
 __all__ = ["DIN"]
 

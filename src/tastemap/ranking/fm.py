@@ -12,7 +12,8 @@ from tastemap.nn.initializers import normal_
 from tastemap.nn.numbers import NumberVectors
 from tastemap.ranking.parts.fields import Fields
 from tastemap.ranking.parts.inputs import TensorBatch
-from tastemap.ranking.parts.neural import NeuralRanker, RankingNetwork
+from tastemap.ranking.parts.networks import RankingNetwork
+from tastemap.ranking.parts.neural import NeuralRanker
 
 __all__ = ["FM", "FMNetwork"]
 

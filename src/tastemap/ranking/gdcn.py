@@ -8,7 +8,7 @@ from tastemap.hyperparameters import hyperparameter
 from tastemap.nn.cross import GatedCrossLayer
 from tastemap.ranking.dcn_v2 import Crosses, ParallelNetwork, StackedNetwork
 from tastemap.ranking.parts.deep import DeepRanker
-from tastemap.ranking.parts.neural import RankingNetwork
+from tastemap.ranking.parts.networks import RankingNetwork
 
 __all__ = ["GDCN"]
 

@@ -10,7 +10,7 @@ from tastemap.hyperparameters import hyperparameter
 from tastemap.ranking.parts.deep import DeepRanker
 from tastemap.ranking.parts.fields import Fields
 from tastemap.ranking.parts.inputs import TensorBatch
-from tastemap.ranking.parts.neural import RankingNetwork
+from tastemap.ranking.parts.networks import RankingNetwork
 
 __all__ = ["NeuMFRanker"]
 

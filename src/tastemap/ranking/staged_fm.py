@@ -13,7 +13,7 @@ from tastemap.nn.factorization import pair_products
 from tastemap.ranking.fm import FM
 from tastemap.ranking.parts.fields import Fields, in_order
 from tastemap.ranking.parts.inputs import TensorBatch
-from tastemap.ranking.parts.neural import RankingNetwork
+from tastemap.ranking.parts.networks import RankingNetwork
 
 __all__ = ["StagedFM"]
 

@@ -15,7 +15,7 @@ from tastemap.nn.hashed_table import mix
 from tastemap.ranking.parts.deep import DeepRanker
 from tastemap.ranking.parts.fields import Fields
 from tastemap.ranking.parts.inputs import TableLayout, TensorBatch
-from tastemap.ranking.parts.neural import RankingNetwork
+from tastemap.ranking.parts.networks import RankingNetwork
 
 __all__ = ["WideDeep"]
 

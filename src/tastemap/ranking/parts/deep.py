@@ -9,7 +9,8 @@ from tastemap.hyperparameters import hyperparameter
 from tastemap.nn.dropout import Dropout
 from tastemap.nn.perceptron import perceptron
 from tastemap.ranking.parts.fields import Fields, field_count
-from tastemap.ranking.parts.neural import NeuralRanker, RankingNetwork, adams
+from tastemap.ranking.parts.networks import RankingNetwork
+from tastemap.ranking.parts.neural import NeuralRanker, adams
 
 __all__ = ["DeepRanker"]
 
