@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from torch.nn import functional
 
 import tastemap as tm
 from tastemap.data.dataset import Dataset
@@ -68,6 +70,24 @@ def test_a_new_item_lies_near_its_kind_and_is_recommended(model: TwoTower) -> No
     similar = model.similar(NEW, k=8)
     kinds = similar["similar"].str.slice(0, 2).to_list()
     assert kinds[:8].count("i0") >= 6 and kinds[8:].count("i1") >= 6
+
+
+def test_the_half_of_a_new_item_is_foretold_by_regression(model: TwoTower) -> None:
+    tower, rows = copy.deepcopy(model.network.tower), torch.from_numpy(model.items.rows(NEW))
+    both, regression = tower(rows), tower.regression
+    foretold = functional.normalize(regression(tower.known, rows), dim=1)
+    chosen = tower(torch.arange(1, 25))
+    regression.weight.zero_()
+    regression.mean.zero_()
+    torch.testing.assert_close(both, functional.normalize(tower(rows) + foretold, dim=1))
+    torch.testing.assert_close(chosen, tower(torch.arange(1, 25)), rtol=0, atol=0)
+    # Vectors of one kind alone foretell that kind.
+    own = torch.stack([chosen[:12].mean(0), chosen[12:].mean(0)])
+    assert (functional.normalize(own, dim=1) @ foretold.T).argmax(0).tolist() == [0, 1]
+    # Nothing is learned by it where no item is new.
+    tower.chosen.fill_(True)
+    tower.regress()
+    assert not regression.weight.any()
 
 
 def test_decay_holds_back_what_is_learned_of_attributes_alone() -> None:

@@ -16,6 +16,7 @@ from tastemap.data.histories import Histories
 from tastemap.hyperparameters import assigned_by_fit, hyperparameter
 from tastemap.losses import softmax
 from tastemap.nn.attribute_bag import AttributeBag, SparseRows
+from tastemap.nn.attribute_regression import AttributeRegression
 from tastemap.nn.dropout import Dropout
 from tastemap.nn.embedding_table import EmbeddingTable
 from tastemap.nn.prefix_means import prefix_means
@@ -34,6 +35,9 @@ _SLOTS = 4
 
 class ItemTower(nn.Module):
     """v = x / |x|, x = e + c + MLP([e, c]), e of an item's id (hot), c of its attributes (cold).
+
+    After training the v of an item that nobody has chosen is joined, half and half, with what a
+    regression on the v of the others foretells (`regress`).
 
     Args:
         data: whose item table tells the attributes, and whose events, which items are hot.
@@ -66,6 +70,7 @@ class ItemTower(nn.Module):
         self.items, self.hot_dropout = items, hot_dropout
         self.known = SparseRows(told)
         self.bag = AttributeBag(len(attributes), dim, attribute_decay)
+        self.regression = AttributeRegression(len(attributes), dim)
         self.readable = (data.item_counts > 0) | (np.diff(told.indptr) > 0)
         self.register_buffer("chosen", torch.from_numpy(data.item_counts > 0), persistent=False)
         self.mlp = nn.Sequential(nn.Linear(2 * dim, hidden), nn.ReLU(), nn.Linear(hidden, dim))
@@ -77,7 +82,21 @@ class ItemTower(nn.Module):
             kept = torch.rand(len(rows), device=rows.device) >= self.hot_dropout
             hot = hot & (kept | ~self.known.told(rows))
         e, c = self.items(rows) * hot[:, None], self.bag(self.known, rows)
-        return functional.normalize((e + c + self.mlp(torch.cat([e, c], 1))).float(), dim=1)
+        v = functional.normalize((e + c + self.mlp(torch.cat([e, c], 1))).float(), dim=1)
+        if self.training:
+            return v
+        new = (~hot & self.known.told(rows)).nonzero()[:, 0]
+        foretold = functional.normalize(self.regression(self.known, rows[new]), dim=1)
+        return v.index_copy(0, new, functional.normalize(v[new] + foretold, dim=1))
+
+    @torch.no_grad()
+    def regress(self) -> None:
+        """Learns, after training, how v follows from attributes, where new items ask for it."""
+        every = torch.arange(len(self.chosen), device=self.chosen.device)
+        told = self.known.told(every)
+        rows = every[told & self.chosen]
+        if len(rows) and (told & ~self.chosen).any():
+            self.regression.fit(self.known, rows, self(rows))
 
 
 class TwoTowerNetwork(ProfiledNetwork):
@@ -214,7 +233,9 @@ class TwoTower(ProfiledRetriever):
     Volkovs et al. 2017). Attributes that few items have, such as an actor or a word of a plot,
     would tell these apart as their ids do, and nothing about a new one: weight decay holds them
     back (Loshchilov & Hutter 2019). An item that nobody has chosen has a place by its attributes
-    and is recommended; a profile without history gets an answer of its own.
+    and is recommended: half of it is what its tower says, half what a ridge regression by
+    attributes foretells from the items that were chosen (Gantner et al. 2010), since the two err in
+    different ways. A profile without history gets an answer of its own.
 
     Attributes:
         network: the embeddings and the towers.
@@ -277,6 +298,10 @@ class TwoTower(ProfiledRetriever):
             slots, rate=self.frequency_rate, first_gap=gap, device=device
         )
         return InBatchSoftmax(self.network, frequencies, self.negatives, self.temperature)
+
+    def finish_network(self) -> None:
+        super().finish_network()
+        self.network.tower.regress()
 
     def known_items(self, histories: Histories) -> Histories:
         """The events of items that training has seen or whose attributes say something."""
