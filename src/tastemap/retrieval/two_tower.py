@@ -86,6 +86,8 @@ class ItemTower(nn.Module):
         if self.training:
             return v
         new = (~hot & self.known.told(rows)).nonzero()[:, 0]
+        if len(new) == 0:
+            return v
         foretold = functional.normalize(self.regression(self.known, rows[new]), dim=1)
         return v.index_copy(0, new, functional.normalize(v[new] + foretold, dim=1))
 
