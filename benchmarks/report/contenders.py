@@ -19,6 +19,7 @@ def about(result: Result) -> list[str]:
     ]
     return [
         ran(result),
+        *([f"- {result['remark']}"] if "remark" in result else []),
         f"- split {hashes}; seeds {', '.join(map(str, seeds))}",
         f"- {', '.join(f'{name} {v}' for name, v in sorted(versions.items()))}",
         "- hyper-parameters:",
