@@ -70,6 +70,19 @@ def test_absurd_values(served: Served, value: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "context",
+    ["[]", '{"hour": NaN}', '{"hour": [1]}', '{"a": null}', '{"a": "\\ud800"}',
+     json.dumps({"a": "x" * 257}), json.dumps({"x" * 257: "a"}),
+     json.dumps({str(n): n for n in range(101)})],
+    ids=lambda context: context[:16],
+)  # fmt: skip
+def test_absurd_circumstances_of_an_event(served: Served, context: str) -> None:
+    body = f'{{"user": "x", "item": "50", "context": {context}}}'
+    detail = refused(served.http.post("/events", content=body, headers=JSON), 422)
+    assert detail[0]["loc"][:3] == ["body", 0, "context"]
+
+
+@pytest.mark.parametrize(
     "body",
     [b"", b"{", b"null", b"[1]", b"[null]", b'"text"', b"5", b"\xff\xfe", b"[[[]]]", b"[[]]",
      b"[" * 100_000, b'{"a":' * 100_000, b'{"user": "x"} trailing', b'{"user": "\\ud800"}',

@@ -139,6 +139,21 @@ def test_a_log_of_format_1_is_upgraded_and_loses_nothing(tmp_path: Path) -> None
     assert recorded(EventReader(tmp_path))[:4] == events
 
 
+def test_a_log_of_format_3_is_upgraded_and_takes_circumstances(tmp_path: Path) -> None:
+    log = EventLog(tmp_path)
+    old = event("b", id_="1")
+    log.append([[old]])
+    log.close()
+    with closing(sqlite3.connect(tmp_path / "events.sqlite")) as database, database:
+        database.execute("ALTER TABLE events DROP COLUMN context")
+        database.execute("PRAGMA user_version=3")
+    log = EventLog(tmp_path)
+    new = Event("b", "i", "view", 2.0, 1.0, context={"device": "ä", "hour": 7.5, "paid": True})
+    log.append([[new]])
+    assert recorded(log) == log.events_of("b") == log.recent(2, 2) == [old, new]
+    log.close()
+
+
 def test_no_upgrade_while_an_old_server_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

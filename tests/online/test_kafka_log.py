@@ -6,6 +6,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,13 +65,14 @@ def all_of(log: KafkaLog) -> list[tuple[int, str, str]]:
 
 def test_machines_have_the_same_events_at_the_same_offsets(open_log: Open) -> None:
     here, beside, there = open_log("one"), open_log("one"), open_log("two")
-    first = event("u", "a", "x")
+    first = replace(event("u", "a", "x"), context={"device": "tv", "hour": 7.5})
     (recorded,) = here.append([[first, event("v", "b")]])
     assert isinstance(recorded, Recorded) and recorded.duplicates == 0
     assert [each.item for each in recorded.accepted] == ["a", "b"]
     # What another process of the machine has acknowledged is there for all of them.
     assert beside.events_of("u") == here.events_of("u") == [first]
     wait_until(lambda: there.last_offset == 2)
+    assert there.events_of("u") == [first]
     # Sent again to another machine, an event is the same; another event of its id is refused, and
     # all of its batch with it.
     same, other, new = there.append(

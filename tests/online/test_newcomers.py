@@ -292,6 +292,7 @@ def test_a_log_of_format_2_is_upgraded(tmp_path: Path) -> None:
     EventLog(tmp_path).close()
     database = sqlite3.connect(tmp_path / "events.sqlite")
     database.execute("DROP TABLE items")
+    database.execute("ALTER TABLE events DROP COLUMN context")
     database.execute("PRAGMA user_version=2")
     database.commit()
     database.close()

@@ -20,6 +20,7 @@ FRAME = pl.DataFrame(
         "user": [WHO if n % 7 == 3 else f"u{n % 7}" for n in range(60)],
         "item": [f"i{(n * n + n // 7) % 11}" for n in range(60)],
         "timestamp": [float(n) for n in range(60)],
+        "share": [(0.5, float("nan"), None)[n % 3] for n in range(60)],
     }
 )
 USERS = pl.DataFrame(
@@ -28,7 +29,7 @@ USERS = pl.DataFrame(
 
 
 def fitted(frame: pl.DataFrame = FRAME) -> tm.Pipeline:
-    data = tm.Dataset.from_frame(frame, user="user", item="item", time="timestamp", users=USERS)
+    data = tm.Dataset.from_frame(frame, time="timestamp", users=USERS, context=["share"])
     return tm.Pipeline([tm.ItemKNN(), tm.UserKNN()]).fit(data)
 
 
@@ -75,7 +76,15 @@ def test_all_that_is_kept_is_shown(store: tm.ReleaseStore, tmp_path: Path) -> No
     with client(store, tmp_path / "state") as http:
         posted = [
             {"user": WHO, "item": "i1", "kind": "impression", "time": 5, "token": "t", "id": 7},
-            {"user": WHO, "item": "i2", "kind": "view", "time": 6, "value": 2.0, "duration": 1.5},
+            {
+                "user": WHO,
+                "item": "i2",
+                "kind": "view",
+                "time": 6,
+                "value": 2.0,
+                "duration": 1.5,
+                "context": {"device": "tv", "hour": 7, "share": 0.5, "paid": True},
+            },
         ]
         http.post("/events", json=[*posted, {"user": "u1", "item": "i1"}])
         data = http.get(f"/users/{WHO}/data").json()
@@ -87,9 +96,20 @@ def test_all_that_is_kept_is_shown(store: tm.ReleaseStore, tmp_path: Path) -> No
         assert [event["time"] for event in data["release_events"]] == expected[
             "timestamp"
         ].to_list()
+        told = [{"share": 0.5}, {"share": "nan"}, {}]
+        assert [event["context"] for event in data["release_events"]] == [
+            told[int(time) % 3] for time in expected["timestamp"]
+        ]
         assert data["events"] == [
             {"item": "i1", "kind": "impression", "time": 5, "value": 1.0, "id": "7", "token": "t"},
-            {"item": "i2", "kind": "view", "time": 6, "value": 2.0, "duration": 1.5},
+            {
+                "item": "i2",
+                "kind": "view",
+                "time": 6,
+                "value": 2.0,
+                "duration": 1.5,
+                "context": {"device": "tv", "hour": 7, "share": 0.5, "paid": True},
+            },
         ]
 
 
@@ -100,7 +120,8 @@ def test_a_removed_user_leaves_no_trace(store: tm.ReleaseStore, tmp_path: Path) 
         for n in range(30):
             http.post("/events", json={"user": WHO, "item": f"i{n % 5}", "id": f"{WHO} {n}"})
             http.post("/events", json={"user": f"visitor {n}", "item": "i1", "id": f"v{n}"})
-        other.post("/events", json={"user": WHO, "item": "i2", "kind": "skip", "token": WHO})
+        said = {"kind": "skip", "token": WHO, "context": {"town": "Moskva 4711"}}
+        other.post("/events", json={"user": WHO, "item": "i2", **said})
         assert len(other.get(f"/users/{WHO}/data").json()["events"]) == 31
         assert traces(state)
         assert len(traces(Path(store.path))) == 4  # ids and profiles of two releases

@@ -17,7 +17,7 @@ from tastemap.data.names import recognise
 from tastemap.data.vocabulary import Vocabulary
 from tastemap.errors import DataError
 
-__all__ = ["aligned", "row_of", "side_table"]
+__all__ = ["aligned", "cell_of", "row_of", "side_table"]
 
 
 def side_table(
@@ -83,16 +83,27 @@ def row_of(given: Mapping[str, Any], schema: pl.Schema, missing: str) -> pl.Data
         if name not in schema:
             known = ", ".join(schema) or "none"
             raise DataError(f"{missing} (it has: {known})", column=name)
-        try:
-            kind = schema[name]
-            if isinstance(value, str) and isinstance(kind, (pl.Date, pl.Datetime, pl.Time)):
-                row[name] = pl.Series([value]).str.strptime(kind, strict=True).item()
-            else:
-                pl.Series([value], dtype=kind, strict=True)
-                row[name] = value
-        except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
-            raise DataError(f"must be of type {schema[name]}", column=name, value=value) from None
+        row[name] = cell_of(name, value, schema[name])
     return pl.DataFrame({name: [value] for name, value in row.items()}, schema=schema)
+
+
+def cell_of(column: str, value: Any, kind: pl.DataType) -> Any:
+    """A value as it stands in a column of a type.
+
+    Args:
+        column: its name.
+        value: text where the column holds dates or times.
+
+    Raises:
+        DataError: the value is not of the type.
+    """
+    try:
+        if isinstance(value, str) and isinstance(kind, (pl.Date, pl.Datetime, pl.Time)):
+            return pl.Series([value]).str.strptime(kind, strict=True).item()
+        pl.Series([value], dtype=kind, strict=True)
+    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
+        raise DataError(f"must be of type {kind}", column=column, value=value) from None
+    return value
 
 
 def aligned(

@@ -21,7 +21,7 @@ from tastemap.online.log_file import BUSY_SECONDS, LogFile, StateError, key_of
 
 __all__ = ["EventLog", "EventReader"]
 
-_COLUMNS = "user, item, kind, time, value, id, digest, duration, token"
+_COLUMNS = "user, item, kind, time, value, id, digest, duration, token, context"
 _READ = f"{_COLUMNS}, offset"
 
 
@@ -101,7 +101,7 @@ class EventReader:
                 ).fetchall()
             if not rows and not forgotten and not items:
                 return
-            events = [Event(*row) for row in rows]
+            events = [_event(row) for row in rows]
             position = Position(
                 events[-1].offset if events else position.offset,
                 forgotten[-1][0] if forgotten else position.forgotten,
@@ -130,7 +130,7 @@ class EventReader:
                 f"SELECT {_READ} FROM events WHERE user_key = ? AND user = ? ORDER BY offset",
                 (self.key(user), user),
             ).fetchall()
-        return [Event(*row) for row in rows]
+        return [_event(row) for row in rows]
 
     def recent(self, offset: int, n: int) -> list[Event]:
         """The last n events up to an offset, oldest first."""
@@ -139,7 +139,7 @@ class EventReader:
                 f"SELECT {_READ} FROM events WHERE offset <= ? ORDER BY offset DESC LIMIT ?",
                 (offset, n),
             ).fetchall()
-        return [Event(*row) for row in reversed(rows)]
+        return [_event(row) for row in reversed(rows)]
 
     def item_changes(self) -> list[ItemChange]:
         """The last change of each item that was announced or taken away, in their order."""
@@ -155,7 +155,7 @@ class EventReader:
                 "AND user_key IN (SELECT user_key FROM forgotten) ORDER BY offset",
                 (offset,),
             ).fetchall()
-        return [Event(*row) for row in rows]
+        return [_event(row) for row in rows]
 
     def forgotten(self, users: Sequence[str]) -> list[bool]:
         """For each of some users, whether they were removed. What older data hold of such a user is
@@ -232,7 +232,7 @@ class EventLog(EventReader):
                     return IdConflictError(index, event.id)
             self._db.execute(
                 f"INSERT INTO events ({_COLUMNS}, id_key, user_key) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (*_row(event), id_key, self.key(event.user)),
             )
             accepted.append(event)
@@ -325,7 +325,14 @@ def _row(event: Event) -> tuple[Any, ...]:
         event.digest,
         event.duration,
         event.token,
+        None if event.context is None else json.dumps(event.context),
     )
+
+
+def _event(row: tuple[Any, ...]) -> Event:
+    *told, context, offset = row
+    circumstances = None if context is None else json.loads(context)
+    return Event(*told, context=circumstances, offset=offset)
 
 
 def _change(item: str, attributes: str | None) -> ItemChange:

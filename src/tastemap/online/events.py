@@ -35,6 +35,7 @@ class Event:
         digest: a hash of what was sent under that id.
         duration: how many seconds it lasted, or None where nobody said.
         token: the token of the answer it belongs to, or None.
+        context: the circumstances that the sender told, by column, in what JSON can hold, or None.
         offset: its number in the log; 0 for one that does not come from there.
     """
 
@@ -47,6 +48,7 @@ class Event:
     digest: bytes | None = None
     duration: float | None = None
     token: str | None = None
+    context: Mapping[str, Any] | None = None
     offset: int = field(default=0, compare=False)
 
     @property

@@ -22,7 +22,7 @@ from tastemap.errors import TastemapError
 
 __all__ = ["BUSY_SECONDS", "LogFile", "StateError", "key_of"]
 
-FORMAT = 3
+FORMAT = 4
 BUSY_SECONDS = 10.0
 _WAIT_SECONDS = 10.0
 
@@ -63,6 +63,8 @@ _ITEMS = """
         attributes TEXT
     )
     """
+# Of a column added behind, rows that stand there already are not written anew.
+_CONTEXT = "ALTER TABLE events ADD COLUMN context TEXT"
 
 
 class StateError(TastemapError):
@@ -176,7 +178,9 @@ class LogFile:
                 database.execute("BEGIN IMMEDIATE")
                 if found < 2:
                     self._to_format_2(database)
-                database.execute(_ITEMS)
+                if found < 3:
+                    database.execute(_ITEMS)
+                database.execute(_CONTEXT)
                 database.execute(f"PRAGMA user_version={FORMAT}")
 
     def _to_format_2(self, database: sqlite3.Connection) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+from typing import Annotated, Any
 
 from fastapi import APIRouter
 from fastapi import Path as InPath
 from pydantic import BaseModel, Field
 
+from tastemap.data.dataset import Dataset
 from tastemap.errors import ReleaseError, UnavailableError
 from tastemap.online.engine import Engine
 from tastemap.online.events import Event
@@ -29,6 +31,7 @@ class LoggedEvent(BaseModel):
     id: str | None = None
     duration: float | None = None
     token: str | None = None
+    context: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, event: Event) -> LoggedEvent:
@@ -40,6 +43,7 @@ class LoggedEvent(BaseModel):
             id=event.id,
             duration=event.duration,
             token=event.token,
+            context=None if event.context is None else dict(event.context),
         )
 
 
@@ -50,6 +54,9 @@ class ReleaseEvent(BaseModel):
     kind: str
     time: float
     value: float
+    context: dict[str, str | int | float | bool] | None = Field(
+        None, description="further columns of the data"
+    )
 
 
 class UserData(BaseModel):
@@ -97,12 +104,19 @@ def personal(engine: Engine) -> APIRouter:
             profile=serving.catalogue.profiles([row])[0] if row else {},
             release=serving.version,
             release_events=[
-                ReleaseEvent(item=str(item), kind=data.kind_names[kind], time=time, value=value)
-                for item, kind, time, value in zip(
+                ReleaseEvent(
+                    item=str(item),
+                    kind=data.kind_names[kind],
+                    time=time,
+                    value=value,
+                    context=circumstances,
+                )
+                for item, kind, time, value, circumstances in zip(
                     data.items.ids(h.items),
                     h.kinds.tolist(),
                     h.times.tolist(),
                     h.values.tolist(),
+                    _contexts(data, row),
                     strict=True,
                 )
             ],
@@ -133,3 +147,22 @@ def personal(engine: Engine) -> APIRouter:
         )
 
     return router
+
+
+def _contexts(data: Dataset, row: int) -> list[dict[str, Any] | None]:
+    """The circumstances of each event of a user, in what JSON can hold."""
+    start, stop = data.histories.offsets[row : row + 2].tolist()
+    if data.context is None:
+        return [None] * (stop - start)
+    return [
+        {
+            name: value if isinstance(value, int) or _finite(value) else str(value)
+            for name, value in each.items()
+            if value is not None
+        }
+        for each in data.context[start:stop].to_dicts()
+    ]
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, float) and math.isfinite(value)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,8 +18,10 @@ from tastemap.online.retraining.shown import shown_to
 from tastemap.online.tokens import Tokens
 
 
-def event(user: str, item: str, kind: str = "view", time: float = 3000.0, value: float = 1.0):  # type: ignore[no-untyped-def]
-    return Event(user, item, kind, time, value)
+def event(
+    user: str, item: str, kind: str = "view", time: float = 3000.0, value: float = 1.0, **more: Any
+) -> Event:
+    return Event(user, item, kind, time, value, **more)
 
 
 def frame_of(data: tm.Dataset, user: str) -> list[tuple[object, ...]]:
@@ -56,6 +60,46 @@ def test_circumstances_stay_with_their_events(log: EventLog) -> None:
     found = gather(data, log, 0).data
     told = found.to_frame().select("user", "item", "country").rows()
     assert told == [("a", "x", "RU"), ("a", "y", None), ("a", "z", "FI"), ("b", "y", "DE")]
+
+
+def test_circumstances_of_the_log_are_learned_from_as_far_as_the_release_has_such_columns(
+    log: EventLog,
+) -> None:
+    frame = pl.DataFrame(
+        {
+            "user": ["a", "b"],
+            "item": ["x", "y"],
+            "time": [1, 2],
+            "device": ["phone", "tv"],
+            "hour": [7.5, None],
+            "day": [date(2026, 1, 1), None],
+        }
+    )
+    data = tm.Dataset.from_frame(frame, context=["device", "hour", "day"])
+    told = [
+        {"device": "phone", "hour": 8},
+        {"device": 7, "day": "2026-02-03", "weather": "snow"},
+        {"hour": 8.25, "day": "yesterday", "device": ["phone"]},
+        None,
+        {"weather": "rain"},
+    ]
+    log.append([[event("b", f"i{n}", time=5.0 + n, context=each) for n, each in enumerate(told)]])
+    log.append([[event("b", "i9", kind="skip", context={"device": "tv"})]])
+    found = gather(data, log, 0)
+    assert found.data.to_frame().select("item", "device", "hour", "day").rows() == [
+        ("x", "phone", 7.5, date(2026, 1, 1)),
+        ("y", "tv", None, None),
+        ("i0", "phone", 8.0, None),
+        ("i1", None, None, date(2026, 2, 3)),
+        ("i2", None, 8.25, None),
+        ("i3", None, None, None),
+        ("i4", None, None, None),
+    ]
+    assert found.left_out == {
+        "kind skip": 1,
+        "circumstance that the release's events do not have": 2,
+        "circumstance of another type than in the release's events": 3,
+    }
 
 
 def test_only_what_the_release_has_not_seen_is_read(shop: tm.Dataset, log: EventLog) -> None:

@@ -39,7 +39,7 @@ class Decision:
         time: ISO 8601, UTC.
         release: the version that was published, or None.
         contest: the comparison as plain numbers; empty where there was none.
-        left_out: events that were not taken, by reason.
+        left_out: events, and circumstances of events, that were not taken, by reason.
         seconds: what it took.
     """
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories, group_by_row
+from tastemap.data.tables import cell_of
 from tastemap.data.tombstones import without_users
 from tastemap.data.vocabulary import Id, Vocabulary
 from tastemap.errors import DataError
@@ -39,7 +41,8 @@ class Gathered:
             so a row of the release means the same here.
         later: bool [events of `data`], those that the release has not learned from.
         position: how far the log was read.
-        left_out: how many events were not taken, by reason.
+        left_out: how many events, or circumstances of events that were taken, were not taken, by
+            reason.
     """
 
     data: Dataset
@@ -66,10 +69,11 @@ def gather(
     Nothing in the log is trusted. Users and items that the release does not know become known, an
     item with the attributes that it was announced with. An
     id that is no integer where the release's ids are integers, and a time or value that is not a
-    finite number, are left out and counted. An event of the future counts as one of now, since it
-    would else stand at the end of its user's history until its time has come. What was merely shown
-    or passed over is no history. Users who were forgotten are not learned from; one who came back
-    is somebody new, whose events are all in the log.
+    finite number, are left out and counted, and so are circumstances in columns that the release's
+    events do not have, or of another type than there. An event of the future counts as one of now,
+    since it would else stand at the end of its user's history until its time has come. What was
+    merely shown or passed over is no history. Users who were forgotten are not learned from; one
+    who came back is somebody new, whose events are all in the log.
 
     Args:
         data: of the release.
@@ -153,6 +157,7 @@ class _Parts:
         self._rows = [h.rows_of_events()]
         self._columns = [h]
         self._later = [np.zeros(h.n_events, np.bool_)]
+        self._context = _Context(data.context, self.left_out)
 
     def add(self, events: Sequence[Event], *, later: bool = True) -> None:
         """Adds what can be learned from of some events."""
@@ -173,6 +178,7 @@ class _Parts:
             )
         )
         self._later.append(np.full(int(told.sum()), later))
+        self._context.add([event.context for event, taken in zip(kept, told, strict=True) if taken])
 
     def _kept(self, events: Sequence[Event]) -> Iterator[Event]:
         for event in events:
@@ -203,20 +209,59 @@ class _Parts:
             np.concatenate([part.values for part in self._columns])[order],
             np.concatenate([part.kinds for part in self._columns])[order],
         )
-        context = self.data.context
-        if context is not None:
-            # The log does not say in which circumstances its events came about.
-            unknown = context.clear(len(order) - context.height)
-            context = pl.concat([context, unknown])[order]
+        context = self._context.joined()
         data = replace(
             self.data,
             users=users,
             items=self._items.vocabulary(),
             histories=histories,
             kind_names=tuple(self._kinds),
-            context=context,
+            context=None if context is None else context[order],
         )
         return data, np.concatenate(self._later)[order]
+
+
+class _Context:
+    """The circumstances of the release's events, and of those of the log, column by column.
+
+    Args:
+        known: of the release's events, or None.
+        left_out: counts what is not taken.
+    """
+
+    def __init__(self, known: pl.DataFrame | None, left_out: Counter[str]) -> None:
+        self._known = known
+        self._left_out = left_out
+        names = [] if known is None else known.columns
+        self._columns: dict[str, list[Any]] = {name: [] for name in names}
+        # Many events share few values, and to check one takes its time.
+        self._cells: dict[tuple[str, str], tuple[bool, Any]] = {}
+
+    def add(self, told: Sequence[Mapping[str, Any] | None]) -> None:
+        """Adds the circumstances of some events, None where the log has none."""
+        for context in told:
+            for name, cells in self._columns.items():
+                cells.append(None if context is None else self._cell(name, context.get(name)))
+            strange = len(context.keys() - self._columns) if context else 0
+            self._left_out["circumstance that the release's events do not have"] += strange
+
+    def _cell(self, name: str, value: Any) -> Any:
+        key = name, repr(value)
+        if key not in self._cells:
+            assert self._known is not None
+            try:
+                self._cells[key] = True, cell_of(name, value, self._known.schema[name])
+            except DataError:
+                self._cells[key] = False, None
+        fits, cell = self._cells[key]
+        self._left_out["circumstance of another type than in the release's events"] += not fits
+        return cell
+
+    def joined(self) -> pl.DataFrame | None:
+        """Of all events, in the order in which they were added; None where the release has none."""
+        if self._known is None:
+            return None
+        return pl.concat([self._known, pl.DataFrame(self._columns, schema=self._known.schema)])
 
 
 class _Growing:

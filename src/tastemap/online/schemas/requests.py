@@ -98,6 +98,8 @@ Seconds = Annotated[
 
 
 Token = Annotated[str, Field(min_length=1, max_length=MAX_TOKEN)]
+Attribute = Annotated[str, Field(max_length=256)]
+_Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class EventIn(BaseModel):
@@ -138,6 +140,13 @@ class EventIn(BaseModel):
         None, description="the token of the answer that the event belongs to, as it came"
     )
 
+    context: dict[Attribute, Attribute | int | _Number | bool] | None = Field(
+        None,
+        max_length=100,
+        description="the circumstances, such as the device, as the further columns of the events "
+        "that a release is trained on; others are kept, and passed over by the training",
+    )
+
     def event(self, *, now: float, kind: str, usual: Callable[[str], float]) -> Event:
         """The event with its defaults filled in; `usual` gives the usual value of a kind."""
         kind = kind if self.kind is None else self.kind
@@ -151,6 +160,7 @@ class EventIn(BaseModel):
             digest=None if self.id is None else self._digest(),
             duration=self.duration,
             token=self.token,
+            context=self.context or None,
         )
 
     def _digest(self) -> bytes:
@@ -166,9 +176,6 @@ EventBatch = Annotated[
     Field(max_length=MAX_BATCH),
 ]
 """One event, or a list of them."""
-
-
-Attribute = Annotated[str, Field(max_length=256)]
 
 
 Value = Attribute | int | float | bool | None
@@ -239,7 +246,6 @@ class AskBatch(BaseModel):
 
 
 _Text = Annotated[str, Field(max_length=20_000)]
-_Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class ItemIn(BaseModel):
