@@ -24,7 +24,7 @@ from tastemap.online.engine import Engine
 from tastemap.online.event_log import EventLog
 from tastemap.online.events import Event, ItemChange
 from tastemap.online.following import Following
-from tastemap.online.questions import Ask, Found, SimilarTo, UnknownItemError
+from tastemap.online.questions import Ask, Found, SimilarTo
 from tastemap.online.redis_state import RedisState
 from tastemap.online.state import LocalState, State
 from tastemap.online.tokens import item_hash
@@ -250,10 +250,11 @@ def test_new_items_are_joined_to_what_is_remembered(few: Path, tmp_path: Path) -
     assert seen == {"miss": 2, "hit": 7}
     # What a request names goes with the item that it names.
     named = Ask(4, "u1", history=("n0",))
-    shown(named)
+    (known,) = engine.answer([named])
     engine.change_items([ItemChange("n0", None)])
-    (refused,) = engine.answer([named])
-    assert isinstance(refused, UnknownItemError)
+    (left,) = engine.answer([named])
+    assert isinstance(known, Found) and isinstance(left, Found)
+    assert (known.unknown, left.unknown) == ((), ("n0",))
     log.close()
 
 

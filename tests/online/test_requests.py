@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,24 +139,44 @@ def test_many_are_answered_as_each_alone(served: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "loc", "status"),
+    ("body", "loc"),
     [
-        ({"tastes": {"genres": ["Nothing"]}}, ["body", "tastes", "genres"], 422),
-        ({"tastes": {"no": ["x"]}}, ["body", "tastes", "no"], 422),
-        ({"context": {"no": 1}}, ["body", "context", "no"], 422),
-        ({"profile": {"gender": 3}}, ["body", "profile", "gender"], 422),
-        ({"history": ["50", "no"]}, ["body", "history", 1], 404),
+        ({"tastes": {"genres": ["Nothing"]}}, ["body", "tastes", "genres"]),
+        ({"tastes": {"no": ["x"]}}, ["body", "tastes", "no"]),
+        ({"context": {"no": 1}}, ["body", "context", "no"]),
+        ({"profile": {"gender": 3}}, ["body", "profile", "gender"]),
     ],
 )
-def test_what_is_wrong_is_named(
-    served: Served, body: dict[str, Any], loc: list[str | int], status: int
-) -> None:
+def test_what_is_wrong_is_named(served: Served, body: dict[str, Any], loc: list[str | int]) -> None:
     response = served.http.post("/recommendations", json=body)
-    assert response.status_code == status
+    assert response.status_code == 422
     assert response.json()["detail"][0]["loc"] == loc
     response = served.http.post("/recommendations/batch", json={"requests": [{}, body]})
-    assert response.status_code == status
+    assert response.status_code == 422
     assert response.json()["detail"][0]["loc"] == ["body", "requests", 1, *loc[1:]]
+
+
+def test_items_of_a_history_that_nobody_knows_are_left_out_and_named(served: Served) -> None:
+    def counted() -> float:
+        text = served.http.get("/metrics").text
+        (line,) = re.findall(r"^tastemap_unknown_history_items_total (.*)$", text, re.MULTILINE)
+        return float(line)
+
+    before = counted()
+    answer = post(served, history=["no", "50", "gone", "no", "181"])
+    assert answer["unknown_items"] == ["no", "gone"]
+    assert answer["link"] == "history"
+    known = post(served, history=["50", "181"])
+    assert answer["items"] == known["items"]
+    assert "unknown_items" not in known
+    # Where nothing is left, the next link speaks.
+    nothing = {"history": ["no"], "profile": {"gender": "F"}}
+    alone = post(served, profile={"gender": "F"})
+    many = post(served, "/recommendations/batch", requests=[nothing, {"history": ["no"]}])
+    assert [each["link"] for each in many["answers"]] == ["profile", "popularity"]
+    assert many["answers"][0]["items"] == alone["items"]
+    assert [each["unknown_items"] for each in many["answers"]] == [["no"], ["no"]]
+    assert counted() == before + 4
 
 
 # Stages that fail, in this process, so that a stage can be made to hang.

@@ -7,7 +7,7 @@ goes by the first link that says something, and what it leaves open is filled by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +20,7 @@ from tastemap.errors import DataError
 from tastemap.online.catalogue import Catalogue
 from tastemap.online.clock import now
 from tastemap.online.live import LiveState
-from tastemap.online.questions import Ask, UnknownItemError
+from tastemap.online.questions import Ask
 from tastemap.online.tastes import Tastes
 from tastemap.pipeline.pipeline import Pipeline
 
@@ -65,8 +65,6 @@ class Knowledge:
         pipeline: what will be asked.
         live: what users did since.
         catalogue: of the pipeline's data.
-        newcomers: ids that the pipeline does not hold and that may yet stand in histories, where
-            they say nothing.
     """
 
     def __init__(
@@ -74,19 +72,16 @@ class Knowledge:
         pipeline: Pipeline,
         live: LiveState,
         catalogue: Catalogue,
-        newcomers: Container[str] = (),
     ) -> None:
         self._pipeline = pipeline
         self._data = pipeline.data
         self._live = live
         self._catalogue = catalogue
-        self._newcomers = newcomers
         self._tastes = Tastes(pipeline.data)
 
-    def check(self, ask: Ask) -> Exception | None:
+    def check(self, ask: Ask) -> BadAskError | None:
         """What is wrong with a question, None where it can be answered."""
         try:
-            self._items(ask)
             # Most say nothing of the kind, and even an empty row takes its time.
             if ask.profile:
                 _checked("profile", lambda: self._data.profile_of(ask.profile))
@@ -94,7 +89,7 @@ class Knowledge:
                 _checked("context", lambda: self._pipeline.context_of(ask.context))
             if ask.tastes:
                 _checked("tastes", lambda: self._tastes.items(ask.tastes))
-        except (UnknownItemError, BadAskError) as error:
+        except BadAskError as error:
             return error
         return None
 
@@ -151,9 +146,6 @@ class Knowledge:
         if not ask.history:
             return _NONE
         rows = self._data.items.rows(ask.history)
-        for index in np.flatnonzero(rows == 0).tolist():
-            if ask.history[index] not in self._newcomers:
-                raise UnknownItemError(ask.history[index], index)
         return rows[rows > 0]
 
     def _newest(self, items: Sequence[NDArray[np.int32]], histories: Histories) -> Histories:

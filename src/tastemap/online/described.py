@@ -46,12 +46,12 @@ _ALWAYS = {
 }
 _OF_BODIES = {
     400: "The body is not text in UTF-8.",
-    404: "An item is not in the release.",
     413: "The body is too large.",
     415: "The body does not say that it is JSON.",
 }
 _OF_ROUTES = {
     ("post", "/events"): {
+        404: "An item is not in the release.",
         409: "An event's id was used for another event.",
         503: "Nothing was recorded, since the disk is full or fails. Send it again later.",
     },

@@ -164,7 +164,8 @@ class Engine:
                 answers[place] = answer
         attempt = self.guard.attempt()
         found = [answer for answer in answers if answer is not None]
-        return _without(attempt.failed, serving.with_newcomers(questions, found, attempt))
+        found = serving.with_newcomers(questions, found, attempt)
+        return _without(attempt.failed, serving.naming_unknown(questions, found))
 
     def _remembered_or_made(
         self, serving: Serving, questions: Sequence[Question]

@@ -330,9 +330,10 @@ def _row(event: Event) -> tuple[Any, ...]:
 
 
 def _event(row: tuple[Any, ...]) -> Event:
-    *told, context, offset = row
-    circumstances = None if context is None else json.loads(context)
-    return Event(*told, context=circumstances, offset=offset)
+    *_, context, _ = told = list(row)
+    if context is not None:
+        told[-2] = json.loads(context)
+    return Event(*told)
 
 
 def _change(item: str, attributes: str | None) -> ItemChange:

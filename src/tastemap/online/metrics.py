@@ -78,6 +78,11 @@ class Metrics:
                 registry=self.registry,
             )
         )
+        self._unknown = Counter(
+            "tastemap_unknown_history_items",
+            "Items of histories in requests that answers were made without, as nobody knows them.",
+            registry=self.registry,
+        )
         self._stages = by_labels(
             Histogram(
                 "tastemap_stage_seconds",
@@ -143,6 +148,8 @@ class Metrics:
     def answered(self, found: Found) -> None:
         """Counts an answer and its items."""
         self._answers(found.link, "true" if found.degraded else "false").inc()
+        if found.unknown:
+            self._unknown.inc(len(found.unknown))
         for source, n in Tally([one.source for one in found.items]).items():
             self._recommended(source).inc(n)
 

@@ -83,9 +83,11 @@ class Found:
             for what is similar to one; or "precomputed", for what was made in advance.
         release: the version of the release that found them.
         degraded: the stages that failed, without which it was made.
+        unknown: items of the history in the question that neither the release nor the log knows.
     """
 
     items: list[Suggestion]
     link: str
     release: str
     degraded: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()

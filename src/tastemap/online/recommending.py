@@ -50,8 +50,6 @@ class Answering:
         """
         try:
             found = await self._answers.ask(question)
-        except UnknownItemError as error:
-            raise unknown_item(error, *loc, "history", error.index) from None
         except BadAskError as error:
             place = [*loc, error.field, error.column or ""]
             raise Refusal(422, place, error.problem, "bad_attribute") from None
@@ -111,7 +109,7 @@ def recommending(answering: Answering) -> APIRouter:
     async def recommend_to_somebody(asked: AskIn) -> Response:
         """What next for somebody, by what is known: a user, liked items, attributes, chosen
         values, circumstances, friends. The first of these that says something is used, and named
-        as the answer's `link`."""
+        as the answer's `link`. Liked items that are not known are left out, and named."""
         shown = answering.read(asked.after, "body", "after")
         return as_json(await answering.ask(asked.ask(shown), shown, "body"))
 

@@ -98,7 +98,7 @@ class Serving:
             for model in (updatable(pipeline) if following.item_drift > 0 else [])
         ]
         self._trending = Trending(len(pipeline.items), following.half_life)
-        self._knowledge = Knowledge(pipeline, self.live, self.catalogue, self.newcomers)
+        self._knowledge = Knowledge(pipeline, self.live, self.catalogue)
         self.drifts = Drifts(pipeline.data.item_counts)
         # Found now, and not while the first event waits for it.
         pipeline.data.usual_value(pipeline.data.usual_kind)
@@ -195,7 +195,9 @@ class Serving:
         self, questions: Sequence[Question], stages: Stages = DIRECT
     ) -> list[Found | Exception]:
         """Answers questions of all sorts, each sort as one batch. A question that cannot be
-        answered as it stands has an UnknownItemError or a BadAskError for an answer."""
+        answered as it stands has an UnknownItemError or a BadAskError for an answer.
+
+        What a history names and nobody knows counts for nothing; `naming_unknown` says what."""
         asks = [question for question in questions if isinstance(question, Ask)]
         items = [question for question in questions if isinstance(question, SimilarTo)]
         replies: dict[type, Iterator[Found | Exception]] = {
@@ -291,6 +293,21 @@ class Serving:
             for (place, _, answer), items in zip(asked, lists, strict=True):
                 joined[place] = replace(answer, items=items)
         return joined
+
+    def naming_unknown(
+        self, questions: Sequence[Question], answers: Sequence[Found | Exception]
+    ) -> list[Found | Exception]:
+        """Answers, whoever made them and when, that say which items of the histories in their
+        questions they were made without."""
+        named = list(answers)
+        for place, (question, answer) in enumerate(zip(questions, answers, strict=True)):
+            if isinstance(question, Ask) and question.history and isinstance(answer, Found):
+                rows = self.pipeline.items.rows(question.history)
+                missing = [question.history[each] for each in np.flatnonzero(rows == 0).tolist()]
+                unknown = [item for item in dict.fromkeys(missing) if item not in self.newcomers]
+                if unknown:
+                    named[place] = replace(answer, unknown=tuple(unknown))
+        return named
 
     def _reason(self, ask: Ask, link: str, source: str, because: int, liked: bool) -> str:
         if (said := by_itself(source)) is not None:

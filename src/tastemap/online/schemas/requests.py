@@ -199,7 +199,10 @@ class AskIn(BaseModel):
         None, description="whose recorded history counts too, and who is answered by a profile"
     )
     history: list[ExternalId] = Field(
-        [], max_length=MAX_BATCH, description="ids of items that are liked, oldest first"
+        [],
+        max_length=MAX_BATCH,
+        description="ids of items that are liked, oldest first; those that are not known are left "
+        "out, and named in the answer",
     )
     profile: dict[Attribute, Value] = Field(
         {},

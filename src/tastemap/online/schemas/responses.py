@@ -78,6 +78,11 @@ class Answer(BaseModel):
     degraded: list[str] | None = Field(
         None, description="stages that failed, without which the answer was made"
     )
+    unknown_items: list[str] | None = Field(
+        None,
+        description="items of the request's history that are not known, without which the answer "
+        "was made",
+    )
 
 
 def answer_fields(found: Found, token: str) -> dict[str, Any]:
@@ -94,7 +99,11 @@ def answer_fields(found: Found, token: str) -> dict[str, Any]:
         item["score"], item["source"], item["reason"] = one.score, one.source, one.reason
         items.append(item)
     fields = {"items": items, "link": found.link, "release": found.release, "token": token}
-    return fields | {"degraded": list(found.degraded)} if found.degraded else fields
+    if found.degraded:
+        fields["degraded"] = list(found.degraded)
+    if found.unknown:
+        fields["unknown_items"] = list(found.unknown)
+    return fields
 
 
 class AnswerList(BaseModel):
