@@ -112,6 +112,38 @@ def test_a_new_item_is_known_and_is_shown_to_whom_it_fits(http: TestClient) -> N
     assert new("u2") == []
 
 
+def test_a_new_item_has_similar_ones_and_makes_a_history(http: TestClient) -> None:
+    film = {"item": "n", "attributes": {"title": "Fun", "genres": "Comedy", "least": 0}}
+    assert http.get("/items/n/similar").status_code == 404
+    http.post("/items", json=[film, {"item": "blank"}])
+    until(lambda: "tastemap_new_items_ready 2.0" in http.get("/metrics").text)
+    answer = http.get("/items/n/similar", params={"k": 5}).json()
+    assert answer["link"] == "item"
+    assert [one["genres"] for one in answer["items"]] == [["Comedy"]] * 5
+    assert {one["source"] for one in answer["items"]} == {"content"}
+    assert answer["items"][0]["reason"] == "Similar in kind to “Fun”"
+    scores = [one["score"] for one in answer["items"]]
+    assert scores == sorted(scores, reverse=True) and 0 < scores[0] <= 1
+    # What the rules do not show to everybody is not there.
+    many = http.get("/items/n/similar", params={"k": 50}).json()["items"]
+    assert not any(int(one["item"][1:]) % 3 == 0 for one in many)
+    # Of one of which nothing is known, what is popular.
+    assert http.get("/items/blank/similar").json()["link"] == "popularity"
+
+    def asked(*history: str) -> dict[str, Any]:
+        body = {"history": history, "context": {"age": 20}, "k": 9}
+        answer: dict[str, Any] = http.post("/recommendations", json=body).json()
+        return answer
+
+    found = asked("n", "blank")
+    assert found["link"] == "history" and "unknown_items" not in found
+    assert "Fits what you liked so far" in {one["reason"] for one in found["items"]}
+    assert not any(one["reason"].startswith("Because") for one in found["items"])
+    assert asked("blank")["link"] == "popularity"
+    # Who has taken known ones goes by these alone.
+    assert asked("i1", "n")["items"][:3] == asked("i1")["items"][:3]
+
+
 def test_no_new_item_comes_twice_on_the_pages_of_an_answer(http: TestClient) -> None:
     films = [{"item": f"n{i}", "attributes": {"genres": "Drama", "least": 0}} for i in range(3)]
     http.post("/items", json=films)

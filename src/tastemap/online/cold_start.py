@@ -20,6 +20,7 @@ from tastemap.errors import DataError
 from tastemap.online.catalogue import Catalogue
 from tastemap.online.clock import now
 from tastemap.online.live import LiveState
+from tastemap.online.newcomers import Newcomers
 from tastemap.online.questions import Ask
 from tastemap.online.tastes import Tastes
 from tastemap.pipeline.pipeline import Pipeline
@@ -29,6 +30,8 @@ __all__ = ["BadAskError", "Knowledge", "Known"]
 _NONE = np.empty(0, np.int32)
 # A friend with a thousand events is one friend too.
 _OF_A_FRIEND = 10
+# So many new items of a history are looked at, the newest.
+_NEW = 50
 
 
 class BadAskError(DataError):
@@ -65,6 +68,7 @@ class Knowledge:
         pipeline: what will be asked.
         live: what users did since.
         catalogue: of the pipeline's data.
+        newcomers: items that the pipeline does not hold, and that histories may name.
     """
 
     def __init__(
@@ -72,11 +76,13 @@ class Knowledge:
         pipeline: Pipeline,
         live: LiveState,
         catalogue: Catalogue,
+        newcomers: Newcomers,
     ) -> None:
         self._pipeline = pipeline
         self._data = pipeline.data
         self._live = live
         self._catalogue = catalogue
+        self._newcomers = newcomers
         self._tastes = Tastes(pipeline.data)
 
     def check(self, ask: Ask) -> BadAskError | None:
@@ -130,6 +136,11 @@ class Knowledge:
     def _link(self, ask: Ask, link: str) -> tuple[str, NDArray[np.int32]]:
         """The first link that says something of one without a history, and the items that stand
         for one."""
+        new = [item for item in ask.history if item in self._newcomers][-_NEW:]
+        like = [self._newcomers.neighbours(item)[0][:1] for item in new]
+        if any(map(len, like)):
+            # Of new items models know nothing: the known ones most like them stand for them.
+            return "history", np.unique(np.concatenate(like))
         chosen = self._tastes.items(ask.tastes)
         if len(chosen):
             return "profile", chosen

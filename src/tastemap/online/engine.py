@@ -20,6 +20,7 @@ from tastemap.online.hybrid import Hybrid
 from tastemap.online.log_file import StateError
 from tastemap.online.questions import Found, Question
 from tastemap.online.serving import Serving
+from tastemap.online.unknown_items import naming_unknown
 from tastemap.online.watchdog import Tally, Watchdog
 from tastemap.release import Forgetting, Loaded, ReleaseStore, forget_in, load_release
 from tastemap.storage import read_directory, read_manifest
@@ -165,7 +166,7 @@ class Engine:
         attempt = self.guard.attempt()
         found = [answer for answer in answers if answer is not None]
         found = serving.with_newcomers(questions, found, attempt)
-        return _without(attempt.failed, serving.naming_unknown(questions, found))
+        return _without(attempt.failed, naming_unknown(serving, questions, found))
 
     def _remembered_or_made(
         self, serving: Serving, questions: Sequence[Question]

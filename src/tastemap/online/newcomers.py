@@ -160,6 +160,13 @@ class Newcomers:
         for key in keys:
             self._seen.pop(key, None)
 
+    def neighbours(self, item: str) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Which known items are like a new one by what is known of it (`Shelf.neighbours`); none
+        until it is on the shelf."""
+        if self.shelf is None:
+            return np.empty(0, np.int32), np.empty(0, np.float32)
+        return self.shelf.neighbours(item)
+
     def refresh(self) -> None:
         """Makes the shelf anew where items or rules have changed. It may take seconds."""
         changes, shelf = self._changes, self.shelf

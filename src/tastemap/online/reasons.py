@@ -12,6 +12,7 @@ __all__ = [
     "new_and_like",
     "of_friends",
     "popular_with",
+    "resembles",
     "similar_to",
 ]
 
@@ -48,6 +49,11 @@ def of_friends(title: str) -> str:
 def similar_to(title: str) -> str:
     """The reason of an item that is like another one."""
     return f"Chosen by people who also chose “{title}”"
+
+
+def resembles(title: str) -> str:
+    """The reason of an item that is like another one by its words and attributes."""
+    return f"Similar in kind to “{title}”"
 
 
 def new_and_like(title: str | None) -> str:

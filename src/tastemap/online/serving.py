@@ -36,6 +36,7 @@ from tastemap.online.reasons import (
     chosen,
     of_friends,
     popular_with,
+    resembles,
     similar_to,
 )
 from tastemap.online.tokens import MAX_SHOWN, item_hash
@@ -98,7 +99,7 @@ class Serving:
             for model in (updatable(pipeline) if following.item_drift > 0 else [])
         ]
         self._trending = Trending(len(pipeline.items), following.half_life)
-        self._knowledge = Knowledge(pipeline, self.live, self.catalogue)
+        self._knowledge = Knowledge(pipeline, self.live, self.catalogue, self.newcomers)
         self.drifts = Drifts(pipeline.data.item_counts)
         # Found now, and not while the first event waits for it.
         pipeline.data.usual_value(pipeline.data.usual_kind)
@@ -197,7 +198,7 @@ class Serving:
         """Answers questions of all sorts, each sort as one batch. A question that cannot be
         answered as it stands has an UnknownItemError or a BadAskError for an answer.
 
-        What a history names and nobody knows counts for nothing; `naming_unknown` says what."""
+        What a history names and nobody knows counts for nothing (`unknown_items`)."""
         asks = [question for question in questions if isinstance(question, Ask)]
         items = [question for question in questions if isinstance(question, SimilarTo)]
         replies: dict[type, Iterator[Found | Exception]] = {
@@ -246,12 +247,14 @@ class Serving:
             events = slice(queries.histories.offsets[row], queries.histories.offsets[row + 1])
             likes = set(queries.histories.items[events][liked[events]].tolist())
             best = _first(found, row, ask.k)
+            # Known items that stand for new ones: nobody said that they like those.
+            unsaid = stand_in and link == "history"
             items = [
                 Suggestion(
                     self.catalogue.item(item),
                     score,
                     source := found.source_names[source_code],
-                    self._reason(ask, link, source, reason, reason in likes),
+                    self._reason(ask, link, source, 0 if unsaid else reason, reason in likes),
                 )
                 for item, score, source_code, reason in zip(
                     found.items[best].tolist(),
@@ -294,21 +297,6 @@ class Serving:
                 joined[place] = replace(answer, items=items)
         return joined
 
-    def naming_unknown(
-        self, questions: Sequence[Question], answers: Sequence[Found | Exception]
-    ) -> list[Found | Exception]:
-        """Answers, whoever made them and when, that say which items of the histories in their
-        questions they were made without."""
-        named = list(answers)
-        for place, (question, answer) in enumerate(zip(questions, answers, strict=True)):
-            if isinstance(question, Ask) and question.history and isinstance(answer, Found):
-                rows = self.pipeline.items.rows(question.history)
-                missing = [question.history[each] for each in np.flatnonzero(rows == 0).tolist()]
-                unknown = [item for item in dict.fromkeys(missing) if item not in self.newcomers]
-                if unknown:
-                    named[place] = replace(answer, unknown=tuple(unknown))
-        return named
-
     def _reason(self, ask: Ask, link: str, source: str, because: int, liked: bool) -> str:
         if (said := by_itself(source)) is not None:
             return said
@@ -345,7 +333,7 @@ class Serving:
         answers: list[Found | Exception] = []
         for place, (question, row) in enumerate(zip(asked, rows.tolist(), strict=True)):
             if row == 0:
-                answers.append(UnknownItemError(question.item, 0))
+                answers.append(self._similar_to_new(question))
                 continue
             if found is None:
                 answers.append(self.popular(question))
@@ -360,6 +348,24 @@ class Serving:
             ]
             answers.append(Found(items, "item", self.version))
         return answers
+
+    def _similar_to_new(self, question: SimilarTo) -> Found | UnknownItemError:
+        """What is like an item that the release does not hold, by what is known of it; what is
+        popular where nothing is like it, or it was announced only now."""
+        if question.item not in self.newcomers:
+            return UnknownItemError(question.item, 0)
+        rows, weights = self.newcomers.neighbours(question.item)
+        able = self.shown_to_anybody()
+        if able is not None:
+            rows, weights = rows[able[rows]], weights[able[rows]]
+        if len(rows) == 0:
+            return self.popular(question)
+        reason = resembles(self.newcomers.card(question.item).label)
+        items = [
+            Suggestion(self.catalogue.item(row), weight, "content", reason)
+            for row, weight in zip(rows.tolist(), weights.tolist(), strict=True)
+        ]
+        return Found(items[: question.k], "item", self.version)
 
     @cached_property
     def _popular(self) -> dict[int, Suggestion]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -107,6 +108,20 @@ class Shelf:
     def retriever(self) -> Retriever:
         """What scores the items: the first retriever with vectors, or the first."""
         return _scoring(self.pipeline)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {item: place for place, item in enumerate(self.ids)}
+
+    def neighbours(self, item: str) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """The known items most like a new one, the most like first, as item rows [m], m at most 50,
+        with their weights, which sum to 1. None where it is not here, or is like none."""
+        place = self._places.get(item)
+        if place is None:
+            return np.empty(0, np.int32), np.empty(0, np.float32)
+        row = self.weights[[place]]
+        order = np.argsort(-row.data, kind="stable")
+        return row.indices[order].astype(np.int32), row.data[order]
 
     def score(self, queries: Queries) -> NDArray[np.float32]:
         """How well each item fits each query, float32 [B, n]. For one of whom the retriever knows
