@@ -28,6 +28,21 @@ class Flaky:
         time.sleep(0.3)
 
 
+@dataclass(frozen=True)
+class Hindered:
+    """Works on, and cannot start while there is a file `full`."""
+
+    folder: Path
+
+    def __call__(self, tell: Tell) -> None:
+        (self.folder / f"start {time.monotonic_ns()} {os.getpid()}").touch()
+        if (self.folder / "full").exists():
+            tell("the disk is full")
+            raise SystemExit(1)
+        tell(None)
+        time.sleep(600)
+
+
 def steady(tell: Tell) -> None:
     """Tells its process id and works on."""
     print(os.getpid(), flush=True)

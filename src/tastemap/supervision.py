@@ -23,7 +23,7 @@ log = logging.getLogger("tastemap.supervision")
 Tell = Callable[[str | None], None]
 """What a worker says once: None when it is ready, or why it cannot start."""
 
-_ATTEMPTS = 5
+_LONGEST_SECONDS = 60.0
 _STEADY_SECONDS = 60.0
 _GRACE_SECONDS = 15.0
 
@@ -54,21 +54,29 @@ class _Place:
     free_at: float = 0.0
 
 
-def supervise(work: Callable[[Tell], None], count: int, *, ready: Callable[[], None]) -> None:
+def supervise(
+    work: Callable[[Tell], None],
+    count: int,
+    *,
+    ready: Callable[[], None],
+    missing: Callable[[int], None] = lambda n: None,
+) -> None:
     """Keeps `count` processes at `work` until SIGINT or SIGTERM, then ends all in good order.
 
-    A worker that dies is replaced at once. Where its place fails again and again, starts are put
-    off longer and longer, and after five the place is given up, and the others go on. Workers have
-    a process group of their own, so that Ctrl-C reaches the supervisor alone, and end themselves
-    when the supervisor is gone.
+    A worker that dies is replaced at once. Where its place fails again and again, as while a disk
+    is full, starts are put off longer and longer, up to a minute, and the others go on. Workers
+    have a process group of their own, so that Ctrl-C reaches the supervisor alone, and end
+    themselves when the supervisor is gone.
 
     Args:
         work: run in each process, picklable; it tells when it is ready or why it is not.
         count: of workers.
         ready: called when all have become ready for the first time.
+        missing: called with the number of places where no worker is ready, from then on whenever
+            it changes.
 
     Raises:
-        WorkerError: a worker could not start at the beginning, or all places were given up.
+        WorkerError: a worker could not start at the beginning.
     """
     stopping = threading.Event()
 
@@ -77,7 +85,7 @@ def supervise(work: Callable[[Tell], None], count: int, *, ready: Callable[[], N
 
     before = {one: signal.signal(one, stop) for one in (signal.SIGINT, signal.SIGTERM)}
     places = [_Place() for _ in range(count)]
-    announced = False
+    announced, lacking = False, 0
     try:
         while not stopping.is_set():
             for place in places:
@@ -87,9 +95,11 @@ def supervise(work: Callable[[Tell], None], count: int, *, ready: Callable[[], N
             for place in places:
                 if place.worker is not None and not place.worker.process.is_alive():
                     _note_end(place, place.worker, at_start=not announced)
-            if not any(place.worker or place.failures <= _ATTEMPTS for place in places):
-                raise WorkerError("no worker can be started any more; the log above says why")
-            if not announced and all(each.worker and each.worker.ready_since for each in places):
+            now = sum(not (each.worker and each.worker.ready_since) for each in places)
+            if announced and now != lacking:
+                lacking = now
+                missing(now)
+            if not announced and now == 0:
                 announced = True
                 ready()
     finally:
@@ -147,12 +157,9 @@ def _note_end(place: _Place, worker: _Worker, *, at_start: bool) -> None:
     since = worker.ready_since
     steady = since is not None and time.monotonic() - since > _STEADY_SECONDS
     place.failures = 1 if steady else place.failures + 1
-    if place.failures > _ATTEMPTS:
-        log.error("worker %s: %s; it is given up, the others go on", worker.process.pid, reason)
-        place.free_at = float("inf")
-        return
-    # At once the first time, then after 1, 2, 4, 8 seconds.
-    delay = 0.0 if place.failures == 1 else 2.0 ** (place.failures - 2)
+    # At once the first time, then after 1, 2, 4, … seconds; no power is too large for a float.
+    steps = min(place.failures - 2, 30)
+    delay = 0.0 if steps < 0 else min(2.0**steps, _LONGEST_SECONDS)
     log.error("worker %s: %s; another starts in %g s", worker.process.pid, reason, delay)
     place.free_at = time.monotonic() + delay
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -33,6 +35,21 @@ def one_of_each(served: Served) -> dict[int, httpx.Client]:
         else:
             found[process] = http
     return found
+
+
+def test_a_worker_that_is_down_is_said_until_another_is_ready(two_workers: Served) -> None:
+    (gone, closed), (_, http) = one_of_each(two_workers).items()
+    closed.close()
+    assert http.get("/health").json()["status"] == "ok"
+    os.kill(gone, signal.SIGKILL)
+    while counted(http, "tastemap_missing_workers") != 1:
+        time.sleep(0.01)
+    health = http.get("/health").json()
+    assert health["status"] == "degraded"
+    assert health["problem"].startswith("workers that are down and started again: 1")
+    while counted(http, "tastemap_missing_workers"):
+        time.sleep(0.05)
+    assert http.get("/health").json()["problem"] is None
 
 
 def items(http: httpx.Client, user: str) -> set[str]:

@@ -68,6 +68,7 @@ def create_app(
     cache: CacheOptions | None = None,
     precomputed: str | None = None,
     open_log: Callable[[Path], EventLog] = EventLog,
+    missing_workers: Callable[[], int] = lambda: 0,
 ) -> FastAPI:
     """The service over one release and one event log.
 
@@ -83,6 +84,7 @@ def create_app(
         cache: where answers are remembered; None to make each anew.
         precomputed: where answers made in advance are; see `open_precomputed`. None for none.
         open_log: opens the event log of a folder; `KafkaTopic` for one that machines share.
+        missing_workers: how many processes beside this one should answer and do not.
 
     Raises:
         ParameterError: an option of the cache, or an address, makes no sense.
@@ -119,7 +121,7 @@ def create_app(
     tokens = Tokens.of_folder(state)
     business = Business(metrics.registry, tokens)
     ready = Readiness(engine, state)
-    metrics.watch(Watched(engine, ready))
+    metrics.watch(Watched(engine, ready, missing_workers))
     answers = _answers(engine, answer, provider)
     records: Batcher[Sequence[Event], Recorded] = Batcher("events", engine.record, limit=256)
 
@@ -149,7 +151,7 @@ def create_app(
     app.router.routes.append(DirectRoute(answering))
     app.include_router(recommending(answering))
     app.include_router(_recording(engine, records, metrics, business))
-    app.include_router(_observing(engine, metrics))
+    app.include_router(_observing(engine, metrics, missing_workers))
     app.include_router(readiness(ready, engine))
     app.include_router(browsing(engine))
     app.include_router(stocking(engine))
@@ -216,7 +218,7 @@ def _recording(
     return router
 
 
-def _observing(engine: Engine, metrics: Metrics) -> APIRouter:
+def _observing(engine: Engine, metrics: Metrics, missing_workers: Callable[[], int]) -> APIRouter:
     router = APIRouter(tags=["operation"])
 
     @router.get("/health")
@@ -224,15 +226,18 @@ def _observing(engine: Engine, metrics: Metrics) -> APIRouter:
         """Which release is served, and whether anything is wrong."""
         serving = engine.serving
         like = serving.like
+        problems = [] if engine.problem is None else [engine.problem]
+        if missing := missing_workers():
+            problems.append(f"workers that are down and started again: {missing}; the log says why")
         return Health(
-            status="ok" if engine.problem is None else "degraded",
+            status="degraded" if problems else "ok",
             release=serving.version,
             model=serving.pipeline.name,
             users=len(serving.pipeline.users) - 1,
             items=len(serving.pipeline.items) - 1,
             events_recorded=engine.events.last_offset,
             live_users=serving.live.n_users,
-            problem=engine.problem,
+            problem="; ".join(problems) or None,
             process=os.getpid(),
             like=LikeOut(kind=like.kind, value=like.value),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -94,13 +94,21 @@ def readiness(ready: Readiness, engine: Engine) -> APIRouter:
 class Watched(Collector):
     """What is read from the engine when somebody asks; each worker's own."""
 
-    def __init__(self, engine: Engine, ready: Readiness) -> None:
+    def __init__(
+        self, engine: Engine, ready: Readiness, missing_workers: Callable[[], int]
+    ) -> None:
         self._engine = engine
         self._ready = ready
+        self._missing = missing_workers
 
     def collect(self) -> Iterator[Metric]:
         serving, now = self._engine.serving, time.time()
         yield _gauge("tastemap_ready", "1 where /ready says so.", self._ready.problem() is None)
+        yield _gauge(
+            "tastemap_missing_workers",
+            "Workers that are down; they are started again.",
+            self._missing(),
+        )
         release = GaugeMetricFamily(
             "tastemap_release_info", "The release that answers.", labels=["version", "model"]
         )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
 import socket
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from ctypes import c_int
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,9 +127,12 @@ def serve(
             for name in _THREADS:
                 os.environ.setdefault(name, str(max(1, (os.cpu_count() or 1) // workers)))
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
+            # In memory that the workers share, since a disk may be full when it matters.
+            missing = multiprocessing.get_context("spawn").RawValue("i", 0)
             try:
                 supervise(
                     _Work(
+                        missing,
                         release,
                         state,
                         page,
@@ -145,6 +150,7 @@ def serve(
                         "(Ctrl-C ends it)",
                         flush=True,
                     ),
+                    missing=lambda n: setattr(missing, "value", n),
                 )
             finally:
                 del os.environ["PROMETHEUS_MULTIPROC_DIR"]
@@ -152,8 +158,13 @@ def serve(
 
 @dataclass(frozen=True)
 class _Work:
-    """What a worker does: as `serve` with one."""
+    """What a worker does: as `serve` with one.
 
+    Attributes:
+        missing: how many workers there are too few, shared by all of them.
+    """
+
+    missing: c_int
     release: Path
     state: Path
     page: Path | None
@@ -177,6 +188,7 @@ class _Work:
                 cache=self.cache,
                 precomputed=self.precomputed,
                 open_log=self.open_log,
+                missing_workers=lambda: self.missing.value,
             )
             settle()
             listener = socket.socket(self.family, socket.SOCK_STREAM)

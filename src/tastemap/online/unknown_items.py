@@ -1,4 +1,4 @@
-"""Items of histories in requests that nobody knows: no reason to refuse an answer, if one says so."""
+"""Items of histories in requests that nobody knows: left out of an answer, and named in it."""
 
 from __future__ import annotations
 
