@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +14,7 @@ import tastemap as tm
 from tastemap.online import create_app
 from tastemap.online.event_log import EventLog
 from tastemap.online.events import Event
+from tastemap.release import UnsearchedError
 
 WHO = "anna.karenina@example.org"
 FRAME = pl.DataFrame(
@@ -218,12 +220,25 @@ def test_a_damaged_release_is_said_and_the_rest_is_removed(
     store: tm.ReleaseStore, tmp_path: Path
 ) -> None:
     with client(store, tmp_path / "state") as http:
-        (store.list()[1].path / "users.parquet").write_bytes(b"")
-        refused = http.delete(f"/users/{WHO}")
-        assert refused.status_code == 503
-        assert "truncated" in refused.json()["detail"][0]["msg"]
+        damaged = store.list()[1]
+        next(damaged.path.glob("*.safetensors")).write_bytes(b"")
+        http.post("/events", json={"user": WHO, "item": "i1"})
+        for events, releases in ((1, 1), (0, 0)):
+            removed = http.delete(f"/users/{WHO}")
+            assert removed.status_code == 202
+            body = removed.json()
+            assert (body["events"], len(body["releases"])) == (events, releases)
+            (left,) = body["unsearched"]
+            assert left["release"] == damaged.version
+            assert "truncated" in left["problem"]
         assert unknown(http)
         assert store.check() == []
+        assert {path.parent for path in traces(Path(store.path))} == {damaged.path}
+        with pytest.raises(UnsearchedError, match="truncated"):
+            store.forget_user(WHO)
+        # Without it nothing is left open.
+        shutil.rmtree(damaged.path)
+        assert http.delete(f"/users/{WHO}").json() == {"events": 0, "releases": []}
 
 
 def test_a_removal_that_was_interrupted_is_finished_by_the_next(

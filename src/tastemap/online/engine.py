@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tastemap.errors import ReleaseError, TastemapError
@@ -22,15 +22,37 @@ from tastemap.online.questions import Found, Question
 from tastemap.online.serving import Serving
 from tastemap.online.unknown_items import naming_unknown
 from tastemap.online.watchdog import Tally, Watchdog
-from tastemap.release import Forgetting, Loaded, ReleaseStore, forget_in, load_release
+from tastemap.release import (
+    Forgetting,
+    Loaded,
+    ReleaseStore,
+    UnsearchedError,
+    forget_in,
+    load_release,
+)
 from tastemap.storage import read_directory, read_manifest
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "Removal"]
 
 log = logging.getLogger("tastemap.online")
 
 STAGE_SECONDS = 1.0
 _RECENT = 100_000
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What was removed of a user.
+
+    Attributes:
+        events: how many events of the log.
+        releases: from which releases, and what.
+        unsearched: by release what is wrong with those that nobody knows whom they hold of.
+    """
+
+    events: int
+    releases: list[Forgetting]
+    unsearched: Mapping[str, str] = field(default_factory=dict)
 
 
 class Engine:
@@ -245,17 +267,15 @@ class Engine:
         self.events.change_items(changes)
         self.catch_up()
 
-    def forget(self, user: str) -> tuple[int, list[Forgetting]]:
+    def forget(self, user: str) -> Removal:
         """Removes all traces of a user: the events of the log, what every process that follows the
-        log knows, and what the releases hold of them (see `forget_in`). All is done when this
-        returns; called again after a failure, it does the rest.
-
-        Returns:
-            How many events of the log were removed, and what was removed from which releases.
+        log knows, and what the releases hold of them (see `forget_in`), but for those that are
+        damaged, which the removal names. All else is done when this returns; called again after a
+        failure, or when a damaged release has been mended or deleted, it does the rest.
 
         Raises:
             StateError: the log cannot be written.
-            ReleaseError: a release is damaged or cannot be written. The user is unknown already.
+            ReleaseError: a release cannot be written. The user is unknown already.
         """
         removed = self.events.forget(user)
         self.catch_up()
@@ -263,9 +283,13 @@ class Engine:
             # Before the releases of the store change their versions.
             self.hybrid.forget(user, self._versions())
         if ReleaseStore.is_store(self._path):
-            return removed, ReleaseStore(self._path).forget_user(user)
+            try:
+                return Removal(removed, ReleaseStore(self._path).forget_user(user))
+            except UnsearchedError as error:
+                log.error("a user was removed, but for: %s", error)
+                return Removal(removed, error.found, error.unsearched)
         done = forget_in(read_directory(self._path), self._path, user)
-        return removed, [] if done is None else [done]
+        return Removal(removed, [] if done is None else [done])
 
     def watch(self, seconds: float) -> None:
         """Looks every few seconds, on a thread, whether the store serves another release, and what

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from fastapi import Path as InPath
 from pydantic import BaseModel, Field
 
@@ -79,11 +79,21 @@ class RemovedFrom(BaseModel):
     profile: bool = Field(description="whether it held a profile of the user")
 
 
+class Unsearched(BaseModel):
+    """A release that could not be searched for a user."""
+
+    release: str
+    problem: str = Field(description="what is wrong with it, and what to do")
+
+
 class Removed(BaseModel):
     """What was removed of a user."""
 
     events: int = Field(description="events of the log")
     releases: list[RemovedFrom] = Field(description="those that knew the user")
+    unsearched: list[Unsearched] = Field(
+        [], description="damaged releases, which may hold the user still"
+    )
 
 
 def personal(engine: Engine) -> APIRouter:
@@ -124,9 +134,17 @@ def personal(engine: Engine) -> APIRouter:
 
     @router.delete(
         "/users/{user:id}",
-        responses={503: {"description": "Not all could be removed yet; ask again."}},
+        response_model_exclude_defaults=True,
+        responses={
+            202: {
+                "model": Removed,
+                "description": "All was removed but from damaged releases, which `unsearched` "
+                "names. Delete or mend them, and ask again.",
+            },
+            503: {"description": "Not all could be removed yet; ask again."},
+        },
     )
-    def remove(user: PathId) -> Removed:
+    def remove(user: PathId, response: Response) -> Removed:
         """Removes a user for good: their events, and their id, history and profile in all releases.
 
         When this is answered the user is unknown to all workers. Only a keyed hash of the id is
@@ -135,14 +153,20 @@ def personal(engine: Engine) -> APIRouter:
         training.
         """
         try:
-            events, releases = engine.forget(user)
+            removal = engine.forget(user)
         except (ReleaseError, UnavailableError) as error:
             raise Refusal(503, ["path", "user"], str(error), "not_removed") from None
+        if removal.unsearched:
+            response.status_code = 202
         return Removed(
-            events=events,
+            events=removal.events,
             releases=[
                 RemovedFrom(release=each.release, events=each.events, profile=each.profile)
-                for each in releases
+                for each in removal.releases
+            ],
+            unsearched=[
+                Unsearched(release=release, problem=problem)
+                for release, problem in removal.unsearched.items()
             ],
         )
 

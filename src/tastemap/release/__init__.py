@@ -1,6 +1,6 @@
 """Saved models and pipelines as releases: published, checked, rolled back, loaded."""
 
-from tastemap.release.forgetting import Forgetting, forget_in
+from tastemap.release.forgetting import Forgetting, UnsearchedError, forget_in
 from tastemap.release.loading import Loaded, load, load_release
 from tastemap.release.store import Release, ReleaseStore, Saveable
 
@@ -10,6 +10,7 @@ __all__ = [
     "Release",
     "ReleaseStore",
     "Saveable",
+    "UnsearchedError",
     "forget_in",
     "load",
     "load_release",

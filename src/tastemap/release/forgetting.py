@@ -5,9 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from tastemap.errors import ReleaseError
 from tastemap.storage import Stored, rewrite_directory
 
-__all__ = ["Forgetting", "forget_in"]
+__all__ = ["Forgetting", "UnsearchedError", "forget_in"]
+
+
+class UnsearchedError(ReleaseError):
+    """Damaged releases could not be searched for a user; what was removed from all others stays so.
+
+    Attributes:
+        found: what was removed, for each release that knew the user.
+        unsearched: by release what is wrong with it.
+    """
+
+    def __init__(self, found: list[Forgetting], unsearched: dict[str, str]) -> None:
+        self.found, self.unsearched = found, unsearched
+        super().__init__("; ".join(f"{why}. Or delete it" for why in unsearched.values()))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tastemap.errors import ReleaseError
-from tastemap.release.forgetting import Forgetting, forget_in
+from tastemap.release.forgetting import Forgetting, UnsearchedError, forget_in
 from tastemap.release.lock import exclusive
 from tastemap.release.refused import mark_refused, read_refused, rename_refused, unmark_refused
 from tastemap.release.restoring import restore
@@ -44,6 +44,7 @@ from tastemap.release.versions import (
     versions_in,
 )
 from tastemap.storage import (
+    Stored,
     amend_manifest,
     check_directory,
     is_directory,
@@ -297,26 +298,35 @@ class ReleaseStore:
             What was removed, for each release that knew the user.
 
         Raises:
-            ReleaseError: not a store, the disk refuses, or a release is damaged, so that nobody
-                knows whom it holds; the others have been dealt with then.
+            UnsearchedError: a release is damaged, so that nobody knows whom it holds; the others
+                have been dealt with.
+            ReleaseError: not a store, or the disk refuses; the others have been dealt with, too.
         """
         self._require_store()
         found: Forgettings = []
         problems: Problems = []
+        unsearched: dict[str, str] = {}
         with self._writing():
             for version in versions_in(self.path):
                 try:
-                    found += self._forget_in(version, user)
+                    stored = read_directory(self.path / version)
+                except ReleaseError as error:
+                    unsearched[version] = str(error)
+                    continue
+                try:
+                    found += self._forget_in(version, stored, user)
                 except ReleaseError as error:
                     problems.append(f"{error}. Or delete it")
         if problems:
-            raise ReleaseError("; ".join(problems))
+            raise ReleaseError("; ".join([*problems, *unsearched.values()]))
+        if unsearched:
+            raise UnsearchedError(found, unsearched)
         return found
 
-    def _forget_in(self, version: str, user: str) -> Forgettings:
+    def _forget_in(self, version: str, stored: Stored, user: str) -> Forgettings:
         with staging_directory(self.path / "incoming") as incoming:
             staged = incoming / "release"
-            done = forget_in(read_directory(self.path / version), staged, user)
+            done = forget_in(stored, staged, user)
             if done is None:
                 return []
             parts = split_version(version)
