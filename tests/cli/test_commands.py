@@ -12,6 +12,8 @@ from ran import Command
 
 import tastemap as tm
 from tastemap.cli import app
+from tastemap.cli.training import make_place
+from tastemap.errors import ReleaseError
 from tastemap.ranking.table import ranker_class, ranker_names
 from tastemap.retrieval.table import model_class, model_names
 
@@ -210,3 +212,10 @@ def test_a_generated_world_is_trained_on(tastemap: Command, tmp_path: Path) -> N
     assert trained.code == 0, trained.err
     again = tastemap("data", "generate", *sizes, "--out", world)
     assert again.code != 0 and "exists already" in again.err
+    assert "--overwrite" in again.err and "overwrite=True" not in again.err
+
+
+def test_a_file_is_no_place_for_releases(tmp_path: Path) -> None:
+    (tmp_path / "demo").touch()
+    with pytest.raises(ReleaseError, match=r"is a file, .* Choose another --out"):
+        make_place(tmp_path / "demo")

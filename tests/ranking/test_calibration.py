@@ -107,6 +107,8 @@ def test_a_ranker_that_learned_an_order_gives_probabilities_and_keeps_them(
 
 def test_the_plot_is_written(tmp_path: Path) -> None:
     curves = {"raw": expit(SCORES), "truth": TRUTH}
+    with pytest.raises(ParameterError, match=r"there is no folder .*nowhere. Make it first"):
+        tm.reliability_plot(curves, LABELS, tmp_path / "nowhere" / "reliability.svg")
     path = tm.reliability_plot(curves, LABELS, tmp_path / "reliability.svg", bins=5)
     text = path.read_text()
     assert text.startswith("<?xml")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tastemap as tm
 from tastemap.errors import MissingExtraError, ParameterError
 from tastemap.training.loop import State, train
 from tastemap.training.run import Run
@@ -164,11 +165,18 @@ def test_bad_runs_are_named() -> None:
         Run(time_budget=0)
     with pytest.raises(ParameterError, match="tracker"):
         Run(tracker="abacus")  # type: ignore[arg-type]
-    with pytest.raises(ParameterError, match="device"):
-        Run(device="abacus").torch_device()
+    for device in ("abacus", "gpuu", 7.5):
+        with pytest.raises(ParameterError, match=r"device .* is not one of torch's"):
+            Run(device=device)  # type: ignore[arg-type]
     with pytest.raises(ParameterError, match="no device 'cuda:99'"):
         Run(device="cuda:99").torch_device()
     assert Run(device="cpu").torch_device() == "cpu"
+
+
+def test_what_is_no_run_is_named(movies: tm.Dataset) -> None:
+    for fitted in (tm.EASE(), tm.Pipeline([tm.EASE()])):
+        with pytest.raises(ParameterError, match=r"run is a tm\.Run, .* not a dict"):
+            fitted.fit(movies, run={"device": "cpu"})  # type: ignore[arg-type]
 
 
 def test_compiled_passes_are_left_for_a_device_that_was_asked_for_only() -> None:

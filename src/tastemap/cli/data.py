@@ -93,8 +93,12 @@ def generate(
     """
     from rich.progress import Progress
 
+    from tastemap.errors import ReleaseError
     from tastemap.simulation.world import World
 
+    # Before it is made; what an overwrite is in a program is an option here.
+    if out.exists() and not overwrite and (not out.is_dir() or any(out.iterdir())):
+        raise ReleaseError(f"{out} exists already. Choose another --out, or pass --overwrite")
     world = World(users, items, events, dim=dim, days=days, seed=seed)
     with Progress(console=errors(), transient=True, disable=json) as shown:
         task = shown.add_task("Generating", total=events)

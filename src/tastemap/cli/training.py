@@ -86,8 +86,11 @@ def make_place(out: Path) -> None:
         ReleaseError: something else is there.
         OSError: it cannot be made.
     """
+    from tastemap.errors import ReleaseError
     from tastemap.release import ReleaseStore
 
+    if out.exists() and not out.is_dir():
+        raise ReleaseError(f"{out} is a file, and releases need a directory. Choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     if any(out.iterdir()):
         ReleaseStore(out).list()

@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from tastemap.errors import ParameterError
 from tastemap.metrics.clicks import calibration_error, reliability
 
 __all__ = ["reliability_plot"]
@@ -34,8 +35,11 @@ def reliability_plot(
         The path.
 
     Raises:
-        ParameterError: as for `tastemap.metrics.calibration_error`.
+        ParameterError: there is no folder for the picture, and as for
+            `tastemap.metrics.calibration_error`.
     """
+    if not Path(path).parent.is_dir():
+        raise ParameterError(f"{path}: there is no folder {Path(path).parent}. Make it first")
     from matplotlib.figure import Figure
 
     # A Figure of its own, not pyplot: no display is needed, and no global state is touched.

@@ -136,6 +136,11 @@ class Keys:
                 raise KeysError(f"{source} has two keys of the same {what}")
         return cls(keys)
 
+    @property
+    def names(self) -> list[str]:
+        """What the keys are called."""
+        return [key.name for key in self._keys]
+
     def find(self, secret: str) -> Key | None:
         """The key of a secret. It takes as long for one as for another."""
         given = hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
@@ -203,6 +208,11 @@ def add_key(path: Path, name: str, roles: Sequence[str]) -> str:
     listed = ", ".join(f'"{role}"' for role in roles)
     text = f'[[keys]]\nname = "{name}"\nroles = [{listed}]\nsha256 = "{row["sha256"]}"\n'
     before = _text(path) if path.exists() else ""
+    if name in Keys.parse(before, str(path)).names:
+        raise KeysError(
+            f"{path} has a key of the name {name!r} already. Choose another --name, or delete the "
+            "lines of that key first"
+        )
     after = f"{before.rstrip()}\n\n{text}" if before.strip() else text
     Keys.parse(after, str(path))
     fresh = path.with_name(f".{path.name}-{os.getpid()}")

@@ -243,7 +243,7 @@ class Pipeline(Recommender):
                 the last event of `dataset` is not looked at.
             run: where and how: device, progress, run folder, time budget.
         """
-        check_given(dataset, validation)
+        check_given(dataset, validation, run)
         dataset, logged = taken_and_shown(dataset)
         if self.ranker is not None:
             shown = logged if impressions is None else impressions

@@ -274,7 +274,7 @@ class Ranker(Hyperparameters, ABC):
             )
         self._schema, self._encoder, self._calibration = train.features.schema, None, None
         self._tasks = tasks
-        run = Run() if run is None else run
+        run = Run.of(run)
         if held is None:
             self._fit(train, None, run)
             return

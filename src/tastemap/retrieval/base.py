@@ -27,11 +27,11 @@ _TILE_BYTES = 64 << 20
 _FEW = 32
 
 
-def check_given(dataset: object, validation: object) -> None:
+def check_given(dataset: object, validation: object, run: object) -> None:
     """That a fit gets what it learns from, before hours go by.
 
     Raises:
-        ParameterError: no data set, or a validation part that is not one of a split.
+        ParameterError: no data set, a validation part that is not one of a split, or no run.
     """
     if not isinstance(dataset, Dataset):
         raise ParameterError(
@@ -43,6 +43,7 @@ def check_given(dataset: object, validation: object) -> None:
             "fit: validation is a part of a split, as in validation=split.validation, not a "
             f"{type(validation).__name__}"
         )
+    Run.of(run)
 
 
 class Retriever(Hyperparameters, Recommender):
@@ -73,13 +74,14 @@ class Retriever(Hyperparameters, Recommender):
 
         Raises:
             DataError: the data set has no events.
-            ParameterError: it is no data set, or the validation part is not of a split.
+            ParameterError: it is no data set, the validation part is not of a split, or the run is
+                none.
         """
-        check_given(dataset, validation)
+        check_given(dataset, validation, run)
         if dataset.n_events == 0:
             raise DataError(f"{type(self).__name__} cannot be fitted on no events")
         self._data = dataset
-        self._fit(dataset, validation, Run() if run is None else run)
+        self._fit(dataset, validation, Run.of(run))
         return self
 
     @abstractmethod

@@ -94,7 +94,7 @@ def train(
     """
     if validate is not None and monitor is None:
         raise ParameterError("train: validate needs the name of a metric to monitor")
-    run = Run() if run is None else run
+    run = Run.of(run)
     training = Training()
     best_value, best_state = -math.inf, None
     start = time.perf_counter()

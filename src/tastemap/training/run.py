@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tomli_w
 
@@ -17,6 +17,9 @@ from tastemap.data.dataset import Dataset
 from tastemap.errors import ParameterError
 from tastemap.hyperparameters import Hyperparameters
 from tastemap.training.tracking import Tracker, open_tracker
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["About", "Recorder", "Run", "describe"]
 
@@ -41,7 +44,7 @@ class Run:
             start, and metrics by name. What it raises ends the fit without a model.
 
     Raises:
-        ParameterError: a value out of its range.
+        ParameterError: a value out of its range, or a device that torch does not know.
     """
 
     folder: str | Path | None = None
@@ -56,12 +59,42 @@ class Run:
             raise ParameterError(f"Run: time_budget must be > 0 seconds, got {self.time_budget!r}")
         if self.tracker not in (None, "mlflow"):
             raise ParameterError(f"Run: tracker must be 'mlflow' or None, got {self.tracker!r}")
+        # Torch is not loaded for what is usual.
+        if self.device not in ("auto", "cpu"):
+            self._named_device()
+
+    @classmethod
+    def of(cls, given: object) -> Run:
+        """The run that a fit was given, and where it was given None, one of defaults.
+
+        Raises:
+            ParameterError: it is no run.
+        """
+        if given is None:
+            return cls()
+        if not isinstance(given, Run):
+            raise ParameterError(
+                f"fit: run is a tm.Run, as in run=tm.Run(device='cpu'), not a "
+                f"{type(given).__name__}"
+            )
+        return given
+
+    def _named_device(self) -> torch.device:
+        import torch
+
+        try:
+            return torch.device(self.device)
+        except (RuntimeError, TypeError):
+            raise ParameterError(
+                f"Run: device {self.device!r} is not one of torch's; 'auto', 'cpu' and 'cuda' are "
+                "the usual ones"
+            ) from None
 
     def torch_device(self) -> str:
         """The name of the torch device to train on.
 
         Raises:
-            ParameterError: torch does not know the device, or this machine does not have it.
+            ParameterError: this machine does not have the device.
         """
         if self.device == "cpu":
             return "cpu"
@@ -70,10 +103,7 @@ class Run:
         has_gpu = torch.cuda.is_available()
         if self.device == "auto":
             return "cuda" if has_gpu else "cpu"
-        try:
-            device = torch.device(self.device)
-        except RuntimeError as error:
-            raise ParameterError(f"Run: device {self.device!r} is not one of torch's") from error
+        device = self._named_device()
         if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
             raise ParameterError(f"Run: this machine has no device {self.device!r}; use 'auto'")
         return str(device)

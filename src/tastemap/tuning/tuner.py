@@ -89,7 +89,7 @@ def tune(
         KeyboardInterrupt: Ctrl-C before the end of the first trial.
     """
     started = time.monotonic()
-    asked, run = Metric.parse(metric), Run() if run is None else run
+    asked, run = Metric.parse(metric), Run.of(run)
     fixed = dict(fixed or {})
     _check(asked, trials=trials, seeds=seeds, jobs=jobs, time_budget=time_budget)
     defaults = model(**fixed).hyperparameter_values()
