@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -94,6 +95,7 @@ class NeuralRanker(Ranker):
     seed: int = hyperparameter(default=0, help="of all random numbers", ge=0, tuned=False)
 
     network: RankingNetwork = assigned_by_fit()
+    training: Training = assigned_by_fit()
 
     @abstractmethod
     def make_network(self) -> RankingNetwork:
@@ -141,20 +143,15 @@ class NeuralRanker(Ranker):
         """What trains the network: Adam for all of it."""
         return adams(network, list(network.parameters()), self.learning_rate)
 
-    training: Training = assigned_by_fit()
-
     def _fit(self, train_rows: Labelled, validation: Labelled | None, run: Run) -> None:
         self.network, self.training = self._trained(train_rows, validation, self.epochs, run)
 
     def _fit_again(self, rows: Labelled, run: Run) -> None:
-        if self.training.stopped == "interrupted":
-            return
-        try:
+        # Ctrl-C keeps the best so far, and that is the network that there is.
+        with suppress(KeyboardInterrupt):
+            self.training.go_on()
             network, training = self._trained(rows, None, self.training.best_epoch, run)
-        except KeyboardInterrupt:
-            # Ctrl-C keeps the best so far, and that is the network that there is.
-            return
-        if training.stopped != "interrupted":
+            training.go_on()
             self.network = network
 
     def _trained(
