@@ -116,10 +116,11 @@ class Engine:
         except Exception as error:
             if not ReleaseStore.is_store(self._path):
                 raise
-            for version in ReleaseStore(self._path).ways_back():
+            store = ReleaseStore(self._path)
+            for version in store.ways_back():
                 with suppress(Exception):
                     found = self._prepare(load_release(self._path, version))
-                    self._keep(found[0], _current(self._path), error)
+                    self._keep(found[0], store.current_or_none(), error)
                     return found
             raise
 
@@ -379,14 +380,6 @@ class Engine:
         if not ReleaseStore.is_store(self._path):
             return [self.serving.version]
         return [release.version for release in ReleaseStore(self._path).list()]
-
-
-def _current(store: Path) -> str | None:
-    """The version that a store names, None where it names none."""
-    try:
-        return ReleaseStore(store).current_version()
-    except ReleaseError:
-        return None
 
 
 def _vital(serving: Serving) -> set[str]:

@@ -103,6 +103,13 @@ class ReleaseStore:
             )
         return version
 
+    def current_or_none(self) -> str | None:
+        """The version served, None where nothing is published or CURRENT is damaged."""
+        try:
+            return read_current(self.path)
+        except ReleaseError:
+            return None
+
     def current(self) -> Release:
         """The release served.
 
@@ -232,7 +239,7 @@ class ReleaseStore:
         """What was served before the current one, is there and was not refused, the nearest one
         first; a damaged one, too."""
         there, refused = versions_in(self.path), read_refused(self.path)
-        before = served_before(self.path, self._current_or_none())
+        before = served_before(self.path, self.current_or_none())
         return [version for version in before if version in there and version not in refused]
 
     def refuse(self, version: str, reason: str) -> Release:
@@ -375,18 +382,12 @@ class ReleaseStore:
                 f"{self.path} could not be written: {error}. The release served is unchanged"
             ) from error
 
-    def _current_or_none(self) -> str | None:
-        try:
-            return read_current(self.path)
-        except ReleaseError:
-            return None
-
     def _previous(self) -> str:
         for version in self.ways_back():
             return version
         raise ReleaseError(
             f"{self.path} holds no release that was served before the current one. "
-            f"Name one with `--to`: {self._whole_others(self._current_or_none())}"
+            f"Name one with `--to`: {self._whole_others(self.current_or_none())}"
         )
 
     def _whole_others(self, version: str | None) -> str:
@@ -395,7 +396,7 @@ class ReleaseStore:
         return ", ".join(whole) or "there is no other whole one, so publish a new one"
 
     def _describe(self, version: str) -> Release:
-        is_current = version == self._current_or_none()
+        is_current = version == self.current_or_none()
         was_published = is_current or version in ever_served(self.path)
         return describe(
             self.path / version,
