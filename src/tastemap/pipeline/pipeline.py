@@ -243,7 +243,8 @@ class Pipeline(Recommender):
                 the last event of `dataset` is not looked at.
             run: where and how: device, progress, run folder, time budget.
         """
-        check_given(dataset, validation, run)
+        check_given(dataset, validation)
+        run = Run.of(run)
         dataset, logged = taken_and_shown(dataset)
         if self.ranker is not None:
             shown = logged if impressions is None else impressions

@@ -27,11 +27,11 @@ _TILE_BYTES = 64 << 20
 _FEW = 32
 
 
-def check_given(dataset: object, validation: object, run: object) -> None:
+def check_given(dataset: object, validation: object) -> None:
     """That a fit gets what it learns from, before hours go by.
 
     Raises:
-        ParameterError: no data set, a validation part that is not one of a split, or no run.
+        ParameterError: no data set, or a validation part that is not one of a split.
     """
     if not isinstance(dataset, Dataset):
         raise ParameterError(
@@ -43,7 +43,6 @@ def check_given(dataset: object, validation: object, run: object) -> None:
             "fit: validation is a part of a split, as in validation=split.validation, not a "
             f"{type(validation).__name__}"
         )
-    Run.of(run)
 
 
 class Retriever(Hyperparameters, Recommender):
@@ -77,11 +76,12 @@ class Retriever(Hyperparameters, Recommender):
             ParameterError: it is no data set, the validation part is not of a split, or the run is
                 none.
         """
-        check_given(dataset, validation, run)
+        check_given(dataset, validation)
+        run = Run.of(run)
         if dataset.n_events == 0:
             raise DataError(f"{type(self).__name__} cannot be fitted on no events")
         self._data = dataset
-        self._fit(dataset, validation, Run.of(run))
+        self._fit(dataset, validation, run)
         return self
 
     @abstractmethod
