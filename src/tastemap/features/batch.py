@@ -14,7 +14,7 @@ from tastemap.errors import SchemaError
 from tastemap.features.schema import Schema
 from tastemap.kernels.ragged import take_ragged
 
-__all__ = ["FeatureBatch", "Ragged"]
+__all__ = ["FeatureBatch", "Ragged", "below"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +58,28 @@ class Ragged:
         """The lists from `start` to before `stop`, which share their rows with these."""
         offsets = self.offsets[start : stop + 1]
         return Ragged(offsets - offsets[0], self.rows[offsets[0] : offsets[-1]])
+
+
+Arrays = tuple[
+    NDArray[np.int64],
+    NDArray[np.float32],
+    tuple[Ragged, ...],
+    tuple[Ragged, ...],
+    tuple[NDArray[np.float32], ...],
+]
+"""The values of a `FeatureBatch`, in the order of its attributes."""
+
+
+def below(parts: Sequence[Any]) -> Arrays:
+    """The arrays of all parts, one below the other; a part has those of a `FeatureBatch`, of the
+    same features as the others."""
+    return (
+        np.concatenate([part.categorical for part in parts]),
+        np.concatenate([part.numeric for part in parts]),
+        tuple(map(Ragged.joined, zip(*(part.multi_valued for part in parts), strict=True))),
+        tuple(map(Ragged.joined, zip(*(part.sequences for part in parts), strict=True))),
+        tuple(map(np.concatenate, zip(*(part.vectors for part in parts), strict=True))),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,14 +130,7 @@ class FeatureBatch:
     @classmethod
     def joined(cls, parts: Sequence[FeatureBatch]) -> FeatureBatch:
         """The rows of all parts, of one schema, one after the other."""
-        return cls(
-            parts[0].schema,
-            np.concatenate([part.categorical for part in parts]),
-            np.concatenate([part.numeric for part in parts]),
-            tuple(map(Ragged.joined, zip(*(part.multi_valued for part in parts), strict=True))),
-            tuple(map(Ragged.joined, zip(*(part.sequences for part in parts), strict=True))),
-            tuple(map(np.concatenate, zip(*(part.vectors for part in parts), strict=True))),
-        )
+        return cls(parts[0].schema, *below(parts))
 
     def __len__(self) -> int:
         return len(self.categorical)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tastemap.features.batch import FeatureBatch, Ragged
+from tastemap.features.batch import FeatureBatch, Ragged, below
 from tastemap.features.schema import Categorical, Feature, Numeric, Schema
 from tastemap.features.schema import Sequence as SequenceOf
 
@@ -73,23 +73,15 @@ class Block:
         first = blocks[0]
         if len(blocks) == 1:
             return first
+        categorical, numeric, multi_valued, sequences, vectors = below(blocks)
         return cls(
             first.features,
-            sum(len(block.numeric) for block in blocks),
-            categorical=np.concatenate([block.categorical for block in blocks]),
-            numeric=np.concatenate([block.numeric for block in blocks]),
-            multi_valued=tuple(
-                Ragged.joined(parts)
-                for parts in zip(*(block.multi_valued for block in blocks), strict=True)
-            ),
-            sequences=tuple(
-                Ragged.joined(parts)
-                for parts in zip(*(block.sequences for block in blocks), strict=True)
-            ),
-            vectors=tuple(
-                np.concatenate(parts)
-                for parts in zip(*(block.vectors for block in blocks), strict=True)
-            ),
+            len(numeric),
+            categorical=categorical,
+            numeric=numeric,
+            multi_valued=multi_valued,
+            sequences=sequences,
+            vectors=vectors,
         )
 
     def take(self, rows: NDArray[Any]) -> Block:
