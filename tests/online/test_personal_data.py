@@ -76,17 +76,17 @@ def unknown(http: TestClient) -> bool:
 
 def test_all_that_is_kept_is_shown(store: tm.ReleaseStore, tmp_path: Path) -> None:
     with client(store, tmp_path / "state") as http:
+        view = {
+            "item": "i2",
+            "kind": "view",
+            "time": 6,
+            "value": 2.0,
+            "duration": 1.5,
+            "context": {"device": "tv", "hour": 7, "share": 0.5, "paid": True},
+        }
         posted = [
             {"user": WHO, "item": "i1", "kind": "impression", "time": 5, "token": "t", "id": 7},
-            {
-                "user": WHO,
-                "item": "i2",
-                "kind": "view",
-                "time": 6,
-                "value": 2.0,
-                "duration": 1.5,
-                "context": {"device": "tv", "hour": 7, "share": 0.5, "paid": True},
-            },
+            {"user": WHO, **view},
         ]
         http.post("/events", json=[*posted, {"user": "u1", "item": "i1"}])
         data = http.get(f"/users/{WHO}/data").json()
@@ -104,14 +104,7 @@ def test_all_that_is_kept_is_shown(store: tm.ReleaseStore, tmp_path: Path) -> No
         ]
         assert data["events"] == [
             {"item": "i1", "kind": "impression", "time": 5, "value": 1.0, "id": "7", "token": "t"},
-            {
-                "item": "i2",
-                "kind": "view",
-                "time": 6,
-                "value": 2.0,
-                "duration": 1.5,
-                "context": {"device": "tv", "hour": 7, "share": 0.5, "paid": True},
-            },
+            view,
         ]
 
 
