@@ -4,10 +4,12 @@ import hashlib
 import io
 import urllib.request
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from benchmarks.environments import cache
 from benchmarks.splits import Ratings
@@ -15,7 +17,7 @@ from tastemap import datasets
 
 NAMES = ("movielens-100k", "movielens-1m")
 # Choices in their order, without times, and nothing that anybody rated.
-SEQUENCES = (*NAMES, "amazon-beauty")
+SEQUENCES = (*NAMES, "amazon-beauty", "amazon-beauty-shuffled")
 
 # The reviews of McAuley's 5-core as the authors of S3-Rec (Zhou et al. 2020) put them in order, at
 # the commit that everybody compares on. They state no licence: fetched, never passed on.
@@ -24,6 +26,13 @@ _BEAUTY = (
     "2a81540ae18615d88ef88227b0c066e5b74781e5/data/Beauty.txt"
 )
 _BEAUTY_SHA256 = "226cce9c3105299ca0db9615d7d3fb32b3175e90da43100ae352599f0f0107b8"
+# The days of the same reviews, line by line, as the authors of TiCoSeRec (Dang et al. 2023) keep
+# them: their numbers of items are others, and match those of S3-Rec day by day without exception.
+_BEAUTY_DAYS = (
+    "https://raw.githubusercontent.com/KingGugu/TiCoSeRec/"
+    "302b2959f27bb16bb77acae5a471de82819bd1bd/data/Beauty/Beauty_time_org_rank.txt"
+)
+_BEAUTY_DAYS_SHA256 = "4e6a6e30f9dba1985ad9adae79a891df6b403e2132f0422a6f6e88f67d1fcc75"
 
 # Baltrunas et al. 2015, as CARSKit keeps it. For research only, and never passed on.
 _FRAPPE = (
@@ -36,7 +45,9 @@ _FRAPPE_SHA256 = "4adc616de57170f282397f6e6e30215f97fa7ad1b7f40bd12ef5dceaaf3e9b
 def load(name: str) -> Ratings:
     """The events of a data set, fetched first where it is not cached."""
     if name == "amazon-beauty":
-        return _beauty()
+        return _beauty(name)
+    if name == "amazon-beauty-shuffled":
+        return _by_days(_beauty(name))
     events = pl.read_parquet(datasets.fetch(name) / "events.parquet")
     users, user_rows = np.unique(events["user"].to_numpy(), return_inverse=True)
     items, item_rows = np.unique(events["item"].to_numpy(), return_inverse=True)
@@ -51,18 +62,14 @@ def load(name: str) -> Ratings:
     )
 
 
-def _beauty() -> Ratings:
+def _beauty(name: str) -> Ratings:
     """A line for each user: the user's number, then those of the items; the place is the time."""
-    rows = [
-        line.split()
-        for line in fetched(_BEAUTY, _BEAUTY_SHA256, "amazon-beauty.txt").read_text().splitlines()
-    ]
-    counts = np.array([len(row) - 1 for row in rows])
-    item_numbers = np.array([item for row in rows for item in row[1:]], np.int64)
-    items, item_rows = np.unique(item_numbers, return_inverse=True)
+    rows = _lines(fetched(_BEAUTY, _BEAUTY_SHA256, "amazon-beauty.txt"))
+    counts = np.array([len(row) for row in rows])
+    items, item_rows = np.unique(np.concatenate(rows), return_inverse=True)
     n = int(counts.sum())
     return Ratings(
-        "amazon-beauty",
+        name,
         np.repeat(np.arange(len(rows), dtype=np.int32), counts),
         item_rows.astype(np.int32),
         np.ones(n, np.float32),
@@ -70,6 +77,24 @@ def _beauty() -> Ratings:
         len(items),
         np.arange(n, dtype=np.float64),
     )
+
+
+def _by_days(ratings: Ratings) -> Ratings:
+    """The same at the time of its day, where a day's events of a user stand as drawn: reviews have
+    no hour, so that the order within a day is one of the file and not of what people did."""
+    rows = _lines(fetched(_BEAUTY_DAYS, _BEAUTY_DAYS_SHA256, "amazon-beauty-days.txt"))
+    drawn = np.random.default_rng(0).permutation(len(ratings.users))
+    return replace(
+        ratings,
+        users=ratings.users[drawn],
+        items=ratings.items[drawn],
+        times=np.concatenate(rows).astype(np.float64)[drawn],
+    )
+
+
+def _lines(path: Path) -> list[NDArray[np.int64]]:
+    """What stands behind the user's number in each line."""
+    return [np.array(line.split()[1:], np.int64) for line in path.read_text().splitlines()]
 
 
 def frappe(path: Path | None = None) -> pl.DataFrame:
