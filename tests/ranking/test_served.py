@@ -7,17 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from hypothesis import given
-from hypothesis.extra.numpy import array_shapes, arrays
-from hypothesis.strategies import integers
-from numpy.typing import NDArray
 
 import tastemap as tm
 from tastemap.data.candidates import Candidates
 from tastemap.errors import SchemaError
 from tastemap.features.requests import RequestFeatures
-from tastemap.kernels.bags import bags_of
 from tastemap.ranking.parts.served_crosses import ServedCrosses
 from tests.features.generated import dataset, events
 
@@ -55,12 +49,11 @@ def test_what_candidates_share_is_computed_once_and_nothing_changes(
     expected = ranker.score_batch(features.joined())
     assert expected.std() > 0.1
     network: Any = ranker.network
-    for form in (features, features.unshared()):
-        whole = ServedCrosses(network, form, torch.float32)(form)
-        np.testing.assert_allclose(whole, expected, atol=1e-4)
-    # float16 keeps 11 bits of what is looked up.
-    rough = ServedCrosses(network, features, torch.float16)(features)
-    np.testing.assert_allclose(rough, expected, atol=0.005 * float(np.ptp(expected)))
+    whole = ServedCrosses(network, features, exact=True)(features)
+    np.testing.assert_allclose(whole, expected, atol=1e-4)
+    # Of bytes, where the processor has units for them: numbers of 7 bits and a sign.
+    rough = ServedCrosses(network, features)(features)
+    np.testing.assert_allclose(rough, expected, atol=0.02 * float(np.ptp(expected)))
 
 
 @pytest.mark.parametrize(
@@ -78,15 +71,13 @@ def test_every_form_scores_requests_as_it_scores_rows(
 def test_items_that_nobody_else_is_proposed_score_as_those_that_many_are(
     features: RequestFeatures,
 ) -> None:
-    assert features.shares_items
     ranker = fitted(features)
     expected = ranker.score_requests(features)
     # Each candidate has a row of its own.
     own = np.arange(len(features.places))
     apart = replace(features, items=features.items.take(features.places), places=own)
-    assert not apart.shares_items
     found = ranker.score_requests(apart)
-    np.testing.assert_allclose(found, expected, atol=0.005 * float(np.ptp(expected)))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_a_ranker_that_learned_again_serves_what_it_learned(features: RequestFeatures) -> None:
@@ -107,32 +98,3 @@ def test_other_features_are_refused(features: RequestFeatures) -> None:
     asked = Candidates(np.array([0, 1]), np.ones(1, np.int32), none, none, ("other",))
     with pytest.raises(SchemaError, match="was fitted on the features"):
         ranker.score_requests(known.apart(data.queries(np.array([1])), asked))
-
-
-def test_values_are_looked_up_or_multiplied_alike(
-    features: RequestFeatures, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    network: Any = fitted(features).network
-    expected = ServedCrosses(network, features, torch.float32)(features)
-    for few in (0, 1 << 16):
-        monkeypatch.setattr("tastemap.ranking.parts.served_fields._FEW", few)
-        found = ServedCrosses(network, features, torch.float32)(features)
-        np.testing.assert_allclose(found, expected, atol=1e-5)
-
-
-@given(arrays(np.int64, array_shapes(min_dims=2, max_dims=2, max_side=8), elements=integers(0, 3)))
-def test_what_most_have_in_common_is_added_once_and_the_sums_stay(rows: NDArray[np.int64]) -> None:
-    table = np.random.default_rng(0).random((5, 3))
-    within = (rows % 2 * 0.25).astype(np.float32)
-    found, weights, offsets = bags_of(rows, within)
-    bags = (
-        np.add.reduceat(
-            np.vstack([weights[:, None] * table[found], np.zeros((1, 3))]), offsets[:-1]
-        )
-        * (np.diff(offsets) > 0)[:, None]
-    )
-    expected = ((1 - within)[..., None] * table[rows] + within[..., None] * table[rows + 1]).sum(1)
-    np.testing.assert_allclose(bags[1:] + bags[0], expected, atol=1e-6)
-    # Where all are alike, nothing is left to add to each.
-    alike = np.repeat(rows[:1], 9, axis=0)
-    assert bags_of(alike, np.zeros(alike.shape, np.float32))[2][1:].max() == rows.shape[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -44,19 +44,6 @@ class RequestFeatures:
         """Where the candidates of each request stand."""
         stops = self.offsets.tolist()
         return (slice(*pair) for pair in pairwise(stops))
-
-    @property
-    def shares_items(self) -> bool:
-        """Whether most items are among the candidates of several requests."""
-        return 2 * len(self.items.numeric) <= len(self.places)
-
-    def unshared(self) -> RequestFeatures:
-        """The same, with what is true of items among that of pairs, where an item stands as often
-        as it is proposed."""
-        nothing = Block((), 1)
-        pairs = Block.beside([self.items.take(self.places), self.pairs])
-        nowhere = np.zeros_like(self.places)
-        return replace(self, items=nothing, pairs=pairs, places=nowhere)
 
     def joined(self) -> FeatureBatch:
         """A row for each candidate, with the features of its request and its item too, [m]."""

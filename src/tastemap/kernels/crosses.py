@@ -1,80 +1,221 @@
-"""Cross layers of DCN-v2 over what was looked up for them."""
+"""Cross layers of DCN-v2 over their linear maps, a candidate at a time, so that all of it stays in
+cache."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["crossed", "finished"]
+from tastemap.kernels.quantization import Product
+
+__all__ = ["Crossed", "Maps", "Vectors", "crossed", "crossed_again", "finished", "scored"]
 
 _FAST = {"reassoc", "contract", "nsz"}
 
 
-@nb.njit(cache=True, nogil=True, fastmath=_FAST)
-def _crossed(
-    first: Any, maps: Any, shared: Any, items: Any, places: Any, products: int, hidden: int
-) -> None:
-    for place in range(len(first)):
-        begin, row, item = first[place], maps[place], items[places[place]]
-        for column in range(len(row)):
-            row[column] += shared[column] + item[column]
-        for column in range(products):
-            row[column] = begin[column] * row[column] + begin[column]
-        for column in range(products, products + hidden):
-            row[column] = max(row[column], np.float32(0))
+class Vectors(NamedTuple):
+    """x_0 = [u; i; c] of n candidates of one request.
 
-
-def crossed(
-    first: NDArray[np.float32],
-    maps: NDArray[np.float32],
-    shared: NDArray[np.float32],
-    items: NDArray[np.float32],
-    places: NDArray[np.int64],
-    products: int,
-    hidden: int,
-) -> None:
-    """Makes of [y, h, …] in place what comes after them: x_0 ∘ y + x_0, relu(h), ….
-
-    Args:
-        first: float32 [n, width], x_0.
-        maps: float32 [n, columns].
-        shared: float32 [columns], is added to all maps before.
-        items: float32 [m, columns], of which the one at the `places`, int64 [n], of a row is added
-            to its maps before.
-        products: columns of y, the width or 0.
-        hidden: columns of h.
+    Attributes:
+        request: float32 [u], of all.
+        items: float32 [items, i].
+        places: int64 [n], which of the items each candidate is.
+        pairs: float32 [n, c].
     """
-    _crossed(first, maps, shared, items, places, products, hidden)
+
+    request: NDArray[np.float32]
+    items: NDArray[np.float32]
+    places: NDArray[np.int64]
+    pairs: NDArray[np.float32]
+
+
+class Maps(NamedTuple):
+    """[y; h; m], linear maps of x_0, as the sum of those of u, i, and c.
+
+    Attributes:
+        request: float32 [columns].
+        items: [items, columns].
+        pairs: [n, columns].
+    """
+
+    request: NDArray[np.float32]
+    items: Product
+    pairs: Product
 
 
 @nb.njit(cache=True, nogil=True, fastmath=_FAST)
-def _finished(first: Any, x: Any, maps: Any, of_first: Any, scores: Any) -> None:
-    width = first.shape[1]
-    for place in range(len(first)):
-        begin, here, weights = first[place], x[place], maps[place, maps.shape[1] - width :]
+def _row(vectors: Any) -> Any:
+    """x_0 [width], in which u stands already, and its parts i and c."""
+    request, items, _, pairs = vectors
+    begin, middle = len(request), len(request) + items.shape[1]
+    row = np.empty(middle + pairs.shape[1], np.float32)
+    row[:begin] = request
+    return row, row[begin:middle], row[middle:]
+
+
+# What is called for each candidate takes arrays, and views that were made once for all: parts of a
+# tuple and slices would be counted as owned each time, and an index that may be negative keeps a
+# loop from being vectorized. Either costs more than the work.
+@nb.njit(cache=True, nogil=True, fastmath=_FAST)
+def _mapped(
+    bias: Any, of_items: Any, item: int, by_item: Any, item_scale: Any,
+    of_pairs: Any, place: int, by_pair: Any, pair_scale: Any, columns: Any,
+) -> None:  # fmt: skip
+    """Writes the maps of a candidate, float32 [columns]."""
+    for column in range(len(columns)):
+        columns[column] = (
+            bias[column]
+            + of_items[item, column] * by_item * item_scale[column]
+            + of_pairs[place, column] * by_pair * pair_scale[column]
+        )
+
+
+@nb.njit(cache=True, nogil=True, fastmath=_FAST)
+def _copied(rows: Any, row: int, into: Any) -> None:
+    """Writes a row [columns] of rows [n, columns]."""
+    for column in range(len(into)):
+        into[column] = rows[row, column]
+
+
+@nb.njit(cache=True, nogil=True, fastmath=_FAST)
+def _scored(vectors: Any, maps: Any, crosses: int, of_first: Any, hidden: Any, scores: Any) -> None:
+    _, items, places, pairs = vectors
+    x_0, of_item, of_pair = _row(vectors)
+    bias, (of_items, by_item, item_scale), (of_pairs, by_pair, pair_scale) = maps
+    columns, one, n_hidden = np.empty(len(bias), np.float32), np.float32(1), hidden.shape[1]
+    y, h = columns[:crosses], columns[crosses : crosses + n_hidden]
+    m = columns[crosses + n_hidden :]
+    for place in range(len(scores)):
+        item = places[place]
+        _copied(items, item, of_item)
+        _copied(pairs, place, of_pair)
+        _mapped(
+            bias, of_items, item, by_item[item], item_scale,
+            of_pairs, place, by_pair[place], pair_scale, columns,
+        )  # fmt: skip
+        for column in range(n_hidden):
+            hidden[place, column] = max(h[column], np.float32(0))
         score = np.float32(0)
-        for column in range(width):
-            score += weights[column] * here[column] + of_first[column] * begin[column]
-        scores[place] += score
+        if crosses:
+            for column in range(len(x_0)):
+                score += (m[column] * (y[column] + one) + of_first[column]) * x_0[column]
+        else:
+            for column in range(len(x_0)):
+                score += (m[column] + of_first[column]) * x_0[column]
+        scores[place] = score
 
 
-def finished(
-    first: NDArray[np.float32],
-    x: NDArray[np.float32],
-    maps: NDArray[np.float32],
-    of_first: NDArray[np.float32],
-    scores: NDArray[np.float32],
-) -> None:
-    """Adds weights · x + of_first · x_0 of each row to its score.
+def scored(
+    vectors: Vectors, maps: Maps, crosses: int, of_first: NDArray[np.float32], n_hidden: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Where no cross layer stands between the first and the last one.
 
     Args:
-        first: float32 [n, width], x_0.
-        x: float32 [n, width or more], in the first columns.
-        maps: float32 [n, width or more], whose last columns are the weights.
-        of_first: float32 [width].
-        scores: float32 [n].
+        vectors, maps: of n candidates.
+        crosses: columns of y, the width of x_0, or 0 where the last cross layer is the first.
+        of_first: float32 [width], the weights of x_0 itself.
+        n_hidden: columns of h.
+
+    Returns:
+        m · x + of_first · x_0, float32 [n], with x = x_0 ∘ y + x_0, or x_0, and relu(h), float32
+        [n, hidden].
     """
-    _finished(first, x, maps, of_first, scores)
+    n = len(vectors.places)
+    hidden, scores = np.empty((n, n_hidden), np.float32), np.empty(n, np.float32)
+    _scored(vectors, maps, crosses, of_first, hidden, scores)
+    return scores, hidden
+
+
+class Crossed(NamedTuple):
+    """Candidates between two cross layers.
+
+    Attributes:
+        first: float32 [n, width], x_0.
+        x: float32 [n, width], what the layers before have made of it.
+        of_x: float32 [n, width], m.
+    """
+
+    first: NDArray[np.float32]
+    x: NDArray[np.float32]
+    of_x: NDArray[np.float32]
+
+
+@nb.njit(cache=True, nogil=True, fastmath=_FAST)
+def _crossed(vectors: Any, maps: Any, first: Any, x: Any, of_x: Any, hidden: Any) -> None:
+    _, items, places, pairs = vectors
+    x_0, of_item, of_pair = _row(vectors)
+    bias, (of_items, by_item, item_scale), (of_pairs, by_pair, pair_scale) = maps
+    columns, one, n_hidden = np.empty(len(bias), np.float32), np.float32(1), hidden.shape[1]
+    width = len(x_0)
+    y, h, m = columns[:width], columns[width : width + n_hidden], columns[width + n_hidden :]
+    for place in range(len(x)):
+        item = places[place]
+        _copied(items, item, of_item)
+        _copied(pairs, place, of_pair)
+        _mapped(
+            bias, of_items, item, by_item[item], item_scale,
+            of_pairs, place, by_pair[place], pair_scale, columns,
+        )  # fmt: skip
+        for column in range(width):
+            first[place, column] = x_0[column]
+            x[place, column] = x_0[column] * (y[column] + one)
+            of_x[place, column] = m[column]
+        for column in range(n_hidden):
+            hidden[place, column] = max(h[column], np.float32(0))
+
+
+def crossed(vectors: Vectors, maps: Maps, n_hidden: int) -> tuple[Crossed, NDArray[np.float32]]:
+    """Where other cross layers stand between the first and the last one: x_0 ∘ y + x_0, and
+    relu(h), float32 [n, hidden].
+
+    Args:
+        vectors, maps: of n candidates.
+        n_hidden: columns of h.
+    """
+    request, items, places, pairs = vectors
+    width = len(request) + items.shape[1] + pairs.shape[1]
+    found = Crossed(*np.empty((3, len(places), width), np.float32))
+    hidden = np.empty((len(places), n_hidden), np.float32)
+    _crossed(vectors, maps, *found, hidden)
+    return found, hidden
+
+
+@nb.njit(cache=True, nogil=True, fastmath=_FAST)
+def _cross_again(first: Any, x: Any, product: Any, bias: Any) -> None:
+    sums, of_rows, of_columns = product
+    for row in range(len(x)):
+        scale = of_rows[row]
+        for column in range(x.shape[1]):
+            of_x = sums[row, column] * scale * of_columns[column] + bias[column]
+            x[row, column] += first[row, column] * of_x
+
+
+def crossed_again(candidates: Crossed, product: Product, bias: NDArray[np.float32]) -> None:
+    """Makes of x in place what the next cross layer does, x_0 ∘ (product + bias) + x.
+
+    Args:
+        candidates: n.
+        product: W x, [n, width].
+        bias: float32 [width].
+    """
+    _cross_again(candidates.first, candidates.x, product, bias)
+
+
+@nb.njit(cache=True, nogil=True, fastmath=_FAST)
+def _finished(first: Any, x: Any, of_x: Any, of_first: Any, scores: Any) -> None:
+    for place in range(len(first)):
+        score = np.float32(0)
+        for column in range(len(of_first)):
+            score += of_x[place, column] * x[place, column]
+            score += of_first[column] * first[place, column]
+        scores[place] = score
+
+
+def finished(candidates: Crossed, of_first: NDArray[np.float32]) -> NDArray[np.float32]:
+    """m · x + of_first · x_0, float32 [n], with of_first float32 [width]."""
+    scores = np.empty(len(candidates.x), np.float32)
+    _finished(*candidates, of_first, scores)
+    return scores

@@ -8,7 +8,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["beside", "located"]
+__all__ = ["between", "located"]
 
 
 @nb.njit(cache=True, nogil=True)
@@ -52,45 +52,25 @@ def located(
 
 
 @nb.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def _beside(
-    before: Any, shared: Any, places: Any, given: Any, nodes: Any, within: Any, values: Any,
-    found: Any,
-) -> None:  # fmt: skip
-    dim = values.shape[2]
+def _between(nodes: Any, within: Any, values: Any, found: Any) -> None:
     for row in range(len(found)):
-        into = found[row]
-        into[: len(before)] = before
-        begin = len(before) + shared.shape[1]
-        into[len(before) : begin] = shared[places[row]]
-        into[begin : begin + given.shape[1]] = given[row]
-        begin += given.shape[1]
         for feature in range(nodes.shape[1]):
             node, share = nodes[row, feature], within[row, feature]
-            here, after = values[feature, node], values[feature, node + 1]
-            part = into[begin : begin + dim]
-            for place in range(dim):
-                part[place] = here[place] + share * (after[place] - here[place])
-            begin += dim
+            for column in range(values.shape[2]):
+                here = values[feature, node, column]
+                after = values[feature, node + 1, column]
+                found[row, feature, column] = here + share * (after - here)
 
 
-def beside(
-    before: NDArray[np.float32],
-    shared: NDArray[np.float32],
-    places: NDArray[np.int64],
-    given: NDArray[np.float32],
-    nodes: NDArray[np.int32],
-    within: NDArray[np.float32],
-    values: NDArray[np.float32],
-    found: NDArray[np.float32],
-) -> None:
-    """Writes the vectors of each row one beside the other, those of numbers at the end.
+def between(
+    nodes: NDArray[np.int32], within: NDArray[np.float32], values: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """The vectors of numbers, float32 [B, n, dim].
 
     Args:
-        before: float32 [b], with which all rows begin.
-        shared: float32 [m, s], what comes then, at the `places`, int64 [B], of the rows.
-        given: float32 [B, g], what comes then.
         nodes, within: [B, n], of `located`.
         values: float32 [n, bins + 2, dim], the vectors at the nodes.
-        found: float32 [B, b + s + g + n × dim], is written to.
     """
-    _beside(before, shared, places, given, nodes, within, values, found)
+    found = np.empty((*nodes.shape, values.shape[2]), np.float32)
+    _between(nodes, within, values, found)
+    return found

@@ -101,8 +101,7 @@ class DCNv2(DeepRanker):
         "attention, a softmax of products with the candidate"
     )  # fmt: skip
 
-    # For requests that have candidates in common, and for others.
-    _served: tuple[ServedCrosses, ServedCrosses] | None = None
+    _served: ServedCrosses | None = None
 
     def make_network(self) -> RankingNetwork:
         attention = (lambda: DotAttention(self.dim)) if self.history == "dot" else None
@@ -118,15 +117,9 @@ class DCNv2(DeepRanker):
         network = self.network
         if self.rank is not None or not isinstance(network, ParallelNetwork):
             return super().score_requests(features)
-        if self._served is None or self._served[0].network is not network:
-            first, second = (
-                ServedCrosses(network, each, torch.float16)
-                for each in (features, features.unshared())
-            )
-            self._served = first, second
-        if features.shares_items:
-            return self._served[0](features)
-        return self._served[1](features.unshared())
+        if self._served is None or self._served.network is not network:
+            self._served = ServedCrosses(network, features)
+        return self._served(features)
 
     def _cross_layer(self) -> nn.Module:
         if self.rank is None:

@@ -1,18 +1,18 @@
-"""DCN-v2 at work: the layers next to the features become sums of looked up rows."""
+"""DCN-v2 at work: what candidates share is computed once, and matrices are of bytes."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.nn import functional
 
 from tastemap.features.requests import RequestFeatures
-from tastemap.kernels.crosses import crossed, finished
+from tastemap.kernels.crosses import Maps, Vectors, crossed, crossed_again, finished, scored
+from tastemap.kernels.quantization import rectified
+from tastemap.nn.served_matrix import ServedMatrix
 from tastemap.ranking.parts.served_attention import ServedAttention
 from tastemap.ranking.parts.served_fields import ServedFields
 
@@ -37,21 +37,19 @@ class ServedCrosses:
     layers there is nothing between them. All these maps together are one layer A x_0 + a. The
     vectors of a row are x_0 = [u; i; c], of the request, of the item and of the two together, so
     that A_u u + a is the same for all candidates of a request, and A_i i for all requests that have
-    the item among their candidates; and A_i i and A_c c are for the most part looked up
-    (`ServedLayer`).
+    the item among their candidates.
 
     Args:
         network: that has learned.
-        features: of the kind that will be asked about. An item stands there once for all requests;
-            where that makes nothing less, they are to be `unshared`.
-        dtype: in which `ServedLayer` keeps what it looks up.
+        features: of the kind that will be asked about.
+        exact: with matrices of float32, whatever the processor has.
 
     Attributes:
         network: the same.
     """
 
     def __init__(
-        self, network: ParallelNetwork, features: RequestFeatures, dtype: torch.dtype
+        self, network: ParallelNetwork, features: RequestFeatures, *, exact: bool = False
     ) -> None:
         self.network = network
         fields, schema = network.fields, features.schema
@@ -67,7 +65,7 @@ class ServedCrosses:
         self._item = ServedFields(fields, schema, features.items.features)
         self._pair = ServedFields(fields, schema, of_pair, attended=attended)
         crosses = _linears(network.crosses)
-        hidden, *self._deep = _linears(network.deep)
+        hidden, *deep = _linears(network.deep)
         parts = self._request, self._item, self._pair
         places = torch.cat([each.places for each in parts])
         width = crosses[0].in_features
@@ -88,15 +86,20 @@ class ServedCrosses:
             ]
             whole = torch.cat([weight for weight, _ in maps])
             self._bias = torch.cat([bias for _, bias in maps])
-            self._widths = width if first else 0, len(hidden.weight), width
+            self._widths = width if first else 0, len(hidden.weight)
             widths = [each.width for each in parts]
             by_part = torch.split_with_sizes(whole, widths, 1)
             self._of_request = by_part[0].T.contiguous()
-            self._of_item = self._item.layer(by_part[1].contiguous(), dtype)
-            self._of_pair = self._pair.layer(by_part[2].contiguous(), dtype)
+            self._of_item, self._of_pair = (
+                ServedMatrix(each.T.numpy(), exact=exact) for each in by_part[1:]
+            )
             self._middle = [
-                partial(functional.linear, weight=weight, bias=bias)
+                (ServedMatrix(weight.T.numpy(), exact=exact), bias.numpy())
                 for weight, bias in zip(weights[1:-1], biases[1:-1], strict=True)
+            ]
+            self._deep = [
+                (ServedMatrix(each.weight.T.numpy(), exact=exact), each.bias.numpy())
+                for each in deep
             ]
             self._of_first = (last * biases[-1]).numpy()
             self._output_bias = network.output.bias.detach()
@@ -105,40 +108,33 @@ class ServedCrosses:
     def __call__(self, features: RequestFeatures) -> NDArray[np.float32]:
         """The log-odds of all candidates, float32 [m]."""
         attended = None if self._attention is None else self._attention(features)
-        requests = self._request.alone(self._request(features.requests))
-        biases = torch.addmm(self._bias, torch.from_numpy(requests), self._of_request)
+        requests = self._request(features.requests)
+        biases = torch.addmm(self._bias, torch.from_numpy(requests), self._of_request).numpy()
         items, pairs = self._item(features.items), self._pair(features.pairs, attended)
-        places = features.places
         of_items = self._of_item(items)
-        vectors, maps_of_items = self._item.alone(items), of_items[1:].numpy()
-        biases += of_items[0]
-        scores = np.empty(len(places), np.float32)
+        scores = np.empty(len(features.places), np.float32)
         for request, bias, some in zip(requests, biases, features.slices(), strict=True):
             for start in range(some.start, some.stop, _TILE):
                 tile = slice(start, min(start + _TILE, some.stop))
-                at = places[tile]
-                here = pairs[tile]
-                x_0 = self._pair.joined(here, request, vectors, at)
-                maps = self._of_pair(here)
-                common = (bias + maps[0]).numpy()
-                crossed(x_0, maps[1:].numpy(), common, maps_of_items, at, *self._widths[:2])
-                scores[tile] = self._scored(x_0, maps[1:])
+                x_0 = Vectors(request, items, features.places[tile], pairs[tile])
+                scores[tile] = self._scored(x_0, Maps(bias, of_items, self._of_pair(pairs[tile])))
         return scores
 
-    def _scored(self, first: NDArray[np.float32], maps: torch.Tensor) -> NDArray[np.float32]:
-        """The log-odds, float32 [n], of x_0 [n, width] and of what the layers next to it make."""
-        n_products, n_hidden, width = self._widths
-        x_0 = torch.from_numpy(first)
-        x = maps if n_products else x_0
-        for between in self._middle:
-            x = torch.addcmul(x[:, :width], x_0, between(x[:, :width]))
-        hidden = maps[:, n_products : n_products + n_hidden]
-        for layer in self._deep:
-            hidden = layer(hidden).relu_()
-        scores: NDArray[np.float32]
-        scores = torch.addmv(self._output_bias, hidden, self._deep_output).numpy()
-        finished(first, x.numpy(), maps.numpy(), self._of_first, scores)
-        return scores
+    def _scored(self, x_0: Vectors, maps: Maps) -> NDArray[np.float32]:
+        """The log-odds, float32 [n], of candidates, from what the layers next to x_0 make."""
+        n_crosses, n_hidden = self._widths
+        if self._middle:
+            candidates, hidden = crossed(x_0, maps, n_hidden)
+            for matrix, bias in self._middle:
+                crossed_again(candidates, matrix(candidates.x), bias)
+            scores = finished(candidates, self._of_first)
+        else:
+            scores, hidden = scored(x_0, maps, n_crosses, self._of_first, n_hidden)
+        for matrix, bias in self._deep:
+            hidden = rectified(matrix(hidden), bias)
+        deep = torch.addmv(self._output_bias, torch.from_numpy(hidden), self._deep_output)
+        found: NDArray[np.float32] = deep.numpy() + scores
+        return found
 
 
 def _linears(module: nn.Module) -> list[nn.Linear]:

@@ -19,17 +19,12 @@ from tastemap.features.schema import (
     Sequence,
     Vector,
 )
-from tastemap.kernels.piecewise import beside, located
-from tastemap.nn.numbers import NumberVectors
+from tastemap.kernels.piecewise import between, located
 from tastemap.nn.piecewise_linear import PiecewiseLinear
 from tastemap.ranking.parts.fields import Fields, in_order
 from tastemap.ranking.parts.inputs import TableLayout, rows_of, side_by_side
-from tastemap.ranking.parts.served_layer import ServedLayer, Vectors
 
 __all__ = ["ServedFields"]
-
-# Of a feature with so many values, the unknown among them, all are looked up in a layer.
-_FEW = 256
 
 
 class ServedFields:
@@ -53,11 +48,6 @@ class ServedFields:
         of_kind = {kind: [each.name for each in wanted if isinstance(each, kind)] for kind in kinds}
         before = TableLayout.of(schema).before
         self._table = fields.table
-        # Those of few values come first.
-        sizes = np.array([each.size for each in wanted if isinstance(each, Categorical)], np.int64)
-        self._columns = np.argsort(sizes > _FEW, kind="stable")
-        self._few = sizes[sizes <= _FEW].tolist()
-        of_kind[Categorical] = [of_kind[Categorical][column] for column in self._columns]
         self._starts = np.array([before[name] for name in of_kind[Categorical]], np.int64)
         means = [*of_kind[MultiValued], *([] if attended else of_kind[Sequence])]
         self._lists = [before[name] for name in means]
@@ -65,7 +55,9 @@ class ServedFields:
         self._numbers = fields.numbers.of_features(
             [numeric.index(name) for name in of_kind[Numeric]]
         )
-        self._nodes = _Nodes.of(self._numbers, fields.dim)
+        self._nodes = None
+        if isinstance(self._numbers, PiecewiseLinear):
+            self._nodes = _Nodes.of(self._numbers)
         given = [each.name for each in schema.vectors]
         self._given = [fields.given[given.index(name)] for name in of_kind[Vector]]
         everything = [each.name for each in in_order(schema)]
@@ -74,70 +66,37 @@ class ServedFields:
         )
         self.width = fields.dim * len(self.places)
 
-    def __call__(self, block: Block, attended: torch.Tensor | None = None) -> Vectors:
-        """Those of a block of n rows; with those of sequences, float32 [n, sequences × dim], where
-        they are told."""
-        values = block.categorical.take(self._columns, axis=1)
-        parts = [self._of_values(values, self._starts).flatten(1)]
+    def __call__(self, block: Block, attended: torch.Tensor | None = None) -> NDArray[np.float32]:
+        """Those of a block of n rows, one beside the other, float32 [n, fields × dim]; with those
+        of sequences, float32 [n, sequences × dim], where they are told."""
+        n = len(block.categorical)
+        rows = rows_of(block.categorical, self._starts)
+        parts: list[torch.Tensor] = [self._table(torch.from_numpy(rows)).view(n, -1)]
         if self._lists:
             lists = (*block.multi_valued, *block.sequences)[: len(self._lists)]
             bags = side_by_side(lists, self._lists)
             means = self._table.bags(*(torch.from_numpy(each) for each in bags))
-            parts.append(means.view(len(values), -1))
+            parts.append(means.view(n, -1))
         if attended is not None:
             parts.append(attended)
         for project, vectors in zip(self._given, block.vectors, strict=True):
             parts.append(project(torch.from_numpy(vectors)))
-        numbers = block.numeric
-        if not isinstance(self._numbers, PiecewiseLinear):
-            parts.append(self._numbers(torch.from_numpy(numbers)).flatten(1))
-            numbers = numbers[:, :0]
-        nodes, within = located(numbers, self._nodes.left, self._nodes.width)
-        few = values[:, : len(self._few)]
-        return Vectors(torch.cat(parts, 1), few, nodes, within)
-
-    def _of_values(self, values: NDArray[np.int64], starts: NDArray[np.int64]) -> torch.Tensor:
-        """The vectors of values, float32 [n, features, dim] of [n, features]."""
-        vectors: torch.Tensor = self._table(torch.from_numpy(rows_of(values, starts)))
-        return vectors
-
-    def joined(
-        self,
-        vectors: Vectors,
-        before: NDArray[np.float32],
-        shared: NDArray[np.float32],
-        places: NDArray[np.int64],
-    ) -> NDArray[np.float32]:
-        """Vectors of n rows, one beside the other, float32 [n, b + s + fields × dim].
-
-        Args:
-            vectors: that this made.
-            before: float32 [b], with which all rows begin.
-            shared: float32 [m, s], what comes then, at the `places`, int64 [n], of the rows.
-        """
-        given, nodes, within = vectors.given.numpy(), vectors.nodes, vectors.within
-        found = np.empty((len(places), len(before) + shared.shape[1] + self.width), np.float32)
-        beside(before, shared, places, given, nodes, within, self._nodes.values, found)
+        parts.append(self._of_numbers(block.numeric).reshape(n, -1))
+        found: NDArray[np.float32] = torch.cat(parts, 1).numpy()
         return found
 
-    def alone(self, vectors: Vectors) -> NDArray[np.float32]:
-        """Vectors of n rows that this made, one beside the other, float32 [n, fields × dim]."""
-        places = np.zeros(len(vectors.given), np.int64)
-        return self.joined(vectors, np.empty(0, np.float32), np.empty((1, 0), np.float32), places)
-
-    def layer(self, weight: torch.Tensor, dtype: torch.dtype) -> ServedLayer:
-        """The linear layer of a weight, float32 [columns, fields × dim], over these vectors; see
-        there for the dtype."""
-        values = [
-            self._of_values(np.arange(size)[:, None], start).squeeze(1)
-            for size, start in zip(self._few, self._starts, strict=False)
-        ]
-        return ServedLayer(weight, values, [*torch.from_numpy(self._nodes.values)], dtype)
+    def _of_numbers(self, numbers: NDArray[np.float32]) -> torch.Tensor:
+        """The vectors of numbers, float32 [n, numbers, dim] of [n, numbers]."""
+        if self._nodes is None:
+            vectors: torch.Tensor = self._numbers(torch.from_numpy(numbers))
+            return vectors
+        nodes, within = located(numbers, self._nodes.left, self._nodes.width)
+        return torch.from_numpy(between(nodes, within, self._nodes.values))
 
 
 @dataclass(frozen=True, eq=False)
 class _Nodes:
-    """Between which vectors of numbers lie; none where they are not piecewise linear.
+    """Between which vectors of numbers lie that are piecewise linear.
 
     Attributes:
         values: float32 [numbers, nodes, dim], the vectors of what is missing, where each bin
@@ -150,10 +109,7 @@ class _Nodes:
     width: NDArray[np.float32]
 
     @classmethod
-    def of(cls, numbers: NumberVectors, dim: int) -> _Nodes:
-        if not isinstance(numbers, PiecewiseLinear):
-            none = np.empty((0, 1), np.float32)
-            return cls(np.empty((0, 3, dim), np.float32), none, none)
+    def of(cls, numbers: PiecewiseLinear) -> _Nodes:
         # Where a bin begins, all before it are full.
         reached = numbers.weight.cumsum(1) + numbers.bias[:, None]
         begin = torch.stack([numbers.missing, numbers.bias], 1)

@@ -1,0 +1,74 @@
+"""Numbers as bytes, and products of bytes as numbers."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Product", "quantized", "rectified"]
+
+_FAST = {"reassoc", "contract", "nsz"}
+
+
+class Product(NamedTuple):
+    """A matrix [n, columns], of which element i, j is sums[i, j] · of_rows[i] · of_columns[j].
+
+    Attributes:
+        sums: int32 or float32 [n, columns].
+        of_rows: float32 [n].
+        of_columns: float32 [columns].
+    """
+
+    sums: NDArray[np.int32] | NDArray[np.float32]
+    of_rows: NDArray[np.float32]
+    of_columns: NDArray[np.float32]
+
+
+@nb.njit(cache=True, nogil=True, fastmath=_FAST)
+def _quantize(x: Any, bits: Any, found: Any, greatest: Any) -> None:
+    scales = greatest.view(np.float32)
+    for row in range(len(x)):
+        # Positive numbers are ordered as their bits are, and only a maximum of integers is
+        # vectorized.
+        most = np.int32(0)
+        for column in range(x.shape[1]):
+            most = max(most, bits[row, column] & np.int32(0x7FFFFFFF))
+        greatest[row] = most
+        inverse = np.float32(127) / scales[row] if most else np.float32(0)
+        scales[row] *= np.float32(1 / 127)
+        for column in range(x.shape[1]):
+            found[row, column] = np.int8(np.int32(np.rint(x[row, column] * inverse)))
+
+
+def quantized(x: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Each row in shares of its greatest number, of which there are 127 to each side of 0.
+
+    Args:
+        x: float32 [n, columns].
+
+    Returns:
+        int8 [n, columns], and float32 [n], by what each row is to be multiplied.
+    """
+    found, greatest = np.empty(x.shape, np.int8), np.empty(len(x), np.int32)
+    _quantize(x, x.view(np.int32), found, greatest)
+    return found, greatest.view(np.float32)
+
+
+@nb.njit(cache=True, nogil=True, fastmath=_FAST)
+def _rectify(product: Any, bias: Any, found: Any) -> None:
+    sums, of_rows, of_columns = product
+    for row in range(len(found)):
+        scale = of_rows[row]
+        for column in range(found.shape[1]):
+            value = sums[row, column] * scale * of_columns[column] + bias[column]
+            found[row, column] = max(value, np.float32(0))
+
+
+def rectified(product: Product, bias: NDArray[np.float32]) -> NDArray[np.float32]:
+    """relu(product + bias), float32 [n, columns], of a bias [columns]."""
+    found = np.empty(product.sums.shape, np.float32)
+    _rectify(product, bias, found)
+    return found
