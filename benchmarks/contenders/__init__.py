@@ -177,6 +177,8 @@ SEQUENCES = (
     _ours("item2vec", "Item2Vec", "sequences.py", "Item2Vec"),
     _ours("gru4rec", "GRU4Rec", "sequences.py", "GRU4Rec"),
     _ours("sasrec", "SASRec", "sequences.py", "SASRec"),
+    _ours("sasrec-short", "SASRec, 4 passes", "sequences.py", "SASRec", epochs=4),
+    _ours("sasrec-bfloat16", "SASRec in bfloat16", "sequences_bfloat16.py", "SASRec"),
     _ours(
         "sasrec-plain", "SASRec, plain body and random start", "sequences.py", "SASRec",
         **_PLAIN_SASREC,

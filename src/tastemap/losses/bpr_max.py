@@ -22,7 +22,7 @@ def bpr_max(
     regularization: float = 1.0,
     weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """The mean of -ln Σ_j s_j σ(x_i - x_j) + λ Σ_j s_j x_j², with s = softmax of the x_j (eq. 12).
+    """The mean of -ln Σ_j s_j σ(x_i - x_j) + λ Σ_j s_j x_j², with s = softmax of the x_j.
 
     With many drawn items most are easy, and plain BPR learns less from each the more there are;
     here those that stand highest count.

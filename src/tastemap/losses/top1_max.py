@@ -21,7 +21,7 @@ def top1_max(
     *,
     weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """The mean of Σ_j s_j (σ(x_j - x_i) + σ(x_j²)), with s = softmax of the x_j (eq. 9).
+    """The mean of Σ_j s_j (σ(x_j - x_i) + σ(x_j²)), with s = softmax of the x_j.
 
     Args:
         positive: float32 [B], the scores x_i.

@@ -74,7 +74,7 @@ class FeatureMemory(nn.Module):
 
         m_k ⊙ (1 - z_k σ(E q + b)) + z_k tanh(A q + c)
 
-    (Graves et al. 2014, "Neural Turing Machines", section 3.2; Chen et al. 2018, section 4.3). The
+    (Graves et al. 2014, "Neural Turing Machines", section 3.2; Chen et al. 2018). The
     memory of a sequence is 0 at first. Of the old memory what is left depends on the event alone,
     so that the steps in time are one multiplication and addition each, and all else is computed for
     all positions at once.

@@ -117,9 +117,8 @@ class GRU4Rec(NextItemRetriever):
         h_t = GRU(q_{i_t}, h_{t-1}),  h_0 = 0;      x_i = h_t · q_i + c_i
 
     (Hidasi et al. 2016), trained by the softmax over all items, or against a sample that a batch
-    shares: by cross-entropy, BPR-max (Hidasi & Karatzoglou 2018, equation 12) or TOP1-max
-    (equation 9). What is read and what is foretold have one table, the authors' constrained
-    embedding, and each item a bias.
+    shares: by cross-entropy, BPR-max or TOP1-max (Hidasi & Karatzoglou 2018). What is read and what
+    is foretold have one table, the authors' constrained embedding, and each item a bias.
 
     Hidasi & Czapp (2023), "The Effect of Third Party Implementations on Reproducibility" (RecSys),
     list what others did wrong. Here a state is 0 where a history begins, in training and in

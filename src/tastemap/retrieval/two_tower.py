@@ -165,7 +165,7 @@ class TwoTowerNetwork(ProfiledNetwork):
 
 class InBatchSoftmax:
     """The softmax over the items of a batch and some drawn ones, each less ln of its probability to
-    be there (Yi et al. 2019, equations 4 and 5).
+    be there (Yi et al. 2019, section 3).
 
     A batch of 2,048 holds popular items several times. Here each item stands once, and its
     probability is that the batch holds it at all, which is what `StreamingFrequency` estimates; so
