@@ -10,6 +10,7 @@ import pytest
 from worlds import later_events
 
 import tastemap as tm
+from tastemap.data.splits import Split
 from tastemap.errors import DataError
 from tastemap.online.event_log import EventLog
 from tastemap.online.events import Event
@@ -127,6 +128,98 @@ def test_a_worse_candidate_loses(shop: tm.Dataset, release: tm.Pipeline, log: Ev
 )
 def test_when_a_candidate_loses(difference: float, low: float, high: float, loses: bool) -> None:
     assert Gap(0.5, 0.5 + difference, difference, low, high).loses(0.01) is loses
+
+
+@pytest.fixture(scope="module")
+def by_device() -> tuple[tm.Dataset, list[Event]]:
+    """30 people of one taste, who take some items on the phone and others on the television: what
+    the release knows of them, and what they did later."""
+    rng = np.random.default_rng(5)
+    devices = {"phone": np.arange(20), "tv": np.arange(20, 40)}
+    before, later = [], []
+    for user in range(30):
+        for device, items in devices.items():
+            taken = rng.choice(items, 13, replace=False).tolist()
+            before += [(f"u{user}", f"i{i}", rng.uniform(1000, 2000), device) for i in taken[:10]]
+            later += [
+                Event(f"u{user}", f"i{i}", "", 3000 + rng.random(), 1.0, context={"device": device})
+                for i in taken[10:]
+            ]
+    frame = pl.DataFrame(before, schema=["user", "item", "time", "device"], orient="row")
+    data = tm.Dataset.from_frame(frame, time="time", context=["device"])
+    return data, sorted(later, key=lambda event: event.time)
+
+
+def test_both_are_asked_in_the_circumstances_that_the_events_tell(
+    by_device: tuple[tm.Dataset, list[Event]], log: EventLog
+) -> None:
+    data, later = by_device
+    later = [*later, Event("u0", "new thing", "", 3002.0, 1.0)]  # nobody said where
+    log.append([later])
+    gathered = gather(data, log, 0, now=1e9)
+    split = newest(gathered, 0.6)
+    queries, truth = split.test.queries, split.test.truth
+    moment = queries.as_of[0]
+    # One question for each person and device, in the order of what they did.
+    told: dict[tuple[str, object], list[str]] = {}
+    for event in later:
+        if event.time >= moment:
+            device = None if event.context is None else event.context["device"]
+            told.setdefault((event.user, device), []).append(event.item)
+    assert queries.context is not None
+    users, items = gathered.data.users.ids(queries.users), gathered.data.items
+    found = {
+        (str(user), device): [str(item) for item in items.ids(truth.items_of(row))]
+        for row, (user, device) in enumerate(zip(users, queries.context["device"], strict=True))
+    }
+    assert list(found) == sorted(told, key=lambda key: int(data.users.rows([key[0]])[0]))
+    assert found == told
+    assert found["u0", None] == ["new thing"]
+    for row, history in enumerate(map(queries.histories.items_of, range(len(queries)))):
+        known = split.train.histories.items_of(int(queries.users[row]))
+        assert history.tolist() == known.tolist()
+
+
+def test_what_a_model_of_circumstances_gains_is_judged_on_either_side(
+    by_device: tuple[tm.Dataset, list[Event]], log: EventLog
+) -> None:
+    data, later = by_device
+    log.append([later])
+    gathered = gather(data, log, 0, now=1e9)
+    split = newest(gathered, 0.6)
+    blind = tm.Pipeline([tm.Popularity()])
+    seeing = tm.Pipeline([tm.ContextPostFilter(model="popularity", prior=1)])
+
+    def found(served: tm.Pipeline, candidate: tm.Pipeline, split: Split = split) -> Gap:
+        served = served.unfitted().fit(data)
+        candidate = candidate.unfitted().fit(split.train)
+        judged = contest(AsServed(served, gathered), candidate, split, ["hit_rate@5"])
+        assert judged.n_users == len(np.unique(split.test.queries.users)) < len(split.test)
+        return judged.gap
+
+    assert found(blind, seeing).low > 0
+    assert found(seeing, blind).high < 0
+    untold = replace(split.test, queries=replace(split.test.queries, context=None))
+    assert found(blind, seeing, replace(split, test=untold)).loses(0.0)
+
+
+def test_each_person_counts_once_however_often_they_are_asked(
+    by_device: tuple[tm.Dataset, list[Event]], log: EventLog
+) -> None:
+    data, later = by_device
+    log.append([later])
+    gathered = gather(data, log, 0, now=1e9)
+    split = newest(gathered, 0.4)
+    release = tm.Pipeline([tm.ItemKNN()]).fit(data)
+    lists = release.answer(split.test.queries, 5).padded(5)
+    hits: dict[int, list[bool]] = {}
+    for row, user in enumerate(split.test.queries.users.tolist()):
+        right = np.isin(split.test.truth.items_of(row), lists[row]).any()
+        hits.setdefault(user, []).append(bool(right))
+    assert {len(each) for each in hits.values()} == {1, 2}
+    gap = contest(AsServed(release, gathered), release, split, ["hit_rate@5"]).gap
+    assert gap.served == pytest.approx(np.mean([np.mean(each) for each in hits.values()]))
+    assert next_hit_rate(AsServed(release, gathered), split).n_users == len(hits)
 
 
 def test_nothing_new_cannot_be_judged_by(shop: tm.Dataset, log: EventLog) -> None:

@@ -14,6 +14,10 @@ after the release's part of the log can be. All items count, since that the rele
 ones is part of what people get from it; the same figures over items that both know stand beside,
 and say whether the candidate also knows the old ones better. A choice that was in the history is
 not counted: what is shown leaves out what was seen.
+
+Where events tell their circumstances, a person is asked in each of those in which they chose
+something, by both sides, and is judged by what they chose in these. Each person counts once, with
+the mean over their questions.
 """
 
 from __future__ import annotations
@@ -22,9 +26,9 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from tastemap.data.dataset import Dataset
@@ -32,15 +36,16 @@ from tastemap.data.histories import Histories
 from tastemap.data.queries import Holdout, Queries
 from tastemap.data.splits import Split
 from tastemap.errors import DataError
-from tastemap.evaluation import compare, evaluate
+from tastemap.evaluation import evaluate
+from tastemap.metrics import bootstrap_interval
 from tastemap.online.retraining.as_served import AsServed
 from tastemap.online.retraining.gathering import Gathered
 from tastemap.retrieval.recommender import Recommendations, Recommender
 
 __all__ = ["Contest", "Gap", "contest", "newest"]
 
-# People who are judged; more are drawn from.
-_MAX_USERS = 20_000
+# Questions that both are asked; the people of more are drawn from.
+_MAX_QUESTIONS = 20_000
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,11 @@ def newest(gathered: Gathered, share: float) -> Split:
         gathered: the release's data and the later events.
         share: of the later events, those that are held out; events of one time stay together.
 
+    Returns:
+        Without a validation part. The test part asks each person once for each of the circumstances
+        that their events tell, a person's questions one after the other in the order of the first
+        events that answer them.
+
     Raises:
         DataError: there are no later events, or none of them is a choice of something new.
     """
@@ -144,21 +154,54 @@ def newest(gathered: Gathered, share: float) -> Split:
 
 
 def _holdout(data: Dataset, held: NDArray[np.bool_], moment: float) -> Holdout:
-    truth = data.histories.select(held)
-    users = np.flatnonzero(truth.counts > 0)
-    known = data.histories.select(~held).take(users)
-    truth = truth.take(users)
-    truth = truth.select(~np.isin(_pairs(truth), _pairs(known)))
-    some = np.flatnonzero(truth.counts > 0)
-    if len(some) == 0:
+    chosen = data.histories.select(held)
+    users = np.flatnonzero(chosen.counts > 0).astype(np.int32)
+    chosen, known = chosen.take(users), data.histories.select(~held).take(users)
+    new = ~np.isin(_pairs(chosen), _pairs(known))
+    if not new.any():
         raise DataError("none of the newest events is a user's first of an item")
-    if len(some) > _MAX_USERS:
-        drawn = np.random.default_rng(0).choice(len(some), _MAX_USERS, replace=False)
-        some = some[np.sort(drawn)]
-    rows = users[some].astype(np.int32)
-    as_of = np.full(len(rows), moment)
-    queries = Queries(rows, known.take(some), as_of, data.profiles(rows))
-    return Holdout(queries, truth.take(some))
+    context = None if data.context is None else data.context[np.flatnonzero(held)[new]]
+    people = chosen.rows_of_events()[new]
+    first, question = np.unique(_first_alike(people, context), return_inverse=True)
+    drawn = _drawn(people[first])
+    asked = people[first[drawn]]
+    found = chosen.select(new)
+    truth = Histories.from_events(
+        question.astype(np.int32),
+        found.items,
+        found.times,
+        found.values,
+        found.kinds,
+        len(first),
+    )
+    queries = Queries(
+        users[asked],
+        known.take(asked),
+        np.full(len(asked), moment),
+        data.profiles(users[asked]),
+        None if context is None else context[first[drawn]],
+    )
+    return Holdout(queries, truth.take(drawn))
+
+
+def _first_alike(people: NDArray[np.int32], context: pl.DataFrame | None) -> NDArray[np.int64]:
+    """For each event the first one of the same person in the same circumstances, int64 [m]."""
+    if context is None:
+        _, first, person = np.unique(people, return_index=True, return_inverse=True)
+        return first[person]
+    told = pl.DataFrame({"person": people, "context": context.to_struct()}).with_row_index("event")
+    alike = told.select(pl.col("event").first().over("person", "context")).to_series()
+    return alike.to_numpy().astype(np.int64)
+
+
+def _drawn(people: NDArray[np.int32]) -> NDArray[np.int64]:
+    """The questions of as many people, drawn at random, as there is room for; `people` says whose
+    each question is."""
+    some, counts = np.unique(people, return_counts=True)
+    order = np.random.default_rng(0).permutation(len(some))
+    # Who begins within the limit stays, so that there is always somebody.
+    begins = np.cumsum(counts[order]) - counts[order]
+    return np.flatnonzero(np.isin(people, some[order[begins < _MAX_QUESTIONS]]))
 
 
 def _pairs(histories: Histories) -> NDArray[np.int64]:
@@ -180,7 +223,7 @@ def contest(
             known = _gaps(served, _Among(candidate, old), fair, metrics[:1])[metrics[0]]
     return Contest(
         moment=float(split.test.queries.as_of[0]),
-        n_users=len(split.test),
+        n_users=len(np.unique(split.test.queries.users)),
         n_events=h.n_events,
         metric=metrics[0],
         gaps=_gaps(served, candidate, split, metrics),
@@ -191,18 +234,17 @@ def contest(
 def _gaps(
     served: Recommender, candidate: Recommender, split: Split, metrics: Sequence[str]
 ) -> dict[str, Gap]:
-    reports = [
-        evaluate(asked, split, metrics, name=name)
-        for name, asked in (("served", served), ("candidate", candidate))
-    ]
-    differences: list[dict[str, Any]] = compare(reports).differences().to_dicts()
+    before, now = (_by_person(asked, split, metrics) for asked in (served, candidate))
+    found = (before.mean(0), now.mean(0), (now - before).mean(0), *bootstrap_interval(now - before))
     return {
-        row["metric"]: Gap(
-            reports[0][row["metric"]],
-            reports[1][row["metric"]],
-            row["difference"],
-            row["low"],
-            row["high"],
-        )
-        for row in differences
+        metric: Gap(*numbers)
+        for metric, numbers in zip(metrics, np.stack(found, 1).tolist(), strict=True)
     }
+
+
+def _by_person(asked: Recommender, split: Split, metrics: Sequence[str]) -> NDArray[np.float64]:
+    """The metrics of each person, float64 [people, metrics]."""
+    values = evaluate(asked, split, metrics).per_user
+    people = values.group_by("user", maintain_order=True).agg(pl.col(metrics).mean())
+    found: NDArray[np.float64] = people.select(metrics).to_numpy().astype(np.float64)
+    return found

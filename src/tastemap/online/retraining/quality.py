@@ -37,15 +37,18 @@ class HitRate:
 
 
 def next_hit_rate(asked: Recommender, split: Split) -> HitRate:
-    """Each user of the test part is asked for at the moment of their first event there, with all
-    that they had done by then, as the service would be.
+    """Each user of the test part is asked for at the moment of their first event there, in its
+    circumstances, with all that they had done by then, as the service would be.
 
     One item of each user, however long the part is, so that figures of parts of different lengths
     can be compared.
     """
+    # Of a user's questions the first is that of their first event (`newest`).
     queries, truth = split.test.queries, split.test.truth
-    first = truth.offsets[:-1]
-    one = Holdout(replace(queries, as_of=truth.times[first]), truth.parts(first, first + 1))
-    report = evaluate(asked, replace(split, test=one), _METRIC)
+    rows = np.unique(queries.users, return_index=True)[1]
+    first = truth.offsets[rows]
+    one = truth.parts(first, first + 1)
+    holdout = Holdout(replace(queries.take(rows), as_of=one.times), one)
+    report = evaluate(asked, replace(split, test=holdout), _METRIC)
     low, high = report.intervals[_METRIC] or (np.nan, np.nan)
     return HitRate(report[_METRIC], low, high, report.n_users)

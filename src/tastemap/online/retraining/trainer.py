@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tastemap.data.dataset import Dataset
 from tastemap.errors import DataError, ParameterError, TastemapError
 from tastemap.metrics import Metric
@@ -263,9 +265,9 @@ class Trainer:
             split = newest(gathered, self.judging.holdout)
         except DataError as error:
             raise _Kept(str(error)) from None
-        if len(split.test) < self.judging.least_users:
+        if (n_people := len(np.unique(split.test.queries.users))) < self.judging.least_users:
             raise _Kept(
-                f"{len(split.test)} people took something new among the newest events, and "
+                f"{n_people} people took something new among the newest events, and "
                 f"{self.judging.least_users} are needed to judge by"
             )
         log.info("fitting a candidate on %s events", f"{split.train.n_events:,}")
