@@ -87,6 +87,23 @@ def test_what_was_shown_is_no_history_and_what_was_passed_over_is_hidden_for_a_w
     assert DATA.items.ids(later.items) == ["a"]
 
 
+def test_items_that_the_release_does_not_hold_are_kept_of_who_has_taken_no_others() -> None:
+    live = LiveState(DATA, str.encode)
+    assert live.only_new(["1", "new"]) == [(), ()]
+    taken = [Event("new", f"n{n}", "event", 30.0, 3.0) for n in range(60)]
+    live.add(
+        [*taken, Event("1", "n1", "event", 30.0, 3.0), Event("other", "n1", "skip", 30.0, 3.0)]
+    )
+    live.add([Event("new", "disliked", "event", 30.0, 2.0)])
+    assert live.only_new(["1", "new", "other"]) == [(), tuple(f"n{n}" for n in range(10, 60)), ()]
+    live.forget([b"1", b"new"])
+    assert live.only_new(["1", "new"]) == [(), ()]
+    live.add([Event("1", "n1", "event", 40.0, 3.0), Event("new", "n2", "event", 40.0, 3.0)])
+    assert live.only_new(["new", "1"]) == [("n2",), ("n1",)]
+    live.add([Event("new", "a", "event", 50.0, 3.0)])
+    assert live.only_new(["new", "1"]) == [(), ("n1",)]
+
+
 def test_who_was_forgotten_begins_anew() -> None:
     live = LiveState(DATA, str.encode)
     live.add([Event("1", "c", "event", 30.0, 1.0), Event("new", "a", "event", 30.0, 1.0)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -17,13 +18,19 @@ from served import Served
 import tastemap as tm
 from tastemap.content.likeness import Likeness
 from tastemap.online import create_app
+from tastemap.online.answer_cache import AnswerCache
 from tastemap.online.engine import Engine
 from tastemap.online.event_log import EventLog
 from tastemap.online.events import Event, ItemChange, Position
 from tastemap.online.following import Following
+from tastemap.online.hybrid import Hybrid
 from tastemap.online.newcomers import new_places
-from tastemap.online.questions import Ask
+from tastemap.online.precomputed import precompute
+from tastemap.online.precomputed_file import PrecomputedFile, writing_file
+from tastemap.online.questions import Ask, Found
 from tastemap.online.retraining.gathering import gather
+from tastemap.online.state import LocalState
+from tastemap.release import load_release
 
 N = 30
 RULES = """
@@ -142,6 +149,75 @@ def test_a_new_item_has_similar_ones_and_makes_a_history(http: TestClient) -> No
     assert asked("blank")["link"] == "popularity"
     # Who has taken known ones goes by these alone.
     assert asked("i1", "n")["items"][:3] == asked("i1")["items"][:3]
+
+
+def test_who_has_taken_new_items_alone_gets_what_is_like_them(http: TestClient) -> None:
+    for item, genre in (("comedy", "Comedy"), ("drama", "Drama"), ("blank", None)):
+        about = {} if genre is None else {"genres": genre, "title": item, "least": 0}
+        http.post("/items", json={"item": item, "attributes": about})
+    until(lambda: "tastemap_new_items_ready 3.0" in http.get("/metrics").text)
+
+    def took(user: str, item: str, **more: Any) -> None:
+        event = {"user": user, "item": item, "kind": "view", **more}
+        assert http.post("/events", json=event).status_code == 200
+
+    def asked(**body: Any) -> tuple[str, list[tuple[str, float]]]:
+        body = {"k": 9, "context": {"age": 20}, **body}
+        answer = http.post("/recommendations", json=body).json()
+        # Where new ones come is drawn.
+        known = [one for one in answer["items"][:8] if one["source"] != "new"]
+        return answer["link"], [(one["item"], one["score"]) for one in known]
+
+    for user, item in (("ann", "comedy"), ("bob", "drama"), ("cid", "blank")):
+        assert asked(user=user)[0] == "popularity"
+        took(user, item)
+    assert asked(user="ann") == asked(history=["comedy"])
+    assert asked(user="bob") == asked(history=["drama"])
+    assert asked(user="ann")[0] == asked(user="bob")[0] == "history"
+    lists = [asked(user=user)[1] for user in ("ann", "bob", "eve")]
+    assert all(a != b for a, b in itertools.combinations(lists, 2))
+    reasons = http.get("/users/ann/recommendations", params={"k": 5}).json()["items"][:4]
+    assert {one["reason"] for one in reasons} == {"Fits what you liked so far"}
+    assert asked(user="cid")[0] == "popularity"  # nothing is known of it
+    # What was not liked says nothing of what is.
+    took("dan", "comedy", value=0.1)
+    assert asked(user="dan")[0] == "popularity"
+    # Who has taken known ones goes by these alone, and who is removed by nothing.
+    took("ann", "i1")
+    assert asked(user="ann")[1][:3] == asked(history=["i1"])[1][:3]
+    http.delete("/users/bob")
+    assert asked(user="bob")[0] == "popularity"
+
+
+def test_nothing_of_before_is_given_to_who_has_taken_new_items_alone(tmp_path: Path) -> None:
+    pipeline = shop()
+    people = pl.DataFrame({"user": ["u1", "quiet"], "colour": ["red", "blue"]})
+    events = pipeline.data.to_frame().select("user", "item")
+    data = tm.Dataset.from_frame(events, items=pipeline.data.item_table, users=people)
+    path = tm.Pipeline([tm.EASE()]).fit(data).save(tmp_path / "release")
+    loaded, file, log = load_release(path), tmp_path / "answers.parquet", EventLog(tmp_path / "s")
+    made = loaded.pipeline()
+    with writing_file(file, made, k=5, release=loaded.version, offset=1000) as write:
+        precompute(made, write, k=5)
+    hybrid = Hybrid(PrecomputedFile(file))
+    engine = Engine(path, log, cache=AnswerCache(LocalState()), hybrid=hybrid)
+
+    def link(user: str) -> str:
+        (answer,) = engine.answer([Ask(5, user)])
+        assert isinstance(answer, Found)
+        return answer.link
+
+    assert [link("u1"), link("quiet"), link("nobody")] == [
+        "precomputed",
+        "popularity",
+        "popularity",
+    ]
+    engine.change_items([ItemChange("n", {"genres": "Drama"})])
+    engine.record([[Event(user, "n", "event", 10.0, 1.0) for user in ("quiet", "nobody")]])
+    assert [link("quiet"), link("nobody")] == ["popularity"] * 2  # not on the shelf yet
+    engine.refresh()
+    assert [link("u1"), link("quiet"), link("nobody")] == ["precomputed", "history", "history"]
+    log.close()
 
 
 def test_no_new_item_comes_twice_on_the_pages_of_an_answer(http: TestClient) -> None:

@@ -89,8 +89,9 @@ class AnswerCache:
     it each time anew.
 
     Not remembered: answers to nobody in particular, pages after the first, answers by friends
-    (whose events are others') or by new items that the request names, answers made without a stage
-    that failed, and any under rules that depend on the moment (`Rule.momentary`).
+    (whose events are others') or by new items, which the request names or which are all that the
+    user has taken, answers made without a stage that failed, and any under rules that depend on the
+    moment (`Rule.momentary`).
 
     Args:
         state: where they are; it is closed with the cache.
@@ -130,10 +131,14 @@ class AnswerCache:
             and not any(item in serving.newcomers for item in question.history)
         }
         users = [ask.user or "" for ask in asks.values()]
+        only_new = serving.live.only_new(users)
         digests = serving.live.digests(users)
         gone = serving.newcomers.withdrawn.hex()
-        for (place, ask), user, digest in zip(asks.items(), users, digests, strict=True):
-            asked[place] = Asked(key(user).hex(), serving.version, digest + _request(ask, gone))
+        for (place, ask), user, new, digest in zip(
+            asks.items(), users, only_new, digests, strict=True
+        ):
+            if not new:
+                asked[place] = Asked(key(user).hex(), serving.version, digest + _request(ask, gone))
         return asked
 
     def find(self, serving: Serving, asked: Sequence[Asked | None]) -> list[Memo]:

@@ -30,7 +30,7 @@ __all__ = ["BadAskError", "Knowledge", "Known"]
 _NONE = np.empty(0, np.int32)
 # A friend with a thousand events is one friend too.
 _OF_A_FRIEND = 10
-# So many new items of a history are looked at, the newest.
+# So many new items of a history in a question are looked at, the newest.
 _NEW = 50
 
 
@@ -119,10 +119,10 @@ class Knowledge:
         if len(cold) == 0:
             return Known(queries, links, stand_in)
         by = self._pipeline.links(queries.take(cold))
+        taken = self._live.only_new([asks[place].user or "" for place in cold.tolist()])
         stand_ins = list(given)  # nothing was given where there is no history
-        for place, link in zip(cold.tolist(), by, strict=True):
-            ask = asks[place]
-            links[place], stand_ins[place] = self._link(ask, link)
+        for place, link, new in zip(cold.tolist(), by, taken, strict=True):
+            links[place], stand_ins[place] = self._link(asks[place], link, new)
             stand_in[place] = len(stand_ins[place]) > 0
         if stand_in.any():
             others = [
@@ -133,10 +133,10 @@ class Knowledge:
             queries = replace(queries, histories=together)
         return Known(queries, links, stand_in)
 
-    def _link(self, ask: Ask, link: str) -> tuple[str, NDArray[np.int32]]:
-        """The first link that says something of one without a history, and the items that stand
-        for one."""
-        new = [item for item in ask.history if item in self._newcomers][-_NEW:]
+    def _link(self, ask: Ask, link: str, taken: Sequence[str]) -> tuple[str, NDArray[np.int32]]:
+        """The first link that says something of one without a history, who has taken some items
+        that the release does not hold, and the items that stand for one."""
+        new = [item for item in (*taken, *ask.history) if item in self._newcomers][-_NEW:]
         like = [self._newcomers.neighbours(item)[0][:1] for item in new]
         if any(map(len, like)):
             # Of new items models know nothing: the known ones most like them stand for them.

@@ -173,5 +173,5 @@ def _suggested(
         among,
     )
     for row, (each, link) in enumerate(zip(asked, known.links, strict=True)):
-        if link == "history":
+        if link == "history" and not known.stand_in[row]:
             yield each, serving.suggestions(found, row, each[1].k)

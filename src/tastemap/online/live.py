@@ -21,6 +21,8 @@ __all__ = ["SKIP_SECONDS", "LiveState"]
 SKIP_SECONDS = 7 * 86_400.0
 """How long an item that a user has passed over stays out of their answers."""
 _MOST_SKIPS = 500
+# So many items that the release does not hold are kept of a user, the newest.
+_MOST_NEW = 50
 
 
 class _Extra(NamedTuple):
@@ -62,7 +64,7 @@ class LiveState:
         key: what stands for a user's id among those forgotten (`EventReader.key`).
 
     Attributes:
-        skipped: events of items that the release does not hold; they stay in the log alone.
+        skipped: events of items that the release does not hold; they are no part of histories.
     """
 
     def __init__(self, data: Dataset, key: Callable[[str], bytes]) -> None:
@@ -70,6 +72,7 @@ class LiveState:
         self._key = key
         self._extras: dict[int | str, _Extra] = {}
         self._skips: dict[int | str, _Skips] = {}
+        self._new: dict[int | str, tuple[str, ...]] = {}
         self._offsets: dict[int | str, int] = {}
         self._forgotten: set[bytes] = set()
         self.skipped = 0
@@ -85,13 +88,14 @@ class LiveState:
             return
         self._forgotten.update(keys)
         gone = set(keys)
-        known = {*self._extras, *self._skips}
+        known = {*self._extras, *self._skips, *self._new}
         rows = [key for key in known if isinstance(key, int)]
         names = dict(zip(rows, map(str, self._data.users.ids(rows)), strict=True))
         for place in known:
             if self._key(place if isinstance(place, str) else names[place]) in gone:
                 self._extras.pop(place, None)
                 self._skips.pop(place, None)
+                self._new.pop(place, None)
                 self._offsets.pop(place, None)
 
     def is_forgotten(self, user: str) -> bool:
@@ -116,8 +120,12 @@ class LiveState:
         for event, item, user in zip(events, items.tolist(), users.tolist(), strict=True):
             if item:
                 mine[user or event.user].append((item, event))
-            else:
-                self.skipped += 1
+                continue
+            self.skipped += 1
+            # A value below the usual one is no like, and items like it would be none either.
+            if event.value >= self._data.usual_value(event.kind):
+                liked = self._new.get(user or event.user, ())
+                self._new[user or event.user] = (*liked, event.item)[-_MOST_NEW:]
         for key, new in mine.items():
             old = self._extras.get(key, _NONE)
             self._extras[key] = _Extra(
@@ -197,6 +205,20 @@ class LiveState:
             self._extras.get(key, _NONE).first(n) for key, n in zip(keys, n_later, strict=True)
         ]
         return self._laid_over(rows, extras)
+
+    def only_new(self, users: Sequence[str]) -> list[tuple[str, ...]]:
+        """For each of some users who have no history, as they have taken nothing that the release
+        holds, the items that they have taken and that it does not hold, the last 50, oldest first.
+        None for others, and none of which an event says by its value that it was not liked."""
+        if not self._new:
+            return [()] * len(users)
+        rows = self.rows(users)
+        known = np.diff(self._data.histories.offsets[np.stack([rows, rows + 1])], axis=0)[0] > 0
+        keys = [row or user for row, user in zip(rows.tolist(), users, strict=True)]
+        return [
+            () if held or key in self._extras else self._new.get(key, ())
+            for key, held in zip(keys, known.tolist(), strict=True)
+        ]
 
     def _laid_over(self, rows: NDArray[np.int32], extras: Sequence[_Extra]) -> Histories:
         base = self._data.histories.take(rows)
