@@ -202,6 +202,31 @@ def test_columns_of_nulls_and_of_pandas_objects_are_no_error() -> None:
     assert sorted(encoder.encode(arrow).categorical[:, 0].tolist()) == [1, 2]
 
 
+def test_the_values_of_several_frames_are_counted_together() -> None:
+    first = pl.DataFrame(
+        {"item": [7, 7, 8, None], "tags": [["x", "x"], ["y"], None, []], "n": [0.5, 1, 2, 3],
+         "seen": [[7], [8], [], None], "none": pl.Series([None] * 4, dtype=pl.Null)}
+    )  # fmt: skip
+    more = pa.table(
+        {"item": ["8", "nine", "nine", "10"], "tags": [["y"], ["z", "z"], None, ["w"]],
+         "n": [1, 2, 3, 4], "seen": [["nine"], ["7", "10"], None, []]}
+    )  # fmt: skip
+    kinds = {"seen": "sequence of item", "item": "categorical"}
+    encoder = FrameEncoder.fit(first, kinds=kinds)
+    known = encoder.columns[0].vocabulary
+    both = encoder.with_values([first, more], 2)
+    items, tags, _, seen, _ = both.columns
+    assert items.vocabulary.ids_array.to_pylist() == ["7", "8", "nine"]
+    assert sorted(tags.vocabulary.ids_array.to_pylist()) == ["x", "y", "z"]
+    assert [column.kind for column in both.columns] == [column.kind for column in encoder.columns]
+    assert encoder.columns[0].vocabulary is known and len(known) == 2
+    nine = items.vocabulary.rows(["nine"])[0]
+    assert both.encode(more).categorical[:, 0].tolist() == [2, nine, nine, 0]
+    assert both.encode(more).sequences[0].rows.tolist() == [nine, 1, 0]
+    assert both.encode(first).categorical[:, 0].tolist() == [1, 1, 2, 0]
+    assert seen.vocabulary is items.vocabulary
+
+
 def test_a_column_can_be_a_sequence_of_what_another_holds() -> None:
     frame = ROWS.select("click", "city").with_columns(
         seen=pl.Series([["b", "new", "a"], [], None, ["a"], ["a", "a"], [None, "b"]])

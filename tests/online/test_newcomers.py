@@ -217,6 +217,10 @@ def test_nothing_of_before_is_given_to_who_has_taken_new_items_alone(tmp_path: P
     assert [link("quiet"), link("nobody")] == ["popularity"] * 2  # not on the shelf yet
     engine.refresh()
     assert [link("u1"), link("quiet"), link("nobody")] == ["precomputed", "history", "history"]
+    # The most taken one of the ten most like it stands for it.
+    near, counts = engine.serving.newcomers.neighbours("n")[0][:10], data.item_counts
+    (stand_in,) = engine.serving.known([Ask(5, "nobody")]).queries.histories.items
+    assert stand_in in near and counts[stand_in] == counts[near].max() > counts[near[0]]
     log.close()
 
 

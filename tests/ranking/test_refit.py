@@ -23,6 +23,10 @@ def rows(n: int, seed: int) -> pl.DataFrame:
 
 
 TRAIN, HELD, TEST = rows(600, 1), rows(200, 2), rows(100, 3)
+# With a letter that the training rows do not have.
+NEWER = HELD.with_columns(
+    letter=pl.when(pl.int_range(pl.len()) % 4 == 0).then(pl.lit("e")).otherwise("letter")
+)
 
 
 def fm(**more: object) -> tm.FM:
@@ -47,6 +51,22 @@ def test_an_order_is_learned_from_requests_of_both() -> None:
     ranker = fm(objective="listwise", calibration="platt", refit=True)
     ranker.fit_frame(TRAIN, group="request", validation=HELD)
     assert tm.metrics.click_auc(ranker.predict_frame(TEST), TEST["click"].to_numpy()) > 0.8
+
+
+def test_values_that_only_the_validation_rows_have_are_known(tmp_path: Path) -> None:
+    newer = NEWER.with_columns(click=pl.col("click") & (pl.col("letter") != "e"))
+    asked = pl.DataFrame({"letter": ["e", "f", None], "request": 3})
+
+    def odds(refit: bool) -> list[float]:
+        ranker = fm(refit=refit).fit_frame(TRAIN, validation=newer)
+        found = ranker.predict_frame(asked)
+        again = tm.load(ranker.save(tmp_path / str(refit))).predict_frame(asked)
+        np.testing.assert_allclose(found, again, rtol=1e-6)
+        return found.tolist()
+
+    new, unknown, missing = odds(refit=True)
+    assert unknown == missing > new + 0.1
+    assert len(set(odds(refit=False))) == 1
 
 
 def test_what_is_written_down_is_the_training_that_was_measured(tmp_path: Path) -> None:
@@ -83,6 +103,6 @@ def test_an_interrupt_leaves_the_best_so_far(epoch: int, monkeypatch: pytest.Mon
     answers = []
     for refit in (True, False):
         begun = 0
-        ranker = fm(refit=refit, patience=5).fit_frame(TRAIN, "click", validation=HELD)
+        ranker = fm(refit=refit, patience=5).fit_frame(TRAIN, "click", validation=NEWER)
         answers.append(ranker.predict_frame(TEST))
     np.testing.assert_array_equal(*answers)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import Enum
 from hashlib import blake2b
 
@@ -125,6 +126,24 @@ class Column:
         """The rows of each sequence; a null is an empty one."""
         return [self._ragged(values)] if self.kind is Kind.SEQUENCE else []
 
+    def with_values(self, parts: Iterable[pa.Array], min_rows: int) -> Column:
+        """The same column with the vocabulary of other values, those of several parts together."""
+        match self.kind:
+            case Kind.CATEGORICAL:
+                flat = list(parts)
+            case Kind.MULTI_VALUED:
+                flat = [pc.list_flatten(_as_lists(values, self.name)) for values in parts]
+            case Kind.TEXT:
+                words = (_words(values, self.name) for values in parts)
+                flat = [pc.list_flatten(_as_lists(values, self.name)) for values in words]
+            case _:
+                return self
+        keys = [_keys(values, whole=self.vocabulary.is_integer) for values in flat]
+        if len({each.type for each in keys}) > 1:
+            # A vocabulary of text understands integers too.
+            keys = [each.cast(pa.large_string()) for each in keys]
+        return replace(self, vocabulary=_vocabulary(pa.concat_arrays(keys), min_rows))
+
     def _ragged(self, values: pa.Array) -> Ragged:
         lists = _as_lists(values, self.name)
         counts = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
@@ -186,11 +205,11 @@ def column_of(values: pa.Array, name: str, kind: Kind, min_rows: int, hashed: in
         DataError: the values cannot be of that kind.
     """
     if kind is Kind.CATEGORICAL:
-        return Column(name, kind, _vocabulary(values, min_rows), hashed=hashed)
+        return Column(name, kind, _vocabulary(_own_keys(values), min_rows), hashed=hashed)
     if kind in (Kind.MULTI_VALUED, Kind.TEXT):
         lists = _words(values, name) if kind is Kind.TEXT else values
         flat = pc.list_flatten(_as_lists(lists, name))
-        return Column(name, kind, _vocabulary(flat, min_rows), hashed=hashed)
+        return Column(name, kind, _vocabulary(_own_keys(flat), min_rows), hashed=hashed)
     if kind is Kind.VECTOR:
         lists = _vectors(values, name)
         size = pc.max(pc.list_value_length(lists)).as_py()
@@ -230,8 +249,12 @@ def sequence_of(values: pa.Array, name: str, of: Column) -> Column:
     return Column(name, Kind.SEQUENCE, of.vocabulary, of.name, of.hashed)
 
 
-def _vocabulary(values: pa.Array, min_rows: int) -> Vocabulary:
-    counted = pc.value_counts(_keys(values, whole=_was_integer(plain(values))))
+def _own_keys(values: pa.Array) -> pa.Array:
+    return _keys(values, whole=_was_integer(plain(values)))
+
+
+def _vocabulary(keys: pa.Array, min_rows: int) -> Vocabulary:
+    counted = pc.value_counts(keys)
     kept = pc.and_(
         pc.greater_equal(counted.field("counts"), min_rows), pc.is_valid(counted.field("values"))
     )

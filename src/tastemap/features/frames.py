@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Integral
 from typing import Any, Self
@@ -90,6 +90,29 @@ class FrameEncoder:
         if all(column.kind is Kind.IGNORED for column in columns):
             raise DataError("no column is left that could be a feature")
         return cls(columns)
+
+    def with_values(self, frames: Sequence[Any], min_rows: int) -> Self:
+        """The encoder of the same columns, each of the kind that it is, for the values of some
+        frames together.
+
+        Args:
+            frames: whose rows have all been encoded by this one before.
+            min_rows: how many rows a category needs, as in `fit`.
+        """
+        arrays = [frame_arrays(frame) for frame in frames]
+
+        def alone(column: Column) -> Column:
+            if column.kind is Kind.IGNORED:
+                return column
+            return column.with_values([each[column.name] for each in arrays], min_rows)
+
+        found = {column.name: alone(column) for column in self.columns}
+        return type(self)(
+            tuple(
+                replace(column, vocabulary=found[column.of].vocabulary) if column.of else column
+                for column in found.values()
+            )
+        )
 
     @cached_property
     def schema(self) -> Schema:

@@ -30,8 +30,11 @@ __all__ = ["BadAskError", "Knowledge", "Known"]
 _NONE = np.empty(0, np.int32)
 # A friend with a thousand events is one friend too.
 _OF_A_FRIEND = 10
-# So many new items of a history in a question are looked at, the newest.
+# So many new items of a history are looked at, the newest.
 _NEW = 50
+# Of so many known items most like a new one, the one that most people have taken stands for it: of
+# that models know most.
+_LIKE = 10
 
 
 class BadAskError(DataError):
@@ -137,10 +140,12 @@ class Knowledge:
         """The first link that says something of one without a history, who has taken some items
         that the release does not hold, and the items that stand for one."""
         new = [item for item in (*taken, *ask.history) if item in self._newcomers][-_NEW:]
-        like = [self._newcomers.neighbours(item)[0][:1] for item in new]
+        like = [self._newcomers.neighbours(item)[0][:_LIKE] for item in new]
         if any(map(len, like)):
-            # Of new items models know nothing: the known ones most like them stand for them.
-            return "history", np.unique(np.concatenate(like))
+            # Of new items models know nothing: known ones that are like them stand for them.
+            counts = self._data.item_counts
+            best = [rows[counts[rows].argmax()] for rows in like if len(rows)]
+            return "history", np.unique(np.array(best, np.int32))
         chosen = self._tastes.items(ask.tastes)
         if len(chosen):
             return "profile", chosen

@@ -125,8 +125,8 @@ class Ranker(Hyperparameters, ABC):
                 where that is not known. What is looked at first is clicked more, however good it
                 is; this share of a click is learned apart, and is no part of an answer.
             validation: more such rows, whose loss early stopping looks at, and a calibration; with
-                `refit` the model that stays has learned from them, and nothing can be measured on
-                them any more. Values that only they have are unknown all the same.
+                `refit` the model that stays has learned from them, knows values that only they
+                have, and nothing can be measured on them any more.
             kinds: by column "categorical", "multi_valued", "numeric", "time", "text", "vector",
                 "ignored" or, for lists of what the column "item" holds, the oldest first,
                 "sequence of item", where the column's type says another.
@@ -157,8 +157,14 @@ class Ranker(Hyperparameters, ABC):
             hashed=hashed,
         )
         held = None if validation is None else columns.labelled(validation, encoder)
-        self._learn(columns.labelled(train, encoder), held, tasks, run)
+        again = self._learn(columns.labelled(train, encoder), held, tasks, run)
         self._encoder = encoder
+        if again is not None:
+            both = train, validation
+            wider = encoder.with_values(both, min_rows)
+            rows = Labelled.joined([columns.labelled(frame, wider) for frame in both])
+            if self._learn_again(rows, again):
+                self._encoder = wider
         return self
 
     def predict_frame(self, test: Any) -> NDArray[np.float64]:
@@ -249,14 +255,18 @@ class Ranker(Hyperparameters, ABC):
             SchemaError: a value outside its feature's vocabulary, or validation rows of other
                 features.
         """
+        train = Labelled.of(features, labels, groups, positions)
         held = None if validation is None else Labelled.of(*validation)
-        self._learn(Labelled.of(features, labels, groups, positions), held, tasks, run)
+        again = self._learn(train, held, tasks, run)
+        if again is not None and held is not None:
+            self._learn_again(Labelled.joined((train, held)), again)
         return self
 
     def _learn(
         self, train: Labelled, held: Labelled | None, tasks: Tasks | None, run: Run | None
-    ) -> None:
-        """Learns from rows that are checked here."""
+    ) -> Run | None:
+        """Learns from rows that are checked here; gives the run of learning anew from all of them,
+        None where that is not to be."""
         for rows in (train,) if held is None else (train, held):
             rows.features.check_rows()
             self._check_rows(rows, tasks)
@@ -277,15 +287,26 @@ class Ranker(Hyperparameters, ABC):
         run = Run.of(run)
         if held is None:
             self._fit(train, None, run)
-            return
+            return None
         first, again = run.repeated() if self.refit else (run, run)
         self._fit(train, held, first)
         if self.calibration != "none":
             # Of the scores of a model that had not learned from these rows, also with `refit`.
             scores = self._score(held.features)
             self._calibration = CALIBRATIONS[self.calibration]().fit(scores, held.labels)
-        if self.refit:
-            self._fit_again(Labelled.joined((train, held)), again)
+        return again if self.refit else None
+
+    def _learn_again(self, rows: Labelled, run: Run) -> bool:
+        """Learns anew from all rows, which may be of larger vocabularies; whether it did, and is
+        not as it was, since Ctrl-C has ended it."""
+        before, done = self._schema, False
+        self._schema = rows.features.schema
+        try:
+            done = self._fit_again(rows, run)
+        finally:
+            if not done:
+                self._schema = before
+        return done
 
     def _check_rows(self, rows: Labelled, tasks: Tasks | None) -> None:
         name = type(self).__name__
@@ -346,8 +367,9 @@ class Ranker(Hyperparameters, ABC):
         """Learns; `self.schema` is that of the rows."""
 
     @abstractmethod
-    def _fit_again(self, rows: Labelled, run: Run) -> None:
-        """Learns anew from these rows, for as long as was best in the last `_fit`."""
+    def _fit_again(self, rows: Labelled, run: Run) -> bool:
+        """Learns anew from these rows, for as long as was best in the last `_fit`; whether it did,
+        and is not as it was, since Ctrl-C has ended it."""
 
     @abstractmethod
     def _score(self, features: FeatureBatch) -> NDArray[np.float32]:

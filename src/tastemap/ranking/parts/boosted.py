@@ -97,12 +97,13 @@ class BoostedRanker(Ranker):
             self._boosted(rows, apart, self.trees) for rows, apart in zip(parts, held, strict=True)
         ]
 
-    def _fit_again(self, rows: Labelled, run: Run) -> None:
+    def _fit_again(self, rows: Labelled, run: Run) -> bool:
         self.places = _typical(rows.positions, self.asked_places)
         self.boosters = [
             self._boosted(each, None, self._trees_of(booster))
             for each, booster in zip(self._by_task(rows), self.boosters, strict=True)
         ]
+        return True
 
     def _by_task(self, rows: Labelled) -> list[Labelled]:
         """The rows with one label each, for each booster."""

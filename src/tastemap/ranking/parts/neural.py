@@ -146,13 +146,15 @@ class NeuralRanker(Ranker):
     def _fit(self, train_rows: Labelled, validation: Labelled | None, run: Run) -> None:
         self.network, self.training = self._trained(train_rows, validation, self.epochs, run)
 
-    def _fit_again(self, rows: Labelled, run: Run) -> None:
+    def _fit_again(self, rows: Labelled, run: Run) -> bool:
         # Ctrl-C keeps the best so far, and that is the network that there is.
         with suppress(KeyboardInterrupt):
             self.training.go_on()
             network, training = self._trained(rows, None, self.training.best_epoch, run)
             training.go_on()
             self.network = network
+            return True
+        return False
 
     def _trained(
         self, train_rows: Labelled, validation: Labelled | None, epochs: int, run: Run
