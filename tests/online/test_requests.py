@@ -235,7 +235,7 @@ def test_a_ranker_that_hangs_is_left_out_until_it_recovers(engine: Engine) -> No
     outcomes: list[tuple[str, str]] = []
     engine.guard.observe = lambda stage, seconds, outcome: outcomes.append((stage, outcome))
     engine.guard.seconds, engine.guard.pause = 0.2, 0.3
-    engine.guard._lanes.clear()
+    engine.guard._stages.clear()
     rank = stage.ranked
 
     def hang(*args: Any) -> Any:

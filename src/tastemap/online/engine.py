@@ -173,7 +173,9 @@ class Engine:
 
         Stages that fail or are late are left out, and if all fails, what is popular is the answer.
         """
-        return self._tally.counted(self._answered, questions)
+        return self._tally.counted(
+            lambda asked: self.guard.complete(lambda: self._answered(asked)), questions
+        )
 
     def _answered(self, questions: Sequence[Question]) -> list[Found | Exception]:
         self.catch_up()
