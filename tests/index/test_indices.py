@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import tastemap as tm
+from tastemap.data.masks import constant
 from tastemap.errors import (
     DataError,
     MissingExtraError,
@@ -22,7 +25,7 @@ from tastemap.errors import (
 from tastemap.index import Index
 from tastemap.index.exact import ExactIndex
 from tastemap.index.hnsw import HNSWIndex
-from tastemap.index.ivf import IVFIndex
+from tastemap.index.ivf import IVFIndex, Lists
 from tastemap.index.ivf_pq import IVFPQIndex
 from tastemap.index.remote import RemoteIndex
 from tests.index.vectors import clustered
@@ -293,3 +296,37 @@ def test_lists_lead_to_long_vectors_first() -> None:
     queries = (rng.standard_normal((50, 16)) * scale).astype(np.float32)
     index = IVFIndex(probes=64).build(np.arange(1, 20_001), vectors, queries=queries)
     assert index.recall is not None and index.recall.value > 0.9
+
+
+changes = st.lists(
+    st.tuples(st.sampled_from(["add", "remove"]), st.lists(st.integers(1, 300), max_size=3)),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=30)
+@given(st.sampled_from(INDICES), changes)
+def test_a_mask_that_stays_lets_through_what_it_says_whatever_comes_and_goes(
+    of: Index, changes: list[tuple[str, list[int]]]
+) -> None:
+    vectors, queries = VECTORS[:200], QUERIES[:3]
+    fewer = {"lists": 4} if isinstance(of, Lists) else {}
+    index = type(of)(**of.hyperparameter_values() | fewer)
+    index.build(np.arange(1, 201), vectors, queries=queries)
+    masks = [np.random.default_rng(0).random(301) < share for share in (0.9, 0.05)]
+    seen = tm.Histories.from_lists([[], [1, 2], [*range(1, 150)]])
+    for change, rows in [("", []), *changes]:
+        rows = np.unique(np.array(rows, np.int64))
+        if change == "remove":
+            index.remove(rows)
+        elif change == "add":
+            index.add(rows, -VECTORS[500 + rows])
+        for mask in masks:
+            for excluded in (None, seen):
+                plain = index.search(queries, 5, allowed=mask.copy(), excluded=excluded)
+                constant(mask)
+                for _ in range(2):
+                    found = index.search(queries, 5, allowed=mask, excluded=excluded)
+                    np.testing.assert_array_equal(found[0], plain[0])
+                    np.testing.assert_array_equal(found[1], plain[1])

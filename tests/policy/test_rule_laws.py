@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shop import N, asked, shop
+from shop import N, asked, names, shop
 
 import tastemap as tm
+from tastemap.data.masks import constant
+from tastemap.policy.age import AgeRating
+from tastemap.policy.availability import Availability
 from tastemap.policy.caps import Cap
 from tastemap.policy.freshness import Freshness
+from tastemap.policy.geography import Geography
 from tastemap.policy.lists import Allow, Deny
 from tastemap.policy.pins import Pin
 from tastemap.policy.policy import Policy
@@ -161,3 +165,51 @@ def test_without_rules_the_candidates_come_out(order: list[str], k: int, hidden:
 @given(declared(filters, caps, pins, boosts))
 def test_what_is_written_comes_back(rules: Rules) -> None:
     assert list(Rules.from_tables(rules.to_tables()).items()) == list(rules.items())
+
+
+some_queries = st.lists(
+    st.tuples(
+        st.sampled_from(COUNTRIES),
+        st.sampled_from([None, 5.0, 13.0, 18.0]),
+        st.sampled_from([(55.75, 37.62), (52.52, 13.4), (None, 1.0)]),
+    ),
+    min_size=1,
+    max_size=5,
+)
+personal = st.one_of(
+    filters,
+    st.just(AgeRating(column="min_age", user="context.age")),
+    st.just(Geography(radius_km=700)),
+    st.builds(Availability, when=when),
+)
+
+
+@settings(max_examples=60)
+@given(
+    declared(personal),
+    st.lists(st.tuples(some_queries, some_items, st.integers(0, 2)), min_size=1, max_size=4),
+)
+def test_what_is_remembered_of_groups_is_what_each_would_be_given(
+    rules: Rules, rounds: list[tuple[list[Any], tuple[str, ...], int]]
+) -> None:
+    policy, among = rules.on(DATA), [None, constant(np.arange(N + 1) % 3 > 0)]
+    sold_out: set[int] = set()
+    for people, items, which in rounds:
+        if any(rule.kind == "availability" for rule in rules.values()):
+            sold_out |= set(DATA.items.rows(items).tolist())
+            policy.set_available(sorted(sold_out), False)
+        countries, ages, places = zip(*people, strict=True)
+        context = {"age": ages, "latitude": [p[0] for p in places]}
+        context["longitude"] = [p[1] for p in places]
+        queries = asked(len(people), profile={"country": countries}, context=context)
+        able = [*among, np.arange(N + 1) % 2 > 0][which]
+        given = {row: each for each in policy.allowed(queries, able) for row in each.rows}
+        assert sorted(given) == list(range(len(people)))
+        fresh = rules.on(DATA)
+        if sold_out:
+            fresh.set_available(sorted(sold_out), False)
+        for row in range(len(people)):
+            (alone,) = fresh.allowed(queries.slice(row, row + 1), able)
+            assert names(DATA, given[row].mask) == names(DATA, alone.mask)
+            assert given[row].barred.tolist() == alone.barred.tolist()
+        assert names(DATA, policy.strictest(able)) == names(DATA, fresh.strictest(able))

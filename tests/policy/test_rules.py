@@ -135,7 +135,7 @@ def test_distances_go_around_the_earth() -> None:
             np.radians(degrees), np.radians([[latitude, longitude]])
         )
         expected = km[np.argsort(world.items.rows(frame["item"])), 0] <= 3000
-        assert rule.mask(query)[1:].tolist() == expected.tolist()
+        assert rule.mask(rule.groups(query)[0])[1:].tolist() == expected.tolist()
 
 
 def test_a_rule_holds_for_those_it_names(data: tm.Dataset) -> None:

@@ -18,6 +18,7 @@ from tastemap.hyperparameters import Hyperparameters, assigned_by_fit
 from tastemap.index.positions import Positions
 from tastemap.index.scanning import nearest_by_scan
 from tastemap.index.sharing import SharedLock
+from tastemap.index.usable import Usable
 from tastemap.storage import Stored, write_directory
 
 __all__ = ["Index", "Recall", "checked_rows"]
@@ -172,17 +173,15 @@ class Index(Hyperparameters):
         self,
         queries: NDArray[np.float32],
         k: int,
-        usable: NDArray[np.bool_] | None,
+        usable: Usable | None,
         left_out: Ragged,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         if len(queries) == 0 or k == 0:
             return np.zeros((len(queries), 0), np.int64), np.zeros((len(queries), 0), np.float32)
-        if usable is not None:
-            # A filter that lets few through makes a search longer by as much, and a look at each
-            # of these shorter.
-            among = int(np.count_nonzero(usable))
-            if among * among <= self._effort(k) * len(usable):
-                return self._scan(queries, k, np.flatnonzero(usable), left_out)
+        # A filter that lets few through makes a search longer by as much, and a look at each of
+        # these shorter.
+        if usable is not None and usable.count**2 <= self._effort(k) * len(usable):
+            return self._scan(queries, k, usable, left_out)
         return self._nearest(queries, k, usable, left_out)
 
     # -- changes --------------------------------------------------------------------------------
@@ -203,6 +202,8 @@ class Index(Hyperparameters):
             some = slice(start, start + _ADDED_AT_ONCE)
             with self._lock.alone():
                 new = ~self._replaced(held.of(places[some]), points[some])
+                if not new.all():
+                    held.forget()
                 new_rows = places[some][new]
                 held.bury(new_rows)
                 self._append(points[some][new])
@@ -312,7 +313,7 @@ class Index(Hyperparameters):
         self,
         queries: NDArray[np.float32],
         k: int,
-        usable: NDArray[np.bool_] | None,
+        usable: Usable | None,
         left_out: Ragged,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Positions int64 [B, k] with inner products, padded with -1.
@@ -320,7 +321,7 @@ class Index(Hyperparameters):
         Args:
             queries: float32 [B, dim], B and k at least 1.
             k: at most the number of positions.
-            usable: bool by position; None for all.
+            usable: the positions that may come out; None for all.
             left_out: positions that do not come out, of each query.
         """
 
@@ -348,10 +349,11 @@ class Index(Hyperparameters):
         self,
         queries: NDArray[np.float32],
         k: int,
-        positions: NDArray[np.int64],
+        usable: Usable,
         left_out: Ragged,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        return nearest_by_scan(queries, k, positions, self._vectors, left_out)
+        """The true nearest, by looking at each vector that may come out."""
+        return nearest_by_scan(queries, k, usable.positions, self._vectors, left_out)
 
     @property
     def _held(self) -> Positions:

@@ -12,6 +12,7 @@ from tastemap.hyperparameters import assigned_by_fit
 from tastemap.index.base import Index
 from tastemap.index.growing import Growing
 from tastemap.index.scanning import nearest_by_scan, nearest_of
+from tastemap.index.usable import Usable
 from tastemap.storage import Stored
 
 __all__ = ["ExactIndex"]
@@ -67,15 +68,19 @@ class ExactIndex(Index):
         self,
         queries: NDArray[np.float32],
         k: int,
-        usable: NDArray[np.bool_] | None,
+        usable: Usable | None,
         left_out: Ragged,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        n = self._held_positions()
-        return self._scan(
-            queries, k, np.arange(n) if usable is None else np.flatnonzero(usable), left_out
-        )
+        if usable is not None:
+            return self._scan(queries, k, usable, left_out)
+        return self._nearest_at(queries, k, np.arange(self._held_positions()), left_out)
 
     def _scan(
+        self, queries: NDArray[np.float32], k: int, usable: Usable, left_out: Ragged
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        return self._nearest_at(queries, k, usable.positions, left_out)
+
+    def _nearest_at(
         self,
         queries: NDArray[np.float32],
         k: int,
@@ -84,7 +89,7 @@ class ExactIndex(Index):
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         kept = _KEPT * k + _KEPT_MORE
         if not self._first_pass or len(positions) <= 4 * kept:
-            return super()._scan(queries, k, positions, left_out)
+            return nearest_by_scan(queries, k, positions, self._vectors, left_out)
         near, rough = nearest_by_scan(
             queries, kept, positions, self._vectors, left_out, _in_bfloat16
         )
@@ -93,8 +98,8 @@ class ExactIndex(Index):
         # Fewer than `kept` are all there are; else whatever was passed over is no better than this.
         unsure = np.flatnonzero((near[:, -1] >= 0) & (scores[:, -1] < rough[:, -1] + slack))
         if len(unsure):
-            found[unsure], scores[unsure] = super()._scan(
-                queries[unsure], k, positions, left_out.take(unsure)
+            found[unsure], scores[unsure] = nearest_by_scan(
+                queries[unsure], k, positions, self._vectors, left_out.take(unsure)
             )
         return found, scores
 

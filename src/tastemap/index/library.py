@@ -13,6 +13,8 @@ from tastemap.errors import MissingExtraError, ReleaseError
 from tastemap.features.batch import Ragged
 from tastemap.hyperparameters import assigned_by_fit
 from tastemap.index.base import Index
+from tastemap.index.scanning import nearest_by_scan
+from tastemap.index.usable import Usable
 from tastemap.kernels.left_out import without
 from tastemap.storage import Stored
 
@@ -20,6 +22,8 @@ __all__ = ["FaissIndex", "faiss"]
 
 # So many more are asked for where a few do not come out.
 _MORE = 100
+# So many numbers, 4 MB, of the vectors that a mask lets through stay in memory.
+_NUMBERS_KEPT = 1 << 20
 
 
 def faiss() -> Any:
@@ -59,22 +63,20 @@ class FaissIndex(Index):
         self,
         queries: NDArray[np.float32],
         k: int,
-        usable: NDArray[np.bool_] | None,
+        usable: Usable | None,
         left_out: Ragged,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        if usable is None:
-            # A look at a selector for each vector costs more than to ask for a few more, of all
-            # queries at once, and to pass over those that are left out.
-            most = int(left_out.counts.max(initial=0))
-            if most <= max(k, _MORE):
-                near, products = self._ask(queries, self._at_most(k + most), 0, 1.0, None)
-                return without(near, products, left_out.offsets, left_out.rows, k)
-            usable = np.ones(self._held_positions(), np.bool_)
-        share = max(float(usable.mean()), 1e-9)
-        bits = np.packbits(usable, bitorder="little")
+        share = 1.0 if usable is None else max(usable.share, 1e-9)
+        most = int(left_out.counts.max(initial=0))
+        if most <= max(k, _MORE):
+            # A selector for each query apart costs more than to ask for a few more, of all queries
+            # at once, and to pass over those that are left out.
+            selector = None if usable is None else faiss().IDSelectorBitmap(usable.bits)
+            near, products = self._ask(queries, self._at_most(k + most), 0, share, selector)
+            return without(near, products, left_out.offsets, left_out.rows, k)
+        everything = np.ones(self._held_positions(), np.bool_)
+        bits = np.packbits(everything, bitorder="little") if usable is None else usable.bits.copy()
         selector = faiss().IDSelectorBitmap(bits)
-        if len(left_out.rows) == 0:
-            return self._ask(queries, k, 0, share, selector)
         found = np.empty((len(queries), k), np.int64)
         scores = np.empty((len(queries), k), np.float32)
         for row in range(len(queries)):
@@ -87,6 +89,22 @@ class FaissIndex(Index):
             )
             bits[out >> 3] = before
         return found, scores
+
+    def _scan(
+        self, queries: NDArray[np.float32], k: int, usable: Usable, left_out: Ragged
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        places, kept = usable.positions, usable.vectors
+        if usable.count * self.dim > _NUMBERS_KEPT:
+            return super()._scan(queries, k, usable, left_out)
+        if kept is None:
+            # To take them out of the library takes several times as long as the search.
+            kept = usable.vectors = self._vectors(places)
+
+        def vectors_at(some: NDArray[np.int64]) -> NDArray[np.float32]:
+            first = np.searchsorted(places, some[0])
+            return kept[first : first + len(some)]
+
+        return nearest_by_scan(queries, k, places, vectors_at, left_out)
 
     def _at_most(self, k: int) -> int:
         return min(k, self._held_positions())

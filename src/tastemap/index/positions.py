@@ -8,10 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tastemap.data.histories import Histories
+from tastemap.data.masks import Remembered
 from tastemap.features.batch import Ragged
 from tastemap.index.growing import Growing
+from tastemap.index.usable import Usable
 
 __all__ = ["Positions"]
+
+# Of so many masks it is remembered what searches need of them.
+_MASKS = 16
 
 
 class Positions:
@@ -31,6 +36,7 @@ class Positions:
         self._rows = Growing(rows)
         self._first = int(rows[0]) if len(rows) else 0
         self._tables: _Tables | None = None
+        self._usable = Remembered[Usable | None](_MASKS)
         if len(rows) == 0 or not (alive.all() and (np.diff(rows) == 1).all()):
             self._tables = _Tables(rows, alive)
 
@@ -84,22 +90,30 @@ class Positions:
         running = np.concatenate([[0], np.cumsum(kept, dtype=np.int64)])
         return Ragged(running[histories.offsets], places[kept])
 
-    def usable(self, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
-        """What may come out, bool by position, or None for all; to be read only. `allowed` is by
-        row number, False beyond its end, or None for all."""
+    def usable(self, allowed: NDArray[np.bool_] | None) -> Usable | None:
+        """What may come out, or None for all. `allowed` is by row number, False beyond its end, or
+        None for all."""
+        return self._usable.of(allowed, lambda: self._usable_of(allowed))
+
+    def _usable_of(self, allowed: NDArray[np.bool_] | None) -> Usable | None:
         if allowed is None:
-            return None if self.found == len(self) else self.alive
+            return None if self.found == len(self) else Usable(self.alive)
         if len(allowed) < self.n_row_numbers:
             more = np.zeros(self.n_row_numbers - len(allowed), np.bool_)
             allowed = np.concatenate([allowed, more])
         tables = self._tables
         if tables is None:
-            return allowed[self._first : self._first + len(self)]
-        usable: NDArray[np.bool_] = allowed[self.rows] & tables.alive.array
-        return usable
+            return Usable(allowed[self._first : self._first + len(self)])
+        return Usable(allowed[self.rows] & tables.alive.array)
+
+    def forget(self) -> None:
+        """Vectors have changed, and with them what is remembered of those that are usable."""
+        self._usable = Remembered(_MASKS)
 
     def append(self, rows: NDArray[np.int32]) -> None:
         """Rows, buried before, stand at the next positions."""
+        if len(rows) == 0:
+            return
         tables, first = self._changed(), len(self)
         self._rows.append(rows)
         tables.alive.append(np.ones(len(rows), np.bool_))
@@ -108,6 +122,8 @@ class Positions:
 
     def bury(self, rows: NDArray[np.int32]) -> None:
         """Rows that are found no more; makes room for their numbers."""
+        if len(rows) == 0:
+            return
         tables = self._changed()
         if (room := int(rows.max(initial=0)) + 1) > len(tables.of_row):
             more = np.full(room + room // 8 - len(tables.of_row), -1, np.int32)
@@ -120,6 +136,7 @@ class Positions:
 
     def _changed(self) -> _Tables:
         """The tables, which have to be there from now on."""
+        self.forget()
         if self._tables is None:
             self._tables = _Tables(self.rows, self.alive)
         return self._tables

@@ -17,6 +17,7 @@ from tastemap.features.batch import Ragged
 from tastemap.hyperparameters import assigned_by_fit, hyperparameter
 from tastemap.index.base import checked_rows
 from tastemap.index.ivf import Lists
+from tastemap.index.usable import Usable
 from tastemap.storage import Stored
 
 __all__ = ["Filter", "RemoteIndex"]
@@ -123,11 +124,11 @@ class RemoteIndex(Lists):
         self,
         queries: NDArray[np.float32],
         k: int,
-        usable: NDArray[np.bool_] | None,
+        usable: Usable | None,
         left_out: Ragged,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         # Among few, too, it is the server that looks at each.
-        if len(queries) == 0 or k == 0 or (usable is not None and not usable.any()):
+        if len(queries) == 0 or k == 0 or (usable is not None and not usable.count):
             return np.zeros((len(queries), 0), np.int64), np.zeros((len(queries), 0), np.float32)
         return self._nearest(queries, k, usable, left_out)
 
@@ -135,7 +136,7 @@ class RemoteIndex(Lists):
         self,
         queries: NDArray[np.float32],
         k: int,
-        usable: NDArray[np.bool_] | None,
+        usable: Usable | None,
         left_out: Ragged,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         self._ready()
@@ -157,15 +158,15 @@ class RemoteIndex(Lists):
         best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         return np.take_along_axis(positions, best, 1), np.take_along_axis(scores, best, 1)
 
-    def _filter(self, usable: NDArray[np.bool_] | None) -> tuple[Filter | None, float]:
+    def _filter(self, usable: Usable | None) -> tuple[Filter | None, float]:
         """What goes along into the search, and the share of vectors that it lets through. Rows that
         were removed are not on the server, and need no filter."""
-        if usable is None or not (forbidden := self._held.alive & ~usable).any():
+        if usable is None or not (forbidden := self._held.alive & ~usable.mask).any():
             return None, 1.0
         rows = self._held.rows
         bits = np.zeros(self._held.n_row_numbers, np.bool_)
-        bits[rows[usable]] = True
-        chosen = Filter(rows[usable], rows[forbidden], bits)
+        bits[rows[usable.mask]] = True
+        chosen = Filter(rows[usable.mask], rows[forbidden], bits)
         return chosen, len(chosen.allowed) / (len(chosen.allowed) + len(chosen.forbidden))
 
     def _ready(self) -> None:

@@ -17,13 +17,14 @@ _QUERIES = 256
 _VECTORS = 8192
 
 Products = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
+VectorsAt = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 
 
 def nearest_by_scan(
     queries: NDArray[np.float32],
     k: int,
     positions: NDArray[np.int64],
-    vectors_at: Callable[[NDArray[np.int64]], NDArray[np.float32]],
+    vectors_at: VectorsAt,
     left_out: Ragged,
     products: Products | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -33,7 +34,7 @@ def nearest_by_scan(
         queries: float32 [B, dim].
         k: how many.
         positions: int64 [n], rising: where to look.
-        vectors_at: gives the vectors at some of these.
+        vectors_at: gives the vectors at a stretch of these.
         left_out: positions that do not come out, of each query [B].
         products: gives all inner products [B, n] of some queries and vectors; None in float32.
 
@@ -66,15 +67,15 @@ def nearest_of(
     queries: NDArray[np.float32],
     k: int,
     near: NDArray[np.int64],
-    vectors_at: Callable[[NDArray[np.int64]], NDArray[np.float32]],
+    vectors_at: VectorsAt,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The k of some positions [B, n] (-1: none) with the greatest inner products, as
     `nearest_by_scan` gives them."""
     near = np.sort(near, axis=1)
-    products = np.empty(near.shape, np.float32)
+    products = np.full(near.shape, -np.inf, np.float32)
     for row, query in enumerate(queries):
-        products[row] = vectors_at(np.maximum(near[row], 0)) @ query
-    products[near < 0] = -np.inf
+        known = np.searchsorted(near[row], 0)
+        products[row, known:] = vectors_at(near[row, known:]) @ query
     before = np.full((len(near), 1), -np.inf, np.float32)
     columns, scores = top_k(np.hstack([before, products]), k)
     chosen = np.take_along_axis(near, np.maximum(columns - 1, 0).astype(np.int64), axis=1)

@@ -8,6 +8,8 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from tastemap.data.masks import read_only
+
 __all__ = ["first_allowed", "without"]
 
 
@@ -88,5 +90,5 @@ def first_allowed(
         offsets, left_out: int64 [B + 1] and int32 [m], what is left out of each query's.
         allowed: bool [item rows], what may come out; None for all.
     """
-    none = np.empty(0, np.bool_)
-    _first_allowed(order, rows, offsets, left_out, none if allowed is None else allowed, found)
+    mask = read_only(np.empty(0, np.bool_) if allowed is None else allowed)
+    _first_allowed(order, rows, offsets, left_out, mask, found)

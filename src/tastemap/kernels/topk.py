@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tastemap.compiled import parallel_njit
 from tastemap.data.histories import Histories
+from tastemap.data.masks import read_only
 
 __all__ = ["best_first", "sift_down", "top_k", "worse"]
 
@@ -39,7 +40,7 @@ def top_k(
         offsets, items = excluded.offsets, excluded.items
     if allowed is None:
         allowed = np.ones(scores.shape[1], np.bool_)
-    return _top_k(scores, k, offsets, items, allowed)  # type: ignore[no-any-return]
+    return _top_k(scores, k, offsets, items, read_only(allowed))  # type: ignore[no-any-return]
 
 
 @nb.njit(cache=True, nogil=True, inline="always")

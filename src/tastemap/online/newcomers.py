@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tastemap.content.likeness import Likeness
+from tastemap.data.masks import constant
 from tastemap.data.queries import Queries
 from tastemap.errors import DataError
 from tastemap.online.catalogue import Catalogue, ItemCard
@@ -92,7 +93,8 @@ class Newcomers:
 
     @property
     def available(self) -> NDArray[np.bool_] | None:
-        """bool [item rows], the items of the release that were not taken away; None for all."""
+        """bool [item rows], the items of the release that were not taken away, constant;
+        None for all."""
         return self._available
 
     def card(self, item: str) -> ItemCard:
@@ -128,24 +130,30 @@ class Newcomers:
             return
         rows = self._pipeline.items.rows([change.item for change in changes])
         for change, row in zip(changes, rows.tolist(), strict=True):
-            gone = change.attributes is None
             if row:
-                if self._available is None:
-                    if not gone:
-                        continue
-                    self._available = np.ones(len(self._pipeline.items), np.bool_)
-                # A new array: an answer that is being made keeps what it began with.
-                self._available = self._available.copy()
-                self._available[row] = not gone
-            elif change.attributes is None:
+                continue
+            if change.attributes is None:
                 self._items.pop(change.item, None)
-                self._changes += 1
             else:
                 self._items[change.item] = change.attributes
-                self._changes += 1
-        if self._available is not None:
-            gone_rows = np.flatnonzero(~self._available).tobytes()
-            self._withdrawn = hashlib.blake2b(gone_rows, digest_size=16).digest()
+            self._changes += 1
+        held = {
+            row: change.attributes is not None
+            for change, row in zip(changes, rows.tolist(), strict=True)
+            if row
+        }
+        if held:
+            self._take_away(held)
+
+    def _take_away(self, there: Mapping[int, bool]) -> None:
+        """Says of some item rows whether they are there from now on."""
+        # A new array: an answer that is being made keeps what it began with.
+        n, before = len(self._pipeline.items), self._available
+        available = np.ones(n, np.bool_) if before is None else before.copy()
+        available[list(there)] = list(there.values())
+        gone = np.flatnonzero(~available)
+        self._available = constant(available) if len(gone) else None
+        self._withdrawn = hashlib.blake2b(gone.tobytes(), digest_size=16).digest()
 
     def add(self, events: Sequence[Event]) -> None:
         """Takes note of who met which new item, were it only as an impression."""

@@ -388,10 +388,7 @@ class Serving:
         """What the rules show whoever asks and was not taken away, bool [item rows]; None for
         all."""
         policy, available = self.pipeline.policy, self.newcomers.available
-        strictest = None if policy is None else policy.strictest()
-        if strictest is None or available is None:
-            return available if strictest is None else strictest
-        return strictest & available
+        return available if policy is None else policy.strictest(available)
 
     def popular(self, question: Question) -> Found:
         """The answer where no other can be given: what is popular, found beforehand."""

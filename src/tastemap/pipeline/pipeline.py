@@ -324,8 +324,8 @@ class Pipeline(Recommender):
     ) -> Recommendations:
         """As every recommender's. Who asks is not known, so what any filter keeps from anybody is
         left out."""
-        if self._policy is not None and (strictest := self._policy.strictest()) is not None:
-            among = strictest if among is None else strictest & among
+        if self._policy is not None:
+            among = self._policy.strictest(among)
         return super().similar_rows(items, k, among)
 
     def links(self, queries: Queries) -> list[str]:

@@ -100,9 +100,10 @@ class OfAge(Filter):
     def places(self) -> tuple[Place, ...]:
         return self._places
 
-    def groups(self, queries: Queries) -> NDArray[np.int64]:
-        return np.searchsorted(self._steps, self._ages(queries), side="right")
+    def groups(self, queries: Queries) -> NDArray[np.float64]:
+        steps = np.searchsorted(self._steps, self._ages(queries), side="right")
+        return steps[:, None].astype(np.float64)
 
-    def mask(self, query: Queries) -> NDArray[np.bool_]:
-        allowed: NDArray[np.bool_] = self._step < int(self.groups(query)[0])
+    def mask(self, group: NDArray[np.float64]) -> NDArray[np.bool_]:
+        allowed: NDArray[np.bool_] = self._step < int(group[0])
         return allowed

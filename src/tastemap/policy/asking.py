@@ -70,9 +70,7 @@ class Place:
         values = self.values(queries)
         if values is None or not (values.dtype.is_numeric() or values.dtype == pl.String):
             return np.full(len(queries), np.nan)
-        numbers: NDArray[np.float64] = (
-            values.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
-        )
+        numbers: NDArray[np.float64] = values.cast(pl.Float64, strict=False).to_numpy()
         return numbers
 
 

@@ -21,6 +21,8 @@ __all__ = ["Geography", "Nearby"]
 # The mean radius of the earth (IUGG). A great circle on such a sphere is within 0.5 % of the
 # shortest way on the ellipsoid.
 _EARTH_KM = 6371.0088
+# Degrees north and east of a query that says no place on the earth.
+_NOWHERE = 999.0
 
 
 class Geography(FilterRule):
@@ -91,25 +93,20 @@ class Nearby(Filter):
         self._places = places
         self._chord = 2 * np.sin(min(radius_km / _EARTH_KM, np.pi) / 2)
 
-    def _points(self, queries: Queries) -> NDArray[np.float64]:
-        """float64 [B, 2], degrees; NaN, NaN where a query says no place on the earth."""
-        points = np.stack([place.numbers(queries) for place in self._places], axis=1)
-        points[~(np.abs(points) <= (90.0, 180.0)).all(axis=1)] = np.nan
-        return points
-
     def places(self) -> tuple[Place, ...]:
         return self._places
 
-    def groups(self, queries: Queries) -> NDArray[np.int64]:
-        points = np.nan_to_num(self._points(queries), nan=999.0)
-        return np.unique(points, axis=0, return_inverse=True)[1].ravel().astype(np.int64)
+    def groups(self, queries: Queries) -> NDArray[np.float64]:
+        """The points."""
+        points = np.stack([place.numbers(queries) for place in self._places], axis=1)
+        points[~(np.abs(points) <= (90.0, 180.0)).all(axis=1)] = _NOWHERE
+        return points
 
-    def mask(self, query: Queries) -> NDArray[np.bool_]:
-        point = self._points(query)
-        if np.isnan(point).any():
+    def mask(self, group: NDArray[np.float64]) -> NDArray[np.bool_]:
+        if (group == _NOWHERE).all():
             return np.ones(len(self._placeless), np.bool_)
         allowed = self._placeless.copy()
-        near = self._tree.query_ball_point(_on_sphere(point)[0], self._chord)
+        near = self._tree.query_ball_point(_on_sphere(group[None])[0], self._chord)
         allowed[self._rows[near]] = True
         return allowed
 

@@ -107,7 +107,7 @@ class Fixed(Filter):
     def groups(self, queries: Queries) -> None:
         return None
 
-    def mask(self, query: Queries) -> NDArray[np.bool_]:
+    def mask(self, group: NDArray[np.float64]) -> NDArray[np.bool_]:
         return self.allowed
 
 

@@ -95,9 +95,9 @@ class Policy:
         """The queries in groups that may be shown the same items; see `Filters.allowed`."""
         return self._filters.allowed(queries, among)
 
-    def strictest(self) -> NDArray[np.bool_] | None:
+    def strictest(self, among: NDArray[np.bool_] | None = None) -> NDArray[np.bool_] | None:
         """What may be shown where nothing is known of who asks; see `Filters.strictest`."""
-        return self._filters.strictest()
+        return self._filters.strictest(among)
 
     def set_available(self, rows: ArrayLike, available: bool) -> None:
         """Says of some item rows [n] that they are to be had, or are not, from now on.

@@ -75,12 +75,14 @@ class Filter(ABC):
     """A rule at work that says which items may come out."""
 
     @abstractmethod
-    def groups(self, queries: Queries) -> NDArray[np.int64] | None:
-        """int64 [B]: queries of the same number may be shown the same; None where all are."""
+    def groups(self, queries: Queries) -> NDArray[np.float64] | None:
+        """[B, n]: queries of the same n numbers are a group, which may be shown the same whenever
+        it asks; None where all queries are. No number is NaN."""
 
     @abstractmethod
-    def mask(self, query: Queries) -> NDArray[np.bool_]:
-        """bool [item rows], what may come out for one query [1]."""
+    def mask(self, group: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """bool [item rows], what may come out for a group by its numbers [n]; those of a filter
+        that has no groups are not looked at."""
 
     def places(self) -> tuple[Place, ...]:
         """Where it looks for numbers in a query."""
