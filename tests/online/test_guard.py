@@ -52,13 +52,13 @@ def test_a_late_stage_is_done_without_and_its_thread_does_nothing_more() -> None
 
 
 def test_each_stage_has_all_of_its_time() -> None:
-    guard = Guard(0.3)
+    guard = Guard(0.6)
     stages = [without(guard, str(n), lambda: "-") for n in range(3)]
 
     def work() -> list[str]:
         for n in range(3):
-            stages[n] = without(guard, str(n), lambda: (time.sleep(0.15), "in time")[1])
-        time.sleep(0.35)  # outside of the stages there is no deadline
+            stages[n] = without(guard, str(n), lambda: (time.sleep(0.25), "in time")[1])
+        time.sleep(0.7)  # outside of the stages there is no deadline
         return stages
 
     assert guard.complete(work) == ["in time"] * 3

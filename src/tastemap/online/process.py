@@ -9,7 +9,7 @@ from importlib.util import find_spec
 __all__ = ["settle"]
 
 # Seconds for which a thread may keep the interpreter while another one waits for it.
-_TURN = 0.0001
+_TURN = 0.0005
 
 
 def settle() -> None:
