@@ -330,6 +330,7 @@ def main() -> None:
         name = f"{said.items}-{'retrieval' if said.retrieval else 'ranked'}"
         name += "-writes" if said.writes else ""
         name += "-redis" if said.redis else ""
+        name += f"-{said.workers}-workers" if said.workers > 1 else ""
         asked = " ".join(sys.argv[1:]).replace(f"--out {said.out}", "").strip()
         result["command"] = f"python -m benchmarks.service_load {asked}"
         print("wrote", results.write("service-load", name, result, said.out))

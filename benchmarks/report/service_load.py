@@ -17,6 +17,7 @@ def section(found: list[Result]) -> list[str]:
         "people's candidates are all different.",
     ]
     for result in found:
+        load = result.get("load", {})
         sizes = list(next(iter(result["stages"].values())))
         rows = [
             [stage, *(f"{by_size[size]:.2f}" for size in sizes)]
@@ -28,11 +29,12 @@ def section(found: list[Result]) -> list[str]:
             f"### {result['items']:,} items, {result['users']:,} users, "
             + ("ranked" if "ranked" in result["dataset"] else "retrieval alone")
             + (", events among the requests" if "writes" in result["dataset"] else "")
-            + (", answers kept in Redis" if "redis" in result["dataset"] else ""),
+            + (", answers kept in Redis" if "redis" in result["dataset"] else "")
+            + (f", {load['workers']} workers" if load.get("workers", 1) > 1 else ""),
             "",
             *table(["stage", *(f"batch of {size}" for size in sizes)], rows),
         ]
-        if load := result.get("load"):
+        if load:
             first, last = load["memory_mib"]
             lines += [
                 "",
