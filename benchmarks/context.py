@@ -25,9 +25,10 @@ from benchmarks.options import Out
 from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Holdout, Queries
+from tastemap.members import parse_members
 from tastemap.ranking.table import ranker_class
 from tastemap.retrieval.base import Retriever
-from tastemap.retrieval.parts.members import parse_members
+from tastemap.retrieval.table import model_class
 
 SUITE = "context"
 METRICS = ("ndcg@10", "hit_rate@10")
@@ -129,7 +130,7 @@ def models(seed: int) -> dict[str, Retriever]:
 def make_model(seed: int) -> Retriever:
     """The model alone, as the text `MODEL` names it."""
     (member,) = parse_members(MODEL)
-    return member.make(seed)
+    return member.make(model_class, seed=seed)
 
 
 def two_stages(ranker: str, seed: int) -> tm.Pipeline:

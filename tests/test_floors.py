@@ -13,6 +13,7 @@ ROOT = Path(tastemap.__file__).parent
 FLOORS = [
     ["errors", "compiled"],
     ["hyperparameters", "supervision"],
+    ["members"],
     ["data", "storage", "metrics"],
     ["kernels", "sampling", "losses", "nn", "simulation"],
     ["training"],

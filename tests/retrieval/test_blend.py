@@ -12,7 +12,7 @@ import tastemap as tm
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
 from tastemap.errors import ParameterError
-from tastemap.retrieval.parts.members import parse_members
+from tastemap.members import parse_members
 
 TWO = "0.7 als(factors=4, regularization=1e+0) + 0.3 ease(regularization=5)"
 

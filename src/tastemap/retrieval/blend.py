@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,8 +12,10 @@ from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories
 from tastemap.data.queries import Holdout, Queries
 from tastemap.hyperparameters import hyperparameter
+from tastemap.members import parse_members, tensors_of
 from tastemap.retrieval.base import Retriever
-from tastemap.retrieval.parts.members import parse_members, restored_members, tensors_of
+from tastemap.retrieval.parts.members import restored_members
+from tastemap.retrieval.table import model_class
 from tastemap.training.run import Run
 
 __all__ = ["Blend"]
@@ -51,13 +51,13 @@ class Blend(Retriever):
         super().__init__(**values)
         said = parse_members(self.models)
         self.weights = [member.weight for member in said]
-        self.members: Sequence[Retriever] = [member.make(self.seed) for member in said]
+        self.members: Sequence[Retriever] = [
+            member.make(model_class, seed=self.seed) for member in said
+        ]
 
     def _fit(self, dataset: Dataset, validation: Holdout | None, run: Run) -> None:
-        budget = None if run.time_budget is None else run.time_budget / len(self.members)
-        for number, member in enumerate(self.members):
-            folder = None if run.folder is None else Path(run.folder) / f"{number}-{member.name}"
-            own = replace(run, folder=folder, time_budget=budget)
+        runs = run.parted([member.name for member in self.members])
+        for member, own in zip(self.members, runs, strict=True):
             member.fit(dataset, validation=validation, run=own)
 
     def score(

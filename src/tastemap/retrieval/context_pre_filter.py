@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,10 +14,11 @@ from tastemap.data.dataset import Dataset
 from tastemap.data.histories import Histories, ranges
 from tastemap.data.queries import Holdout, Queries
 from tastemap.hyperparameters import hyperparameter
+from tastemap.members import tensors_of
 from tastemap.retrieval.base import Retriever
 from tastemap.retrieval.parts.circumstances import Circumstances, events_among
 from tastemap.retrieval.parts.contextual import Contextual
-from tastemap.retrieval.parts.members import restored_members, tensors_of
+from tastemap.retrieval.parts.members import restored_members
 from tastemap.training.run import Run
 
 __all__ = ["ContextPreFilter"]
@@ -65,10 +65,9 @@ class ContextPreFilter(Contextual):
         some, counts = np.unique(told.of_events, axis=0, return_counts=True)
         enough = some[(counts >= self.least) & (some > 0).all(axis=1) & (some.shape[1] > 0)]
         self._tell_apart([told.labels(codes) for codes in enough])
-        budget = None if run.time_budget is None else run.time_budget / (len(enough) + 1)
-        for number, (member, data) in enumerate(self._members_with_data()):
-            folder = None if run.folder is None else Path(run.folder) / str(number)
-            own = replace(run, folder=folder, time_budget=budget)
+        members = self._members_with_data()
+        runs = run.parted([member.name for member, _ in members])
+        for (member, data), own in zip(members, runs, strict=True):
             member.fit(data, validation=validation, run=own)
 
     def _tell_apart(self, circumstances: list[tuple[str, ...]]) -> None:

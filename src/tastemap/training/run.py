@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -147,6 +147,19 @@ class Run:
         half = None if self.time_budget is None else self.time_budget / 2
         first = replace(self, time_budget=half)
         return first, replace(first, folder=None, tracker=None, on_epoch=None)
+
+    def parted(self, names: Sequence[str]) -> list[Run]:
+        """The runs of several trainings that a fit is made of, by their names: each has an equal
+        share of a time budget, and within the folder one of its own, with its number before it."""
+        budget = None if self.time_budget is None else self.time_budget / len(names)
+        return [
+            replace(
+                self,
+                folder=None if self.folder is None else Path(self.folder) / f"{number}-{name}",
+                time_budget=budget,
+            )
+            for number, name in enumerate(names)
+        ]
 
     @contextmanager
     def recorder(self, about: About, epochs: int) -> Iterator[Recorder]:

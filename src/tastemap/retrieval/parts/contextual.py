@@ -12,9 +12,11 @@ from tastemap.data.dataset import Dataset
 from tastemap.data.queries import Queries
 from tastemap.errors import ParameterError
 from tastemap.hyperparameters import hyperparameter
+from tastemap.members import parse_members, tensors_of
 from tastemap.retrieval.base import Retriever
 from tastemap.retrieval.parts.circumstances import chosen_columns
-from tastemap.retrieval.parts.members import parse_members, restored_members, tensors_of
+from tastemap.retrieval.parts.members import restored_members
+from tastemap.retrieval.table import model_class
 
 __all__ = ["Contextual"]
 
@@ -47,7 +49,7 @@ class Contextual(Retriever):
 
     def make_member(self) -> Retriever:
         """The model, not fitted."""
-        return self._member.make(self.seed)
+        return self._member.make(model_class, seed=self.seed)
 
     def named_columns(self, dataset: Dataset) -> list[str]:
         """The columns of a data set that `columns` names.
