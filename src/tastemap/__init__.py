@@ -60,6 +60,7 @@ _LAZY: dict[str, str] = {
     "CML": "tastemap.retrieval.cml:CML",
     "IRGAN": "tastemap.retrieval.irgan:IRGAN",
     "User2Vec": "tastemap.retrieval.user2vec:User2Vec",
+    "BlendRanker": "tastemap.ranking.blend_ranker:BlendRanker",
     "CatBoostRanker": "tastemap.ranking.catboost_ranker:CatBoostRanker",
     "DIN": "tastemap.ranking.din:DIN",
     "DCNv2": "tastemap.ranking.dcn_v2:DCNv2",
@@ -127,6 +128,7 @@ if TYPE_CHECKING:
     from tastemap.pipeline.recipe import PipelineRecipe as PipelineRecipe
     from tastemap.pipeline.short_histories import ShortHistories as ShortHistories
     from tastemap.policy.rules import Rules as Rules
+    from tastemap.ranking.blend_ranker import BlendRanker as BlendRanker
     from tastemap.ranking.catboost_ranker import CatBoostRanker as CatBoostRanker
     from tastemap.ranking.dcn_v2 import DCNv2 as DCNv2
     from tastemap.ranking.deep_fm import DeepFM as DeepFM

@@ -20,6 +20,14 @@ from tastemap.ranking.table import ranker_class, ranker_names
 LETTERS = list("abcd")
 NEURAL = {"learning_rate": 0.03, "regularization": 1e-4, "epochs": 12, "batch_size": 128}
 DEEP = {"hidden": 32, "layer_rate": 1.0, "dropout": 0.0, "input_dropout": 0.0, "dim": 8}
+
+
+def blended(epochs: int) -> str:
+    said = {**NEURAL, "dim": 8, "epochs": epochs, "patience": 2}
+    fm = ", ".join(f"{name}={value}" for name, value in said.items())
+    return f"fm({fm}) + lightgbm(trees=5, without=left|seen)"
+
+
 SETTINGS: dict[str, dict[str, Any]] = {
     "fm": {**NEURAL, "dim": 8},
     "stagedfm": {**NEURAL, "dim": 8, "ids_from": 4},
@@ -32,6 +40,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "din": {**NEURAL, **DEEP},
     "finalmlp": {**NEURAL, **DEEP, "heads": 2, "learning_rate": 0.01},
     "mmoe": {**NEURAL, **DEEP, "experts": 2, "tower": 8},
+    # Without the left letter the second member says next to nothing.
+    "blendranker": {"models": blended(12)},
     "catboost": {"trees": 60, "learning_rate": 0.2},
     "lightgbm": {"trees": 100, "learning_rate": 0.2, "l2": 0.1, "min_rows": 5},
 }
@@ -72,8 +82,14 @@ def make(name: str, **more: Any) -> Ranker:
 
 
 def quick(name: str, **more: Any) -> Ranker:
-    shortened = {"epochs": 2} if "epochs" in ranker_class(name).hyperparameters() else {"trees": 5}
-    return make(name, **shortened, **more)
+    shortened: dict[str, Any] = {"epochs": 2, "trees": 5, "models": blended(2)}
+    return make(name, **of(name, **shortened), **more)
+
+
+def of(name: str, **given: Any) -> dict[str, Any]:
+    """Those hyper-parameters that a ranker has."""
+    known = ranker_class(name).hyperparameters()
+    return {each: value for each, value in given.items() if each in known}
 
 
 @pytest.fixture(scope="module")
@@ -194,10 +210,10 @@ def test_validation_rows_stop_it_early(name: str) -> None:
     noise = np.random.default_rng(0).integers(0, 2, TRAIN.height)
     train = TRAIN.with_columns(click=pl.Series(noise))
     held = TEST.with_columns(click=pl.Series(1 - noise[: TEST.height]))
-    stopped = (
-        make(name, patience=2).fit_frame(train, validation=held, kinds=KINDS).predict_frame(TEST)
+    stopped, went_on = (
+        make(name, **of(name, patience=2)).fit_frame(train, kinds=KINDS, **more).predict_frame(TEST)
+        for more in ({"validation": held}, {})
     )
-    went_on = make(name, patience=2).fit_frame(train, kinds=KINDS).predict_frame(TEST)
     assert stopped.std() < 0.95 * went_on.std()
 
 

@@ -70,6 +70,19 @@ def test_rows_are_taken_in_any_order_and_more_than_once() -> None:
     assert len(nothing.sequences[0].rows) == 0
 
 
+def test_some_features_alone_keep_their_values() -> None:
+    # A sequence of what is not looked at is not looked at either.
+    schema = SCHEMA.without(["item", "age"])
+    assert schema.names == ("user", "genres", "year")
+    found, whole = batch().narrowed(schema), batch()
+    assert found.categorical.tolist() == [[1], [0], [3]]
+    assert found.numeric.tolist() == [[1990], [1995], [2000]]
+    assert lists(found.multi_valued[0]) == lists(whole.multi_valued[0])
+    assert whole.narrowed(SCHEMA) is whole
+    with pytest.raises(SchemaError, match="no feature 'itm' to do without; did you mean 'item'"):
+        SCHEMA.without(["itm"])
+
+
 def test_a_slice_is_as_the_rows_taken() -> None:
     for start, stop in ((0, 2), (1, 3), (2, 9), (1, 1)):
         part, taken = batch().slice(start, stop), batch().take(np.arange(start, min(stop, 3)))

@@ -50,6 +50,21 @@ def test_what_it_says_is_what_is_made(tmp_path: Path) -> None:
     assert pipeline.rules.to_tables().keys() == {"stock"}
 
 
+def test_a_blend_is_one_line_of_it(tmp_path: Path) -> None:
+    models = "0.7 deepfm(dim=4) + 0.3 lightgbm(without=item|history.items)"
+    ranker = (
+        read(
+            f'model = "ease"\n[ranker]\nmodel = "blendranker"\n[ranker.hyperparameters]\n'
+            f'models = "{models}"\n',
+            tmp_path,
+        )
+        .make()
+        .ranker
+    )
+    assert isinstance(ranker, tm.BlendRanker) and ranker.weights == [0.7, 0.3]
+    assert isinstance(ranker.members[1], tm.LightGBMRanker)
+
+
 def test_texts_of_a_command_line_replace_values(tmp_path: Path) -> None:
     settings = {"als": {"factors": "3"}, "dcnv2": {"dim": "2"}, "features": {"liking": "4"}}
     pipeline = read(TEXT, tmp_path).make(tm.Rules(), settings)

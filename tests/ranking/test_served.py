@@ -68,6 +68,22 @@ def test_every_form_scores_requests_as_it_scores_rows(
     np.testing.assert_allclose(found, expected, atol=0.03 * float(np.ptp(expected)))
 
 
+def test_members_of_a_blend_score_requests_each_by_the_features_that_it_sees(
+    features: RequestFeatures,
+) -> None:
+    rows = features.joined()
+    said = "dim=6, hidden=16, epochs=10, learning_rate=0.05, history=dot"
+    models = (
+        f"dcnv2({said}, without=user|request.hour|item.genres|item.age|pair.similarity) + "
+        f"dcnv2({said}, without=item)"
+    )
+    blend = tm.BlendRanker(models=models).fit_batch(rows, rows.categorical[:, 3] % 3 == 0, run=RUN)
+    assert [len(member.schema.sequences) for member in blend.members] == [2, 0]
+    expected = blend.score_batch(rows)
+    found = blend.score_requests(features)
+    np.testing.assert_allclose(found, expected, atol=0.03 * float(np.ptp(expected)))
+
+
 def test_items_that_nobody_else_is_proposed_score_as_those_that_many_are(
     features: RequestFeatures,
 ) -> None:

@@ -34,6 +34,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "ffm": {**NEURAL, "dim": 2},
     "finalmlp": {**DEEP, "heads": 2, "learning_rate": 0.02},
     "neumfranker": {**DEEP, "user": "kind", "item": "shelf"},
+    "blendranker": {
+        "models": "fm(learning_rate=0.05, regularization=1e-4, epochs=6, batch_size=64, dim=4) + "
+        "lightgbm(trees=30, learning_rate=0.2, without=shelf)"
+    },
     "catboost": {"trees": 30, "learning_rate": 0.2},
     "lightgbm": {"trees": 30, "learning_rate": 0.2},
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from tastemap.data.histories import offsets_of
 from tastemap.errors import SchemaError
-from tastemap.features.schema import Schema
+from tastemap.features.schema import Categorical, Feature, MultiValued, Numeric, Schema, Vector
+from tastemap.features.schema import Sequence as SequenceOf
 from tastemap.kernels.ragged import take_ragged
 
-__all__ = ["FeatureBatch", "Ragged", "below"]
+__all__ = ["Arrays", "FeatureBatch", "Ragged", "below", "narrowed"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +80,24 @@ def below(parts: Sequence[Any]) -> Arrays:
         tuple(map(Ragged.joined, zip(*(part.multi_valued for part in parts), strict=True))),
         tuple(map(Ragged.joined, zip(*(part.sequences for part in parts), strict=True))),
         tuple(map(np.concatenate, zip(*(part.vectors for part in parts), strict=True))),
+    )
+
+
+def narrowed(part: Any, features: Iterable[Feature], names: Collection[str]) -> Arrays:
+    """The arrays of some of a part's features, which has those of a `FeatureBatch`, in their order;
+    `names` are theirs, and perhaps others'."""
+
+    def places(kind: type[Feature]) -> list[int]:
+        of_kind = [feature.name for feature in all_ if isinstance(feature, kind)]
+        return [place for place, name in enumerate(of_kind) if name in names]
+
+    all_ = tuple(features)
+    return (
+        part.categorical[:, places(Categorical)],
+        part.numeric[:, places(Numeric)],
+        tuple(part.multi_valued[place] for place in places(MultiValued)),
+        tuple(part.sequences[place] for place in places(SequenceOf)),
+        tuple(part.vectors[place] for place in places(Vector)),
     )
 
 
@@ -157,6 +176,12 @@ class FeatureBatch:
             tuple(ragged.slice(start, stop) for ragged in self.sequences),
             tuple(vectors[start:stop] for vectors in self.vectors),
         )
+
+    def narrowed(self, schema: Schema) -> FeatureBatch:
+        """The rows with the features of a schema that has some of theirs, in the same order."""
+        if schema == self.schema:
+            return self
+        return FeatureBatch(schema, *narrowed(self, self.schema.features, schema.names))
 
     def check_rows(self) -> None:
         """Looks at every value, which the constructor does not.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tastemap.features.batch import FeatureBatch, Ragged, below
+from tastemap.features.batch import Arrays, FeatureBatch, Ragged, below, narrowed
 from tastemap.features.schema import Categorical, Feature, Numeric, Schema
 from tastemap.features.schema import Sequence as SequenceOf
 
@@ -73,9 +73,13 @@ class Block:
         first = blocks[0]
         if len(blocks) == 1:
             return first
-        categorical, numeric, multi_valued, sequences, vectors = below(blocks)
+        return cls._of_arrays(first.features, below(blocks))
+
+    @classmethod
+    def _of_arrays(cls, features: Sequence[Feature], arrays: Arrays) -> Block:
+        categorical, numeric, multi_valued, sequences, vectors = arrays
         return cls(
-            first.features,
+            features,
             len(numeric),
             categorical=categorical,
             numeric=numeric,
@@ -120,6 +124,11 @@ class Block:
             sequences=tuple(sequences),
             vectors=self.vectors,
         )
+
+    def narrowed(self, names: Collection[str]) -> Block:
+        """The block with those of its features alone that have one of these names."""
+        features = [feature for feature in self.features if feature.name in names]
+        return self._of_arrays(features, narrowed(self, self.features, names))
 
     def numbers(self, name: str) -> NDArray[np.float32]:
         """The numbers [n] of a numeric feature."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -44,6 +44,15 @@ class RequestFeatures:
         """Where the candidates of each request stand."""
         stops = self.offsets.tolist()
         return (slice(*pair) for pair in pairwise(stops))
+
+    def narrowed(self, schema: Schema) -> RequestFeatures:
+        """The same with the features of a schema that has some of theirs, in the same order."""
+        if schema == self.schema:
+            return self
+        requests, items, pairs = (
+            block.narrowed(schema.names) for block in (self.requests, self.items, self.pairs)
+        )
+        return replace(self, schema=schema, requests=requests, items=items, pairs=pairs)
 
     def joined(self) -> FeatureBatch:
         """A row for each candidate, with the features of its request and its item too, [m]."""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Self, TypeVar
 
-from tastemap.errors import SchemaError
+from tastemap.errors import SchemaError, did_you_mean
 
 __all__ = ["Categorical", "Feature", "MultiValued", "Numeric", "Schema", "Sequence", "Vector"]
 
@@ -130,6 +130,21 @@ class Schema:
     def sequence_size(self, sequence: Sequence) -> int:
         """The size of the vocabulary that a sequence shares."""
         return next(each.size for each in self.categorical if each.name == sequence.of)
+
+    def without(self, names: Iterable[str]) -> Schema:
+        """The schema with some features fewer; sequences of one of them go with it.
+
+        Raises:
+            SchemaError: there is no feature of a name, or none is left.
+        """
+        gone = set(names)
+        for name in gone - set(self.names):
+            raise SchemaError(
+                f"there is no feature {name!r} to do without{did_you_mean(name, self.names)} "
+                f"(there are: {', '.join(self.names)})"
+            )
+        gone |= {sequence.name for sequence in self.sequences if sequence.of in gone}
+        return Schema(tuple(each for each in self.features if each.name not in gone))
 
     def described(self) -> list[dict[str, Any]]:
         """What a manifest keeps; `of_description` takes it back."""

@@ -59,9 +59,8 @@ class Ranker(Hyperparameters, ABC):
     _calibration: Calibration | None
     _tasks: Tasks | None
 
-    @classmethod
-    def check_installed(cls) -> None:
-        """Whether what it takes to fit one is there, so that it is said before hours of training.
+    def check_installed(self) -> None:
+        """Whether what it takes to fit it is there, so that it is said before hours of training.
 
         Raises:
             MissingExtraError: a library is not installed; the message names the extra.

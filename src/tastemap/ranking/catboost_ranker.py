@@ -40,8 +40,7 @@ class CatBoostRanker(BoostedRanker):
     # Its trees cannot be kept from joining places and features.
     asked_places = 10
 
-    @classmethod
-    def check_installed(cls) -> None:
+    def check_installed(self) -> None:
         _library()
 
     def _boosted(self, train: Labelled, validation: Labelled | None, trees: int) -> Any:

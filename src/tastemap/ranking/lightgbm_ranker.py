@@ -48,8 +48,7 @@ class LightGBMRanker(BoostedRanker):
     leaves: int = hyperparameter(default=31, help="of a tree", ge=2, le=65536, log=True)
     min_rows: int = hyperparameter(default=20, help="rows of a leaf, at least", ge=1, log=True)
 
-    @classmethod
-    def check_installed(cls) -> None:
+    def check_installed(self) -> None:
         _library()
 
     def _boosted(self, train: Labelled, validation: Labelled | None, trees: int) -> Any:

@@ -20,6 +20,7 @@ _RANKERS: dict[str, str] = {
     "gdcn": "tastemap.ranking.gdcn:GDCN",
     "din": "tastemap.ranking.din:DIN",
     "finalmlp": "tastemap.ranking.final_mlp:FinalMLP",
+    "blendranker": "tastemap.ranking.blend_ranker:BlendRanker",
     "mmoe": "tastemap.ranking.mmoe:MMoE",
     "catboost": "tastemap.ranking.catboost_ranker:CatBoostRanker",
     "lightgbm": "tastemap.ranking.lightgbm_ranker:LightGBMRanker",
