@@ -273,6 +273,13 @@ _TREES_WITH_HISTORY = (
     "and as lists"
 )
 _SEQUENCES = {name: "sequence of item" for name in LISTS}
+# Which members blends have was chosen on parts of the training rows.
+_DEEP_FM = f"deepfm(members=4, without={'|'.join(TOTALS)})"
+_OF_NETWORKS = (
+    f"{_DEEP_FM} + stagedfm(regularization=0.03, without=zip_code) + "
+    "dcnv2(members=2, without=user|item|zip_code)"
+)
+_WITH_TREES = f"{_DEEP_FM} + catboost(learning_rate=0.1)"
 _RANKING_WITH_HISTORY = (
     *(
         _ours(f"{name}-history", model, "ranking.py", model, without=list(TOTALS))
@@ -285,6 +292,17 @@ _RANKING_WITH_HISTORY = (
     ),
     # Chosen on a part of the training rows: nearly as many postal codes as users blur the pairs.
     _ours("staged-fm-history", "StagedFM", "ranking.py", "StagedFM", without=["zip_code"]),
+    Contender(
+        "tastemap-blend-networks-history", "tastemap DeepFM + StagedFM + DCNv2 without ids",
+        "tastemap", "ranking.py", {"model": "BlendRanker", "models": _OF_NETWORKS},
+        "the mean of their log-odds; DeepFM sees the lists, StagedFM these and the totals, DCNv2 "
+        "both, but neither user nor film",
+    ),
+    Contender(
+        "tastemap-blend-trees-history", "tastemap DeepFM + CatBoost", "tastemap", "ranking.py",
+        {"model": "BlendRanker", "models": _WITH_TREES},
+        "the mean of their log-odds; DeepFM sees the lists, CatBoost these and the totals",
+    ),
     Contender(
         "tastemap-din-history", "tastemap DIN", "tastemap", "ranking.py",
         {"model": "DIN", "without": list(TOTALS), "kinds": _SEQUENCES},

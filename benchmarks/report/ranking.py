@@ -36,6 +36,7 @@ def history_of_users(found: list[Result]) -> list[str]:
         "the same second. Networks take it as two lists, the last hundred films that the user",
         "liked and disliked. Trees take totals: counts and shares of likes of the user, of the",
         "film, and of the user's films of its genres; and the lists as well, as StagedFM does.",
+        "Models with + between are a BlendRanker of them, the mean of their log-odds.",
         "Refitted: when the validation rows have said how long to learn, and which settings of the",
         "trees are best, all learn anew from them too.",
     ]
