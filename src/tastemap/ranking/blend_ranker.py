@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -89,9 +90,14 @@ class BlendRanker(Ranker):
             held = None if validation is None else _narrowed(validation, schema)
             member._learn(_narrowed(train, schema), held, self._tasks, own)
 
-    def _fit_again(self, rows: Labelled, run: Run) -> None:
-        for member, schema, own in self._each(run):
-            member._fit_again(_narrowed(rows, schema), own)
+    def _fit_again(self, rows: Labelled, run: Run) -> bool:
+        # Of copies, so that all are as they were where one is ended.
+        again = copy.deepcopy(list(self.members))
+        for member, (_, schema, own) in zip(again, self._each(run), strict=True):
+            if not member._learn_again(_narrowed(rows, schema), own):
+                return False
+        self.members = again
+        return True
 
     def _each(self, run: Run) -> Iterator[tuple[Ranker, Schema, Run]]:
         """Each member with the features that it sees and its part of a run."""

@@ -12,9 +12,9 @@ from torch import nn
 from tastemap.features.requests import RequestFeatures
 from tastemap.kernels.crosses import Maps, Vectors, crossed, crossed_again, finished, scored
 from tastemap.kernels.quantization import rectified
-from tastemap.nn.served_matrix import ServedMatrix
 from tastemap.ranking.parts.served_attention import ServedAttention
 from tastemap.ranking.parts.served_fields import ServedFields
+from tastemap.ranking.parts.served_matrix import ServedMatrix
 
 if TYPE_CHECKING:
     from tastemap.ranking.dcn_v2 import ParallelNetwork

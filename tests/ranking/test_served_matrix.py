@@ -9,8 +9,8 @@ from hypothesis.strategies import floats, integers
 from numpy.typing import NDArray
 
 from tastemap.kernels.quantization import Product, quantized, rectified
-from tastemap.nn import served_matrix
-from tastemap.nn.served_matrix import ServedMatrix
+from tastemap.ranking.parts import served_matrix
+from tastemap.ranking.parts.served_matrix import ServedMatrix
 
 
 def value(product: Product) -> NDArray[np.float64]:
