@@ -189,6 +189,10 @@ SEQUENCES = (
         "sasrec-plain-long", "SASRec, plain body and random start, 40 passes", "sequences.py",
         "SASRec", epochs=40, **_PLAIN_SASREC,
     ),
+    _ours(
+        "sasrec-plain-longer", "SASRec, plain body and random start, 64 passes", "sequences.py",
+        "SASRec", epochs=64, **_PLAIN_SASREC,
+    ),
     _ours("bert4rec", "BERT4Rec", "sequences.py", "BERT4Rec"),
     _ours("hstu", "HSTU", "sequences.py", "HSTU"),
     _ours("memory-network", "MemoryNetwork", "sequences.py", "MemoryNetwork"),

@@ -75,8 +75,8 @@ def quality(
             text = f"**{text}**" if text == f"{best[key]:.4f}" else text
             cells.append(text + (f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""))
         for phase in phases:
-            seconds = [run["seconds"].get(phase, 0.0) for run in entry["runs"]]
-            cells.append(f"{statistics.median(seconds):.2f} s")
+            seconds = [run["seconds"][phase] for run in entry["runs"] if phase in run["seconds"]]
+            cells.append(f"{statistics.median(seconds):.2f} s" if seconds else "–")
         if rate is not None:
             rates = [run[rate] for run in entry["runs"] if rate in run]
             cells.append(f"{statistics.median(rates):,.0f}" if rates else "–")
