@@ -1,7 +1,7 @@
 """The contenders of a result, and what their figures are quoted with."""
 
 from benchmarks.contenders import ALL
-from benchmarks.report.layout import Result, ran, splits
+from benchmarks.report.layout import Result, ran, remarked, splits
 
 
 def about(result: Result) -> list[str]:
@@ -19,7 +19,7 @@ def about(result: Result) -> list[str]:
     ]
     return [
         ran(result),
-        *([f"- {result['remark']}"] if "remark" in result else []),
+        *remarked(result),
         f"- split {hashes}; seeds {', '.join(map(str, seeds))}",
         f"- {', '.join(f'{name} {v}' for name, v in sorted(versions.items()))}",
         "- hyper-parameters:",

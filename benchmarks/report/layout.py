@@ -40,6 +40,11 @@ def ran(result: Result) -> str:
     )
 
 
+def remarked(result: Result) -> list[str]:
+    """What somebody has to say of a result, where there is something."""
+    return [f"- {result['remark']}"] if "remark" in result else []
+
+
 def splits(result: Result) -> str:
     """The fingerprint of each split."""
     return ", ".join(f"{name}: {digest}" for name, digest in result["splits"].items())

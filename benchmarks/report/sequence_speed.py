@@ -1,6 +1,6 @@
 """The section of what `benchmarks/sequence_speed.py` measures."""
 
-from benchmarks.report.layout import Result, ran, tabled
+from benchmarks.report.layout import Result, ran, remarked, tabled
 
 
 def section(found: list[Result]) -> list[str]:
@@ -21,5 +21,6 @@ def section(found: list[Result]) -> list[str]:
             ["variant", "positions a second", "share"],
             rows,
             f"{ran(result)}; {result['rounds']} rounds; torch {result['torch']}",
+            *remarked(result),
         )
     return lines
