@@ -38,9 +38,9 @@ def test_products_are_off_by_no_more_than_the_rounding(
     # Each factor is off by half a step.
     most = np.abs(x).sum(1)[:, None] * step_w / 2 + np.abs(w).sum(0)[None] * step_x / 2
     most += width * step_x * step_w / 4
-    found = value(ServedMatrix(w)(x))
+    found = value(ServedMatrix(w.T)(x))
     assert (np.abs(found - expected) <= most * (1 + 1e-5)).all()
-    whole = value(ServedMatrix(w, exact=True)(x))
+    whole = value(ServedMatrix(w.T, exact=True)(x))
     np.testing.assert_allclose(whole, expected, atol=1e-5 * size * max(width, 1))
 
 
@@ -61,4 +61,4 @@ def test_without_units_for_bytes_it_is_exact(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(served_matrix, "has_byte_units", lambda: False)
     rng = np.random.default_rng(0)
     x, w = rng.normal(size=(5, 7)).astype(np.float32), rng.normal(size=(7, 3)).astype(np.float32)
-    np.testing.assert_allclose(value(ServedMatrix(w)(x)), x @ w, atol=1e-5)
+    np.testing.assert_allclose(value(ServedMatrix(w.T)(x)), x @ w, atol=1e-5)

@@ -74,8 +74,9 @@ class FaissIndex(Index):
             selector = None if usable is None else faiss().IDSelectorBitmap(usable.bits)
             near, products = self._ask(queries, self._at_most(k + most), 0, share, selector)
             return without(near, products, left_out.offsets, left_out.rows, k)
-        everything = np.ones(self._held_positions(), np.bool_)
-        bits = np.packbits(everything, bitorder="little") if usable is None else usable.bits.copy()
+        if usable is None:
+            usable = Usable(np.ones(self._held_positions(), np.bool_))
+        bits = usable.bits.copy()
         selector = faiss().IDSelectorBitmap(bits)
         found = np.empty((len(queries), k), np.int64)
         scores = np.empty((len(queries), k), np.float32)

@@ -60,24 +60,23 @@ def _row(vectors: Any) -> Any:
 # tuple and slices would be counted as owned each time, and an index that may be negative keeps a
 # loop from being vectorized. Either costs more than the work.
 @nb.njit(cache=True, nogil=True, fastmath=_FAST)
-def _mapped(
-    bias: Any, of_items: Any, item: int, by_item: Any, item_scale: Any,
-    of_pairs: Any, place: int, by_pair: Any, pair_scale: Any, columns: Any,
+def _candidate(
+    items: Any, of_items: Any, by_item: Any, item_scale: Any, item: int,
+    pairs: Any, of_pairs: Any, by_pair: Any, pair_scale: Any, place: int,
+    bias: Any, of_item: Any, of_pair: Any, columns: Any,
 ) -> None:  # fmt: skip
-    """Writes the maps of a candidate, float32 [columns]."""
+    """Writes i and c of a candidate's x_0, and its maps, float32 [columns]."""
+    for column in range(len(of_item)):
+        of_item[column] = items[item, column]
+    for column in range(len(of_pair)):
+        of_pair[column] = pairs[place, column]
+    item_share, pair_share = by_item[item], by_pair[place]
     for column in range(len(columns)):
         columns[column] = (
             bias[column]
-            + of_items[item, column] * by_item * item_scale[column]
-            + of_pairs[place, column] * by_pair * pair_scale[column]
+            + of_items[item, column] * item_share * item_scale[column]
+            + of_pairs[place, column] * pair_share * pair_scale[column]
         )
-
-
-@nb.njit(cache=True, nogil=True, fastmath=_FAST)
-def _copied(rows: Any, row: int, into: Any) -> None:
-    """Writes a row [columns] of rows [n, columns]."""
-    for column in range(len(into)):
-        into[column] = rows[row, column]
 
 
 @nb.njit(cache=True, nogil=True, fastmath=_FAST)
@@ -89,12 +88,9 @@ def _scored(vectors: Any, maps: Any, crosses: int, of_first: Any, hidden: Any, s
     y, h = columns[:crosses], columns[crosses : crosses + n_hidden]
     m = columns[crosses + n_hidden :]
     for place in range(len(scores)):
-        item = places[place]
-        _copied(items, item, of_item)
-        _copied(pairs, place, of_pair)
-        _mapped(
-            bias, of_items, item, by_item[item], item_scale,
-            of_pairs, place, by_pair[place], pair_scale, columns,
+        _candidate(
+            items, of_items, by_item, item_scale, places[place],
+            pairs, of_pairs, by_pair, pair_scale, place, bias, of_item, of_pair, columns,
         )  # fmt: skip
         for column in range(n_hidden):
             hidden[place, column] = max(h[column], np.float32(0))
@@ -152,12 +148,9 @@ def _crossed(vectors: Any, maps: Any, first: Any, x: Any, of_x: Any, hidden: Any
     width = len(x_0)
     y, h, m = columns[:width], columns[width : width + n_hidden], columns[width + n_hidden :]
     for place in range(len(x)):
-        item = places[place]
-        _copied(items, item, of_item)
-        _copied(pairs, place, of_pair)
-        _mapped(
-            bias, of_items, item, by_item[item], item_scale,
-            of_pairs, place, by_pair[place], pair_scale, columns,
+        _candidate(
+            items, of_items, by_item, item_scale, places[place],
+            pairs, of_pairs, by_pair, pair_scale, place, bias, of_item, of_pair, columns,
         )  # fmt: skip
         for column in range(width):
             first[place, column] = x_0[column]

@@ -18,11 +18,17 @@ from tastemap.online.live import LiveState
 from tastemap.online.retraining.as_served import AsServed
 from tastemap.online.retraining.contest import Gap, contest, newest
 from tastemap.online.retraining.drift import shifts
-from tastemap.online.retraining.gathering import gather
+from tastemap.online.retraining.gathering import Gathered, gather
 from tastemap.online.retraining.quality import HitRate, next_hit_rate
 from tastemap.online.stability import stability
 
 METRICS = ["ndcg@10", "hit_rate@10"]
+
+
+def newest_of(data: tm.Dataset, log: EventLog, share: float) -> tuple[Gathered, Split]:
+    """A data set with all that the log holds, and the newest share of that held out."""
+    gathered = gather(data, log, 0, now=1e9)
+    return gathered, newest(gathered, share)
 
 
 @pytest.fixture
@@ -35,8 +41,7 @@ def test_the_serving_release_is_asked_as_the_live_service_asks_it(
 ) -> None:
     later = [*later_events(10), Event("u3", "new thing", "buy", 3500.0, 1.0)]
     log.append([later])
-    gathered = gather(shop, log, 0, now=1e9)
-    split = newest(gathered, 0.3)
+    gathered, split = newest_of(shop, log, 0.3)
     moment = split.test.queries.as_of[0]
     live = LiveState(shop, log.key)
     live.add([event for event in later if event.time < moment])
@@ -52,8 +57,7 @@ def test_what_both_are_judged_by_neither_has_learned_from(shop: tm.Dataset, log:
     log.append([later_events(0)])
     # Late to arrive: known to nobody, and before the moment, so not of what is foretold.
     log.append([[Event("u5", "i59", "view", 10.0, 1.0)]])
-    gathered = gather(shop, log, 0, now=1e9)
-    split = newest(gathered, 0.3)
+    gathered, split = newest_of(shop, log, 0.3)
     moment = split.test.queries.as_of[0]
     assert (split.test.truth.times >= moment).all()
     h = split.train.histories
@@ -76,8 +80,7 @@ def test_release_events_later_than_the_moment_are_never_foretold(
     ahead = past.with_columns(pl.col("timestamp") + 2500.0)
     data = tm.Dataset.from_frame(ahead, time="timestamp", kind="event")
     log.append([later_events(0)])
-    gathered = gather(data, log, 0, now=1e9)
-    split = newest(gathered, 0.3)
+    gathered, split = newest_of(data, log, 0.3)
     moment = split.test.queries.as_of[0]
     assert gathered.data.n_events - split.train.n_events == pytest.approx(360, abs=2)
     assert (split.train.histories.times >= moment).any()
@@ -94,8 +97,7 @@ def test_new_tastes_are_won_by_the_candidate_and_new_items_stand_apart(
     rng = np.random.default_rng(3)
     hit = [Event(f"u{n}", "hit", "view", float(rng.uniform(3000, 4000)), 1.0) for n in range(100)]
     log.append([later_events(10), hit])
-    gathered = gather(shop, log, 0, now=1e9)
-    split = newest(gathered, 0.3)
+    gathered, split = newest_of(shop, log, 0.3)
     candidate = release.unfitted().fit(split.train)
     found = contest(AsServed(release, gathered), candidate, split, METRICS)
     assert found.gap.low > 0.1
@@ -109,8 +111,7 @@ def test_new_tastes_are_won_by_the_candidate_and_new_items_stand_apart(
 
 def test_a_worse_candidate_loses(shop: tm.Dataset, release: tm.Pipeline, log: EventLog) -> None:
     log.append([later_events(0)])
-    gathered = gather(shop, log, 0, now=1e9)
-    split = newest(gathered, 0.3)
+    gathered, split = newest_of(shop, log, 0.3)
     worse = tm.Pipeline([tm.Popularity()]).fit(split.train)
     found = contest(AsServed(release, gathered), worse, split, METRICS)
     assert found.gap.high < 0
@@ -156,8 +157,7 @@ def test_both_are_asked_in_the_circumstances_that_the_events_tell(
     data, later = by_device
     later = [*later, Event("u0", "new thing", "", 3002.0, 1.0)]  # nobody said where
     log.append([later])
-    gathered = gather(data, log, 0, now=1e9)
-    split = newest(gathered, 0.6)
+    gathered, split = newest_of(data, log, 0.6)
     queries, truth = split.test.queries, split.test.truth
     moment = queries.as_of[0]
     # One question for each person and device, in the order of what they did.
@@ -185,8 +185,7 @@ def test_what_a_model_of_circumstances_gains_is_judged_on_either_side(
 ) -> None:
     data, later = by_device
     log.append([later])
-    gathered = gather(data, log, 0, now=1e9)
-    split = newest(gathered, 0.6)
+    gathered, split = newest_of(data, log, 0.6)
     blind = tm.Pipeline([tm.Popularity()])
     seeing = tm.Pipeline([tm.ContextPostFilter(model="popularity", prior=1)])
 
@@ -208,8 +207,7 @@ def test_each_person_counts_once_however_often_they_are_asked(
 ) -> None:
     data, later = by_device
     log.append([later])
-    gathered = gather(data, log, 0, now=1e9)
-    split = newest(gathered, 0.4)
+    gathered, split = newest_of(data, log, 0.4)
     release = tm.Pipeline([tm.ItemKNN()]).fit(data)
     lists = release.answer(split.test.queries, 5).padded(5)
     hits: dict[int, list[bool]] = {}
@@ -278,8 +276,7 @@ def test_the_next_hit_rate_does_not_depend_on_how_long_one_looks(
     shop: tm.Dataset, release: tm.Pipeline, log: EventLog
 ) -> None:
     log.append([later_events(0)])
-    gathered = gather(shop, log, 0, now=1e9)
-    split = newest(gathered, 1.0)
+    gathered, split = newest_of(shop, log, 1.0)
     rate = next_hit_rate(AsServed(release, gathered), split)
     first = split.test.truth.offsets[:-1]
     short = replace(split.test, truth=split.test.truth.parts(first, first + 1))

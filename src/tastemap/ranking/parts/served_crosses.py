@@ -91,14 +91,17 @@ class ServedCrosses:
             by_part = torch.split_with_sizes(whole, widths, 1)
             self._of_request = by_part[0].T.contiguous()
             self._of_item, self._of_pair = (
-                ServedMatrix(each.T.numpy(), exact=exact) for each in by_part[1:]
+                ServedMatrix(each.numpy(), exact=exact) for each in by_part[1:]
             )
             self._middle = [
-                (ServedMatrix(weight.T.numpy(), exact=exact), bias.numpy())
+                (ServedMatrix(weight.numpy(), exact=exact), bias.numpy())
                 for weight, bias in zip(weights[1:-1], biases[1:-1], strict=True)
             ]
             self._deep = [
-                (ServedMatrix(each.weight.T.numpy(), exact=exact), each.bias.numpy())
+                (
+                    ServedMatrix(each.weight.detach().numpy(), exact=exact),
+                    each.bias.detach().numpy(),
+                )
                 for each in deep
             ]
             self._of_first = (last * biases[-1]).numpy()

@@ -19,29 +19,29 @@ def has_byte_units() -> bool:
 
 
 class ServedMatrix:
-    """x W for a matrix that has learned. In bytes it takes a quarter of the time of float32: each
-    row of x and each column of W is rounded to shares of its greatest number, 127 to each side of
+    """x Wᵀ for the W of a linear layer that has learned. In bytes it takes a quarter of the time of
+    float32: each row of x and of W is rounded to shares of its greatest number, 127 to each side of
     0, and the sums of their products are exact (dynamic quantization; Jacob et al. 2018).
 
     Args:
-        weight: float32 [width, columns], W.
+        weight: float32 [columns, width], W.
         exact: in float32 after all.
     """
 
     def __init__(self, weight: NDArray[np.float32], *, exact: bool = False) -> None:
-        self._ones = np.ones(weight.shape[1], np.float32)
-        self._weight = torch.from_numpy(np.ascontiguousarray(weight))
-        self._of_columns: NDArray[np.float32] | None = None
-        if has_byte_units() and not exact:
-            rows, self._of_columns = quantized(np.ascontiguousarray(weight.T))
-            # A copy, since what torch multiplies with looks at the strides of a single row too.
-            self._weight = torch.from_numpy(np.array(rows.T, order="C"))
+        self._in_bytes = has_byte_units() and not exact
+        rows: NDArray[np.float32] | NDArray[np.int8] = weight
+        self._of_columns = np.ones(len(weight), np.float32)
+        if self._in_bytes:
+            rows, self._of_columns = quantized(np.ascontiguousarray(weight))
+        # A copy, since what torch multiplies with looks at the strides of a single row too.
+        self._weight = torch.from_numpy(np.array(rows.T, order="C"))
 
     def __call__(self, x: NDArray[np.float32]) -> Product:
         """float32 [n, width] to [n, columns]."""
-        if self._of_columns is None:
+        if not self._in_bytes:
             sums = torch.mm(torch.from_numpy(x), self._weight).numpy()
-            return Product(sums, np.ones(len(x), np.float32), self._ones)
+            return Product(sums, np.ones(len(x), np.float32), self._of_columns)
         rows, scales = quantized(x)
         # Private, but what torch's own quantization of models is made of.
         found = torch._int_mm(torch.from_numpy(rows), self._weight)
