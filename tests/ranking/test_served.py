@@ -68,6 +68,21 @@ def test_every_form_scores_requests_as_it_scores_rows(
     np.testing.assert_allclose(found, expected, atol=0.03 * float(np.ptp(expected)))
 
 
+@pytest.mark.parametrize(
+    "hyperparameters", [{}, {"history": "dot"}, {"cross_layers": 3}, {"numbers": "periodic"}]
+)
+def test_where_nothing_is_proposed_nothing_is_scored(
+    features: RequestFeatures, hyperparameters: dict[str, Any]
+) -> None:
+    ranker = fitted(features, **hyperparameters)
+    data = dataset(events(0, 2000, USERS, ITEMS), USERS, ITEMS)
+    known = tm.PointInTime().fit(data, ("knn",))
+    none = np.empty((0, 1), np.float32)
+    nobody = Candidates(np.zeros(2, np.int64), np.empty(0, np.int32), none, none, ("knn",))
+    found = ranker.score_requests(known.apart(data.queries(np.array([4])), nobody))
+    assert (found.shape, found.dtype) == ((0,), np.float32)
+
+
 def test_members_of_a_blend_score_requests_each_by_the_features_that_it_sees(
     features: RequestFeatures,
 ) -> None:

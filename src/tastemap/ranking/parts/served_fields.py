@@ -71,17 +71,17 @@ class ServedFields:
         of sequences, float32 [n, sequences × dim], where they are told."""
         n = len(block.categorical)
         rows = rows_of(block.categorical, self._starts)
-        parts: list[torch.Tensor] = [self._table(torch.from_numpy(rows)).view(n, -1)]
+        parts: list[torch.Tensor] = [self._table(torch.from_numpy(rows)).flatten(1)]
         if self._lists:
             lists = (*block.multi_valued, *block.sequences)[: len(self._lists)]
             bags = side_by_side(lists, self._lists)
             means = self._table.bags(*(torch.from_numpy(each) for each in bags))
-            parts.append(means.view(n, -1))
+            parts.append(means.view(n, len(self._lists) * means.shape[-1]))
         if attended is not None:
             parts.append(attended)
         for project, vectors in zip(self._given, block.vectors, strict=True):
             parts.append(project(torch.from_numpy(vectors)))
-        parts.append(self._of_numbers(block.numeric).reshape(n, -1))
+        parts.append(self._of_numbers(block.numeric).flatten(1))
         found: NDArray[np.float32] = torch.cat(parts, 1).numpy()
         return found
 
