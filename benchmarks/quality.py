@@ -1,6 +1,6 @@
 """How good: everybody on the same splits, with several seeds."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -9,7 +9,7 @@ from rich.progress import track
 
 from benchmarks import data, differences, runner, splits, tasks
 from benchmarks.contenders import Contender
-from benchmarks.ranking_rows import LABEL, labelled_rows, rows_with_history
+from benchmarks.ranking_rows import LABEL, Rows
 from benchmarks.tasks import Task
 
 
@@ -37,20 +37,20 @@ def ratings(dataset: str, contenders: Sequence[Contender], seeds: Sequence[int])
 
 
 def clicks(
-    dataset: str, contenders: Sequence[Contender], seeds: Sequence[int], *, split: str
+    dataset: str,
+    contenders: Sequence[Contender],
+    seeds: Sequence[int],
+    *,
+    rows_of: Callable[[str, str], Rows],
+    split: str,
 ) -> dict[str, Any]:
-    """One split, which is given by the times; the seeds are the models'."""
-    rows = labelled_rows(dataset, split)
-    drawn = ((seed, tasks.clicks(rows)) for seed in seeds)
-    return _compare(dataset, contenders, drawn, len(seeds))
+    """One split, which is given by the times; the seeds are the models'. With by how much the AUC
+    of ours differs from that of each rival.
 
-
-def clicks_with_history(
-    dataset: str, contenders: Sequence[Contender], seeds: Sequence[int], *, split: str
-) -> dict[str, Any]:
-    """As `clicks`, with what was known of the user's and the film's past, and by how much the AUC
-    of ours differs from that of each rival."""
-    rows = rows_with_history(dataset, split)
+    Args:
+        rows_of: what is known of each row (`labelled_rows`, `rows_with_history`).
+    """
+    rows = rows_of(dataset, split)
     answers: dict[str, list[np.ndarray]] = {contender.name: [] for contender in contenders}
     drawn = ((seed, tasks.clicks(rows)) for seed in seeds)
     found = _compare(dataset, contenders, drawn, len(seeds), answers)

@@ -23,7 +23,7 @@ from benchmarks.contenders import (
     Contender,
 )
 from benchmarks.options import Out, Seeds
-from benchmarks.ranking_rows import OF_TIME, OF_USERS
+from benchmarks.ranking_rows import OF_TIME, OF_USERS, labelled_rows, rows_with_history
 from benchmarks.report.layout import PAGE
 from benchmarks.report.page import render
 from benchmarks.temporal import temporal as compare_times
@@ -43,6 +43,10 @@ Datasets = Annotated[
 Contenders = Annotated[
     list[str],
     typer.Option("--contender", help="Run only this one; may be repeated. Default: all."),
+]
+Splits = Annotated[
+    list[str],
+    typer.Option("--split", help=f"{OF_USERS}: each user's last fifth; {OF_TIME}: of all."),
 ]
 Rounds = Annotated[int, typer.Option(help="How often each takes its turn.")]
 
@@ -111,13 +115,14 @@ def ranking(
     dataset: Datasets = ["movielens-100k"],  # noqa: B006
     contender: Contenders = [],  # noqa: B006
     seeds: Seeds = 3,
+    split: Splits = [OF_USERS, OF_TIME],  # noqa: B006
     out: Out = results.FOLDER,
 ) -> None:
-    """Is a film liked, from plain features of user, film and moment: AUC, GAUC and log-loss, on
-    each user's last fifth and on the last fifth of all."""
-    for split in (OF_USERS, OF_TIME):
-        measure = partial(quality.clicks, split=split)
-        _compare(f"ranking-{split}", measure, dataset, _chosen(RANKING, contender), seeds, out)
+    """Is a film liked, from plain features of user, film and moment: AUC, GAUC and log-loss, with
+    intervals."""
+    for part in split:
+        measure = partial(quality.clicks, rows_of=labelled_rows, split=part)
+        _compare(f"ranking-{part}", measure, dataset, _chosen(RANKING, contender), seeds, out)
 
 
 @app.command()
@@ -125,14 +130,12 @@ def ranking_history(
     dataset: Datasets = ["movielens-100k"],  # noqa: B006
     contender: Contenders = [],  # noqa: B006
     seeds: Seeds = 3,
-    split: Annotated[
-        list[str], typer.Option(help=f"{OF_USERS}: each user's last fifth; {OF_TIME}: of all.")
-    ] = [OF_USERS, OF_TIME],  # noqa: B006
+    split: Splits = [OF_USERS, OF_TIME],  # noqa: B006
     out: Out = results.FOLDER,
 ) -> None:
-    """As ranking, with what was known of the past of user and film, and with intervals."""
+    """As ranking, with what was known of the past of user and film."""
     for part in split:
-        measure = partial(quality.clicks_with_history, split=part)
+        measure = partial(quality.clicks, rows_of=rows_with_history, split=part)
         chosen = _chosen(RANKING_WITH_HISTORY, contender)
         _compare(f"ranking-history-{part}", measure, dataset, chosen, seeds, out)
 

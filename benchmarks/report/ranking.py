@@ -40,7 +40,7 @@ def history_of_users(found: list[Result]) -> list[str]:
         "Refitted: when the validation rows have said how long to learn, and which settings of the",
         "trees are best, all learn anew from them too.",
     ]
-    return _ranking_with_gaps(lines, found)
+    return _ranking(lines, found)
 
 
 def history_of_time(found: list[Result]) -> list[str]:
@@ -49,19 +49,14 @@ def history_of_time(found: list[Result]) -> list[str]:
         "",
         "As above, but parted by time over all users.",
     ]
-    return _ranking_with_gaps(lines, found)
-
-
-def _ranking_with_gaps(lines: list[str], found: list[Result]) -> list[str]:
-    lines = _ranking(lines, found)
-    for result in found:
-        told = "Differences of the AUC, with 95 % bootstrap intervals over rows:"
-        lines += ["", told, "", *table(["models", "AUC"], gaps(result))]
-    return lines
+    return _ranking(lines, found)
 
 
 def _ranking(lines: list[str], found: list[Result]) -> list[str]:
     for result in found:
         columns = {"auc": "AUC", "gauc": "GAUC", "log-loss": "log-loss"}
         lines += quality(result, columns, ("fit", "predict"), "rows_per_second")
+        if "differences" in result:
+            told = "Differences of the AUC, with 95 % bootstrap intervals over rows:"
+            lines += ["", told, "", *table(["models", "AUC"], gaps(result))]
     return lines
