@@ -494,7 +494,6 @@ def test_a_batch_is_one_round_trip(redis_server: RedisServer) -> None:
         empty = state.histories(users)
         for call in (
             lambda: state.answers(questions),
-            lambda: state.keep([(q, f.token, b"v") for q, f in zip(questions, found, strict=True)]),
             lambda: state.histories(users),
             lambda: state.begin([(u, e.token, b"h") for u, e in zip(users, empty, strict=True)]),
             lambda: state.append([(user, b"x") for user in users]),
@@ -506,6 +505,12 @@ def test_a_batch_is_one_round_trip(redis_server: RedisServer) -> None:
             before = proxy.round_trips
             call()
             assert proxy.round_trips == before + 1
+        found = state.answers(questions)
+        before = proxy.round_trips
+        state.keep([(q, f.token, b"v") for q, f in zip(questions, found, strict=True)])
+        assert proxy.round_trips == before
+        assert values(state, *questions) == [b"v"] * 50
+        assert proxy.round_trips == before + 1
         state.close()
 
 

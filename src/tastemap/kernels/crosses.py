@@ -74,8 +74,8 @@ def _candidate(
     for column in range(len(columns)):
         columns[column] = (
             bias[column]
-            + of_items[item, column] * item_share * item_scale[column]
-            + of_pairs[place, column] * pair_share * pair_scale[column]
+            + np.float32(of_items[item, column]) * item_share * item_scale[column]
+            + np.float32(of_pairs[place, column]) * pair_share * pair_scale[column]
         )
 
 
@@ -182,7 +182,7 @@ def _cross_again(first: Any, x: Any, product: Any, bias: Any) -> None:
     for row in range(len(x)):
         scale = of_rows[row]
         for column in range(x.shape[1]):
-            of_x = sums[row, column] * scale * of_columns[column] + bias[column]
+            of_x = np.float32(sums[row, column]) * scale * of_columns[column] + bias[column]
             x[row, column] += first[row, column] * of_x
 
 

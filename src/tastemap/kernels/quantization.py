@@ -63,7 +63,7 @@ def _rectify(product: Any, bias: Any, found: Any) -> None:
     for row in range(len(found)):
         scale = of_rows[row]
         for column in range(found.shape[1]):
-            value = sums[row, column] * scale * of_columns[column] + bias[column]
+            value = np.float32(sums[row, column]) * scale * of_columns[column] + bias[column]
             found[row, column] = max(value, np.float32(0))
 
 

@@ -134,11 +134,16 @@ class RedisState:
         return [Found(value, token) for token, value in zip(found[::2], found[1::2], strict=True)]
 
     def keep(self, answers: Sequence[tuple[Asked, bytes, bytes]]) -> None:
-        keys = [self._key("a", question.user) for question, _, _ in answers]
+        keys: list[bytes] = []
         values: list[bytes | int] = []
         for question, token, value in answers:
-            values += [token, question.digest, value]
-        self._script(_KEEP, keys, values)
+            key = self._key("a", question.user)
+            # What is yet to be removed is older than an event.
+            if key not in self._owed:
+                keys.append(key)
+                values += [token, question.digest, value]
+        if keys:
+            self._send("EVAL", _KEEP, len(keys), *keys, *values)
 
     def invalidate(self, users: Iterable[str]) -> None:
         self._remove([self._key("a", user) for user in users], self._lifetime)
@@ -236,6 +241,19 @@ class RedisState:
                     if self._owed.get(key) == until:
                         del self._owed[key]
         return results[-1] if command else None
+
+    def _send(self, *command: Any) -> None:
+        """Has a command carried out, and does not wait for what comes of it."""
+        pool = self._redis.connection_pool
+        with reaching(self._redis):
+            connection = pool.get_connection()
+            try:
+                # Nothing is answered, so that nothing is left to be read by the next call.
+                commands = [("CLIENT", "REPLY", "SKIP"), command]
+                packed = connection.pack_commands(commands)  # type: ignore[no-untyped-call]
+                connection.send_packed_command(packed)  # type: ignore[no-untyped-call]
+            finally:
+                pool.release(connection)
 
 
 def _milliseconds(seconds: float) -> int:

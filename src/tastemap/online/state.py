@@ -61,7 +61,7 @@ class State(Protocol):
     A history is remembered from `begin` on, and absent before. What is absent has to be taken from
     the log, after it was looked up here: an event between the look and `begin` undoes the token.
 
-    Any number of threads may use it. Every method makes one round trip at most.
+    Any number of threads may use it. Every method makes one round trip at most, `keep` none.
 
     Raises:
         UnavailableError: by each method; what is kept elsewhere cannot be reached in time.
@@ -71,7 +71,8 @@ class State(Protocol):
         """The answers that are remembered."""
 
     def keep(self, answers: Sequence[tuple[Asked, bytes, bytes]]) -> None:
-        """Remembers answers for some time: the question, the token that was found, the value."""
+        """Remembers answers for some time: the question, the token that was found, the value. It is
+        not waited for, so that it failed may go unsaid."""
 
     def invalidate(self, users: Iterable[str]) -> None:
         """Forgets all answers of users who have had an event. Where that fails it is made up for
