@@ -88,7 +88,7 @@ class Candidates:
     @property
     def counts(self) -> NDArray[np.int64]:
         """Candidates of each query, int64 [B]."""
-        return np.diff(self.offsets)
+        return self.offsets[1:] - self.offsets[:-1]
 
     def rows_of_queries(self) -> NDArray[np.int64]:
         """The query that each candidate belongs to, int64 [m]."""

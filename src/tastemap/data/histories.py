@@ -95,7 +95,7 @@ class Histories:
     @property
     def counts(self) -> NDArray[np.int64]:
         """Events of each row, int64 [n]."""
-        return np.diff(self.offsets)
+        return self.offsets[1:] - self.offsets[:-1]
 
     def rows_of_events(self) -> NDArray[np.int32]:
         """The row that each event belongs to, int32 [m]."""

@@ -330,7 +330,9 @@ def _once_each_moment(
     known, at = np.unique(now, return_inverse=True)
     moments = asked * len(known) + at
     pairs = moments[candidates.rows_of_queries()] << 32 | candidates.items
-    distinct, places = np.unique(pairs, return_inverse=True)
+    distinct, places = pairs, np.arange(len(pairs))
+    if not (pairs[1:] > pairs[:-1]).all():
+        distinct, places = np.unique(pairs, return_inverse=True)
     a_query = np.zeros(moments.max(initial=0) + 1, np.int64)
     a_query[moments] = np.arange(len(moments))
     return (distinct & 0xFFFFFFFF).astype(np.int32), a_query[distinct >> 32], places

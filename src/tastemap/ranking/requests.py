@@ -59,4 +59,4 @@ class Requests:
     @property
     def sizes(self) -> NDArray[np.int64]:
         """The rows of each request, int64 [G]."""
-        return np.diff(self.offsets)
+        return self.offsets[1:] - self.offsets[:-1]

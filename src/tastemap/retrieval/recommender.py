@@ -70,7 +70,7 @@ class Recommendations:
     @property
     def counts(self) -> NDArray[np.int64]:
         """Items of each row, int64 [B]."""
-        return np.diff(self.offsets)
+        return self.offsets[1:] - self.offsets[:-1]
 
     def padded(self, k: int) -> NDArray[np.int32]:
         """The item rows as int32 [B, k], with 0 where a row has fewer."""
