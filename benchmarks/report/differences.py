@@ -19,8 +19,9 @@ def bodies(found: list[Result]) -> list[str]:
         "## SASRec: the body of today and the published one",
         "",
         "By how much SASRec's defaults (gated blocks and layers, rotary positions, items that",
-        "begin as Item2Vec's) differ from the published body with a random start, both with the",
-        "softmax over all items, on what is chosen next; intervals as above.",
+        "begin as Item2Vec's) differ from the published body with a random start, after as many",
+        "passes (12) and after 64, where it has ended to learn; all with the softmax over all",
+        "items, on what is chosen next; intervals as above.",
     ]
     return _differences(lines, found)
 

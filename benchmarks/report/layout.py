@@ -34,9 +34,10 @@ def spread(values: Sequence[float], sign: str = "", digits: int = 4) -> str:
 
 def ran(result: Result) -> str:
     """The command, when and where it ran."""
+    threads = result["threads"]
     return (
         f"- `{result['command']}`, {result['date']}, {result['machine']}, "
-        f"{result['threads']} threads"
+        f"{threads} thread{'s' if threads > 1 else ''}"
     )
 
 

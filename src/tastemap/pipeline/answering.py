@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tastemap.data.candidates import Candidates
-from tastemap.data.histories import Histories, ranges
+from tastemap.data.histories import Histories
 from tastemap.data.queries import Queries
 from tastemap.index import Index
 from tastemap.pipeline.arranging import Answers, arranged, groups_of
@@ -167,9 +167,9 @@ class Answering:
 
 def _first(proposed: Candidates, scores: NDArray[Any], order: NDArray[np.int64], k: int) -> Answers:
     """The first k of each query with their scores and sources."""
-    counts = np.minimum(proposed.counts, k)
-    best = order[ranges(proposed.offsets[:-1], counts)]
-    at = np.repeat(np.arange(len(counts)), counts), ranges(np.zeros(len(counts), np.int64), counts)
+    places = np.arange(k)
+    at = places < proposed.counts[:, None]
+    best = order[(proposed.offsets[:-1, None] + places)[at]]
     answers = Answers.empty(len(proposed), k)
     answers.items[at], answers.scores[at] = proposed.items[best], scores[best]
     # Each candidate has a source, which is the one that ranked it highest.
