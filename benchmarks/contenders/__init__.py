@@ -284,6 +284,10 @@ _OF_NETWORKS = (
     "dcnv2(members=2, without=user|item|zip_code)"
 )
 _WITH_TREES = f"{_DEEP_FM} + catboost(learning_rate=0.1)"
+# Where most users are new, all do better without users, films and postal codes, by the validation
+# rows.
+_IDS = ["user", "item", "zip_code"]
+_NEWCOMERS = f"widedeep(without={'|'.join(_IDS)}) + catboost(without={'|'.join(_IDS)})"
 _RANKING_WITH_HISTORY = (
     *(
         _ours(f"{name}-history", model, "ranking.py", model, without=list(TOTALS))
@@ -325,6 +329,22 @@ _RANKING_WITH_HISTORY = (
         "lightgbm-history", "LightGBM", "tastemap", "ranking.py",
         {"model": "LightGBMRanker", "grid": _GRID_WITH_HISTORY}, _TREES_WITH_HISTORY,
     ),
+    _ours("wide-deep-totals", "WideDeep without ids", "ranking.py", "WideDeep", without=_IDS),
+    Contender(
+        "tastemap-blend-totals", "tastemap WideDeep + CatBoost without ids", "tastemap",
+        "ranking.py", {"model": "BlendRanker", "models": _NEWCOMERS},
+        "the mean of their log-odds; both see the totals and the lists",
+    ),
+    Contender(
+        "catboost-totals", "CatBoost without ids", "tastemap", "ranking.py",
+        {"model": "CatBoostRanker", "grid": _GRID_WITH_HISTORY, "without": _IDS},
+        _TREES_WITH_HISTORY,
+    ),
+    Contender(
+        "lightgbm-totals", "LightGBM without ids", "tastemap", "ranking.py",
+        {"model": "LightGBMRanker", "grid": _GRID_WITH_HISTORY, "without": _IDS},
+        _TREES_WITH_HISTORY,
+    ),
     Contender(
         "deepctr-deep-fm-history", "DeepCTR-Torch DeepFM", "deepctr", "deep_fm.py",
         {
@@ -340,6 +360,17 @@ _RANKING_WITH_HISTORY = (
             "without": list(TOTALS),
         },
         "sizes as ours, its rate and decay; the epoch is chosen on the validation part",
+    ),
+    *(
+        replace(
+            each,
+            name=f"{each.name}-totals",
+            title=f"{each.title} without ids",
+            parameters={**each.parameters, "without": _IDS},
+            note=f"{each.note}; it sees the totals and the lists",
+        )
+        for each in RANKING
+        if each.package in ("deepctr", "rechub")
     ),
 )  # fmt: skip
 RANKING_WITH_HISTORY = (

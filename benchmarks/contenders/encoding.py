@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.contenders.protocol import MULTI_VALUED, Click, Clock
+from benchmarks.contenders.protocol import MULTI_VALUED, TOTALS, Click, Clock
 
-NUMBERS = ("age", "year")
+NUMBERS = ("age", "year", *TOTALS)
 PATIENCE = 3
 
 
