@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from tastemap.nn.dropout import Dropout
+from tastemap.nn.dropout import Dropout, ReLUDropout
 
 __all__ = ["perceptron"]
 
@@ -17,7 +17,7 @@ def perceptron(
     hidden: int,
     layers: int,
     dropout: float,
-    activation: Callable[[int], nn.Module] = lambda width: nn.ReLU(inplace=True),
+    activation: Callable[[int], nn.Module] | None = None,
 ) -> nn.Sequential:
     """`layers` of dropout(f(W x + b)): float [..., width] gives [..., hidden].
 
@@ -28,7 +28,7 @@ def perceptron(
         hidden: width of each layer.
         layers: how many, ≥ 0.
         dropout: share of the hidden units that are dropped.
-        activation: makes f for a layer of some width.
+        activation: makes f for a layer of some width; ReLU where there is none.
     """
     widths = [width, *[hidden] * layers]
     made: list[nn.Module] = []
@@ -36,5 +36,8 @@ def perceptron(
         linear = nn.Linear(below, above)
         nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
         nn.init.zeros_(linear.bias)
-        made += [linear, activation(above), Dropout(dropout)]
+        if activation is None:
+            made += [linear, ReLUDropout(dropout)]
+        else:
+            made += [linear, activation(above), Dropout(dropout)]
     return nn.Sequential(*made)
