@@ -64,6 +64,22 @@ def test_batches_are_the_rows_asked_for() -> None:
     assert torch.equal(some, whole[[2, 0, 0]])
 
 
+def test_vectors_and_gradients_are_equal_however_they_are_made() -> None:
+    compiled, of_torch = made(), made()
+    of_torch.table.sparse = True
+    batch = Inputs(BATCH, "cpu").batch(torch.tensor([2, 0, 1, 0]))
+    pull = torch.randn(4, field_count(SCHEMA), 2)
+    found = [fields(batch) for fields in (compiled, of_torch)]
+    torch.testing.assert_close(*found)
+    for vectors in found:
+        (vectors * pull).sum().backward()
+    names = [name for name, _ in compiled.named_parameters()]
+    assert len(names) == 4
+    for name in names:
+        gradients = [fields.get_parameter(name).grad for fields in (compiled, of_torch)]
+        torch.testing.assert_close(*(each.to_dense() for each in gradients if each is not None))
+
+
 def test_the_unknown_row_never_learns() -> None:
     fields = made()
     optimizer = torch.optim.Adam(fields.parameters(), lr=0.1)

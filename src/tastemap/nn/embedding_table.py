@@ -47,7 +47,7 @@ class EmbeddingTable(nn.Module):
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """Vectors of rows: int64 [...] gives float32 [..., dim]."""
-        if self._compiled:
+        if self.compiled:
             return rows_of(self.weight, rows)
         return functional.embedding(rows, self.weight, padding_idx=0, sparse=self.sparse)
 
@@ -64,14 +64,14 @@ class EmbeddingTable(nn.Module):
         Returns:
             float32 [n, dim].
         """
-        if self._compiled and not weights.requires_grad:
-            return row_sums(self.weight, offsets, rows, weights)
+        if self.compiled and not weights.requires_grad:
+            return row_sums(self.weight, (offsets, rows, weights))
         return functional.embedding_bag(
             rows, self.weight, offsets,
             mode="sum", per_sample_weights=weights, include_last_offset=True, sparse=self.sparse,
         )  # fmt: skip
 
     @property
-    def _compiled(self) -> bool:
-        # What is compiled are the gradients.
+    def compiled(self) -> bool:
+        """Whether its vectors and their gradients are for `tastemap.nn.row_sums`."""
         return torch.is_grad_enabled() and not self.sparse and self.weight.device.type == "cpu"

@@ -55,8 +55,9 @@ class NumberVectors(nn.Module, ABC):
         """Vectors float32 [B, n, dim] of numbers [B, n], NaN where missing."""
         lacking = numbers.isnan()
         encoded = self.encoded(numbers.masked_fill(lacking, 0.0))
-        vectors = torch.einsum("bnp,npd->bnd", encoded, self.weight) + self.bias
-        vectors = self.activated(vectors)
+        # By feature, as matrices: an einsum takes half as long again.
+        products = torch.baddbmm(self.bias[:, None], encoded.transpose(0, 1), self.weight)
+        vectors = self.activated(products.transpose(0, 1))
         if not lacking.any():
             return vectors
         return torch.where(lacking[..., None], self.missing, vectors)

@@ -18,6 +18,7 @@ from tastemap.nn.embedding_table import EmbeddingTable
 from tastemap.nn.initializers import normal_
 from tastemap.nn.numbers import NumberVectors
 from tastemap.nn.projected import ProjectedVectors
+from tastemap.nn.row_sums import side_by_side
 from tastemap.nn.shared_tables import HashedTables, MultiplexedTable, SharedTable
 from tastemap.ranking.parts.inputs import TableLayout, TensorBatch
 
@@ -123,18 +124,20 @@ class Fields(nn.Module):
 
     def forward(self, batch: TensorBatch) -> torch.Tensor:
         """float32 [B, fields, dim], of the features as they stand `in_order`."""
-        parts = [self.table(batch.rows)]
+        others = [self.numbers(batch.numbers)] if self._numeric else []
+        for project, vectors in zip(self.given, batch.vectors, strict=True):
+            others.append(project(vectors)[:, None])
+        table = self.table
+        if isinstance(table, EmbeddingTable) and table.compiled and not self.attentions:
+            return side_by_side(table.weight, batch.rows, batch.bags, others)
+        parts = [table(batch.rows)]
         if batch.bags is not None:
             offsets, rows, weights = batch.bags
             if self.attentions:
                 weights = self._attended(parts[0], offsets, rows, weights)
-            means = self.table.bags(offsets, rows, weights)
+            means = table.bags(offsets, rows, weights)
             parts.append(means.view(len(batch), self._several, -1))
-        if self._numeric:
-            parts.append(self.numbers(batch.numbers))
-        for project, vectors in zip(self.given, batch.vectors, strict=True):
-            parts.append(project(vectors)[:, None])
-        return torch.cat(parts, 1)
+        return torch.cat([*parts, *others], 1)
 
     def of_values(self) -> list[nn.Parameter]:
         """What vectors of values are made of: all but what weighs events."""
