@@ -37,7 +37,8 @@ def perceptron(
         nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
         nn.init.zeros_(linear.bias)
         if activation is None:
-            made += [linear, ReLUDropout(dropout)]
+            # A place is left empty, so that layers stand where saved models have them.
+            made += [linear, ReLUDropout(dropout), nn.Identity()]
         else:
             made += [linear, activation(above), Dropout(dropout)]
     return nn.Sequential(*made)
