@@ -1,6 +1,6 @@
 """The section of what `benchmarks/service_load.py` measures."""
 
-from benchmarks.report.layout import Result, ran, table
+from benchmarks.report.layout import Result, ran, remarked, table
 
 
 def section(found: list[Result]) -> list[str]:
@@ -57,5 +57,5 @@ def section(found: list[Result]) -> list[str]:
                     ],
                 ),
             ]
-        lines += ["", ran(result)]
+        lines += ["", ran(result), *remarked(result)]
     return lines
