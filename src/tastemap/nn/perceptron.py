@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from tastemap.nn.dropout import Dropout, ReLUDropout
+from tastemap.nn.dropout import Dropout
 
 __all__ = ["perceptron"]
 
@@ -17,7 +17,7 @@ def perceptron(
     hidden: int,
     layers: int,
     dropout: float,
-    activation: Callable[[int], nn.Module] | None = None,
+    activation: Callable[[int], nn.Module] = lambda width: nn.ReLU(inplace=True),
 ) -> nn.Sequential:
     """`layers` of dropout(f(W x + b)): float [..., width] gives [..., hidden].
 
@@ -28,7 +28,7 @@ def perceptron(
         hidden: width of each layer.
         layers: how many, ≥ 0.
         dropout: share of the hidden units that are dropped.
-        activation: makes f for a layer of some width; ReLU where there is none.
+        activation: makes f for a layer of some width.
     """
     widths = [width, *[hidden] * layers]
     made: list[nn.Module] = []
@@ -36,9 +36,5 @@ def perceptron(
         linear = nn.Linear(below, above)
         nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
         nn.init.zeros_(linear.bias)
-        if activation is None:
-            # A place is left empty, so that layers stand where saved models have them.
-            made += [linear, ReLUDropout(dropout), nn.Identity()]
-        else:
-            made += [linear, activation(above), Dropout(dropout)]
+        made += [linear, activation(above), Dropout(dropout)]
     return nn.Sequential(*made)

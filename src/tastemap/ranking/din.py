@@ -67,11 +67,11 @@ class DIN(DeepRanker):
                 'kinds={"history": "sequence of item"}, or take another ranker, such as DCNv2'
             )
         fields = self.make_fields(self.dim, self._activation_unit)
-        return DINNetwork(fields, self.make_perceptron(self._activation), self.hidden)
+        return DINNetwork(fields, self.make_perceptron(), self.hidden)
 
-    def _activation(self, width: int) -> nn.Module:
+    def make_activation(self, width: int) -> nn.Module:
         return Dice(width) if self.activation == "dice" else nn.PReLU(width)
 
     def _activation_unit(self) -> ActivationUnit:
         width = self.unit_hidden
-        return ActivationUnit(self.dim, width, self._activation(width))
+        return ActivationUnit(self.dim, width, self.make_activation(width))

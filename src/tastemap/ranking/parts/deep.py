@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import nn
 
@@ -45,12 +43,16 @@ class DeepRanker(NeuralRanker):
         """Numbers of all vectors of a row."""
         return field_count(self.schema) * self.dim
 
-    def make_perceptron(
-        self, activation: Callable[[int], nn.Module] | None = None
-    ) -> nn.Sequential:
-        """The layers, after the dropout of what they get; of `activation` see `perceptron`."""
-        layers = perceptron(self.input_width, self.hidden, self.layers, self.dropout, activation)
+    def make_perceptron(self) -> nn.Sequential:
+        """The layers, after the dropout of what they get."""
+        layers = perceptron(
+            self.input_width, self.hidden, self.layers, self.dropout, self.make_activation
+        )
         return nn.Sequential(Dropout(self.input_dropout), layers)
+
+    def make_activation(self, width: int) -> nn.Module:
+        """What bends the numbers of a hidden layer."""
+        return nn.ReLU(inplace=True)
 
     def optimizers(self, network: RankingNetwork) -> list[torch.optim.Optimizer]:
         """Adam, with smaller steps for the layers."""
