@@ -40,3 +40,7 @@ def test_events_that_come_later_count_like_those_that_were_there(
         np.testing.assert_allclose(mine, theirs, err_msg=name)
     assert expected.counts.max() > 100
     np.testing.assert_array_equal(apart.last_before(moments), together.last_before(moments))
+    np.testing.assert_array_equal(apart.counts_until(asked, moments), expected.counts)
+    now = np.full(500, np.inf)
+    counts = together.until(asked, now, windows).counts
+    np.testing.assert_array_equal(apart.counts_until(asked, now), counts)

@@ -284,13 +284,23 @@ def test_an_item_stands_once_for_all_who_ask_at_a_moment() -> None:
     features, days = PointInTime().fit(data, SOURCES), [30 * DAY, 30 * DAY, 40 * DAY]
     queries, proposed = asked(data, [1, 2, 3], days), everything(3)
     found = features.apart(queries, proposed)
-    assert len(found.items.numeric) == 2 * ITEMS
+    assert len(found.items) == 2 * ITEMS
     np.testing.assert_array_equal(found.places[:ITEMS], found.places[ITEMS : 2 * ITEMS])
-    np.testing.assert_array_equal(found.items.categorical[found.places, 0], proposed.items)
+    np.testing.assert_array_equal(found.items.block.categorical[found.places, 0], proposed.items)
     each = [features.of(queries.slice(i, i + 1), proposed.slice(i, i + 1)) for i in range(3)]
     for place, alone in enumerate(each):
         rows = np.arange(place * ITEMS, (place + 1) * ITEMS)
         assert_same(found.joined().take(rows), alone)
+
+
+@pytest.mark.parametrize("days", [[30 * DAY, 40 * DAY], [np.inf, 40 * DAY], [np.inf, np.inf]])
+def test_popularity_is_the_share_that_items_have_at_that_moment(days: list[float]) -> None:
+    data = dataset(events(0))
+    features = PointInTime().fit(data, SOURCES)
+    queries, proposed = asked(data, [1, 2], days), everything(2)
+    found = features.apart(queries, proposed)
+    shares = found.items.block.numbers("item.share")[found.places]
+    np.testing.assert_array_equal(features.popularity(queries, proposed), shares)
 
 
 def test_without_a_user_table_there_may_be_more_users_than_moments() -> None:

@@ -11,6 +11,7 @@ import pytest
 import tastemap as tm
 from tastemap.data.candidates import Candidates
 from tastemap.errors import SchemaError
+from tastemap.features.item_features import ItemFeatures
 from tastemap.features.requests import RequestFeatures
 from tastemap.ranking.parts.served_crosses import ServedCrosses
 from tests.features.generated import dataset, events
@@ -106,7 +107,9 @@ def test_items_that_nobody_else_is_proposed_score_as_those_that_many_are(
     expected = ranker.score_requests(features)
     # Each candidate has a row of its own.
     own = np.arange(len(features.places))
-    apart = replace(features, items=features.items.take(features.places), places=own)
+    apart = replace(
+        features, items=ItemFeatures.of(features.items.block.take(features.places)), places=own
+    )
     found = ranker.score_requests(apart)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 

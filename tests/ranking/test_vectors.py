@@ -133,7 +133,7 @@ def test_items_bring_vectors_to_a_pipeline(tmp_path: Path) -> None:
     row = asked.items[3]
     id_ = told.items.ids([row])[0]
     np.testing.assert_allclose(
-        features.items.vectors[0][features.places[3]], pictures[int(id_)], rtol=1e-6
+        features.items.block.vectors[0][features.places[3]], pictures[int(id_)], rtol=1e-6
     )
     scores = stage.ranker.score_batch(features.joined())
     served = stage.ranker.score_requests(features)

@@ -6,7 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tastemap.data.histories import Histories, group_by_row
-from tastemap.kernels.event_totals import GroupedEvents, Totals, last_before, totals_until
+from tastemap.kernels.event_totals import (
+    GroupedEvents,
+    Totals,
+    counts_until,
+    last_before,
+    totals_until,
+)
 
 __all__ = ["ItemEvents"]
 
@@ -70,9 +76,20 @@ class ItemEvents:
         self._later.append(events)
         self._parts = [*self._parts[: len(self._later)], self._grouped(*events)]
 
+    @property
+    def state(self) -> object:
+        """Another object after each `add`."""
+        return self._parts
+
     def last_before(self, moments: NDArray[np.float64]) -> NDArray[np.float64]:
         """The time of the last event of all before each moment [n]; 0 where there is none."""
         return last_before(self._parts, moments)
+
+    def counts_until(
+        self, items: NDArray[np.int32], moments: NDArray[np.float64]
+    ) -> NDArray[np.int64]:
+        """How many events each item [n] had seen before a moment [n], as `until` counts them."""
+        return counts_until(self._parts, items, moments)
 
     def until(
         self,

@@ -16,6 +16,7 @@ __all__ = [
     "WINDOWS",
     "item_numbers",
     "like_rate",
+    "log_share",
     "pair_numbers",
     "source_numbers",
     "user_numbers",
@@ -62,7 +63,7 @@ def item_numbers(
     """
     numbers: Numbers = {
         "item.events": np.log1p(found.counts),
-        "item.share": _log_share(found.counts, overall.counts),
+        "item.share": log_share(found.counts, overall.counts),
         "item.likes": _drawn(found.likes, found.counts, like_rate(overall), prior),
         "item.value": _drawn(found.values, found.counts, _mean_value(overall), prior),
     }
@@ -70,7 +71,7 @@ def item_numbers(
         for place, window in enumerate(WINDOWS):
             recent = found.recent[:, place]
             numbers[f"item.{window}_events"] = np.log1p(recent)
-            numbers[f"item.{window}_share"] = _log_share(recent, overall.recent[:, place])
+            numbers[f"item.{window}_share"] = log_share(recent, overall.recent[:, place])
         first = np.where(np.isfinite(found.firsts), found.firsts, np.nan)
         numbers["item.age"] = np.log1p(now - first)
     return numbers
@@ -125,6 +126,7 @@ def _drawn(
     return mean
 
 
-def _log_share(counts: NDArray[np.int64], of: NDArray[np.int64]) -> NDArray[np.float64]:
+def log_share(counts: NDArray[np.int64], of: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The logarithm of the share that some events are of others, one more of either."""
     share: NDArray[np.float64] = np.log((counts + 1) / (of + 1))
     return share

@@ -22,9 +22,11 @@ from tastemap.features.batch import FeatureBatch, Ragged
 from tastemap.features.block import Block
 from tastemap.features.clock import HOURS, WEEKDAYS, clock
 from tastemap.features.item_events import ItemEvents
+from tastemap.features.item_features import ItemFeatures
 from tastemap.features.numbers import (
     item_numbers,
     like_rate,
+    log_share,
     pair_numbers,
     source_numbers,
     user_numbers,
@@ -148,7 +150,8 @@ class PointInTime(Hyperparameters):
         nobody, nothing = Queries.of(dataset.histories.slice(0, 0)), np.zeros(1, np.int64)
         empty = np.empty((0, len(self.sources)), np.float32)
         none = Candidates(nothing, np.empty(0, np.int32), empty, empty, self.sources)
-        *blocks, _ = self._blocks(Moments.of(nobody), none)
+        requests, items, pairs, _ = self._parts(Moments.of(nobody), none)
+        blocks = requests, items.block, pairs
         self._schema = Schema(tuple(each for block in blocks for each in block.features))
 
     @property
@@ -193,13 +196,24 @@ class PointInTime(Hyperparameters):
         if not self._has_times:
             queries = replace(queries, as_of=np.full(len(queries), np.inf))
         moments = Moments.of(queries) if isinstance(queries, Queries) else queries
-        return RequestFeatures(schema, *self._blocks(moments, candidates), candidates.offsets)
+        return RequestFeatures(schema, *self._parts(moments, candidates), candidates.offsets)
 
-    def _blocks(
+    def popularity(self, queries: Queries, candidates: Candidates) -> NDArray[np.float32]:
+        """The feature "item.share" of each candidate, float32 [m], for the same as `apart`."""
+        as_of, rows = queries.as_of, candidates.rows_of_queries()
+        if not self._has_times:
+            as_of = np.full(len(queries), np.inf)
+        counts = self._events.counts_until(candidates.items, as_of[rows])
+        everything = self._events.counts_until(np.zeros(len(as_of), np.int32), as_of)
+        return log_share(counts, everything[rows]).astype(np.float32)
+
+    def _parts(
         self, moments: Moments, candidates: Candidates
-    ) -> tuple[Block, Block, Block, NDArray[np.int64]]:
+    ) -> tuple[Block, ItemFeatures, Block, NDArray[np.int64]]:
         """Features of the moments, of items, and of candidates; and the place of each candidate's
         item."""
+        # Looked at first: what comes meanwhile makes another one.
+        state = self._events.state
         h, n = moments.histories, len(moments)
         liked = h.values >= self._like_from
         known = Known(h.items, h.times, h.values, liked, moments.start, moments.stop)
@@ -209,7 +223,14 @@ class PointInTime(Hyperparameters):
         windows = latest[:, None] - _DAY * np.array([self.short_window, self.long_window])
         overall = self._events.until(np.zeros(n, np.int32), moments.as_of, windows)
         items, rows, places = _once_each_moment(candidates, moments.as_of, now)
-        found = self._events.until(items, moments.as_of[rows], windows[rows])
+        until = moments.as_of
+
+        def features_of(places: NDArray[np.int64]) -> Block:
+            some, of = items[places], rows[places]
+            found = self._events.until(some, until[of], windows[of])
+            return Block.beside(self._of_items(some, found, overall.take(of), now[of]))
+
+        current = (np.isinf(until) & (now == latest))[rows]
         fit = affinities(
             known,
             now,
@@ -222,7 +243,7 @@ class PointInTime(Hyperparameters):
         )
         return (
             Block.beside(self._of_moments(moments, known, now, overall, fit)),
-            Block.beside(self._of_items(items, found, overall.take(rows), now[rows])),
+            ItemFeatures(items, self._n_items, current, (state,), features_of),
             self._of_pairs(candidates, fit),
             places,
         )

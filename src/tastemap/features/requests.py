@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tastemap.features.batch import FeatureBatch
 from tastemap.features.block import Block
+from tastemap.features.item_features import ItemFeatures
 from tastemap.features.schema import Schema
 
 __all__ = ["RequestFeatures"]
@@ -24,7 +25,7 @@ class RequestFeatures:
     Attributes:
         schema: of all together; of each kind those of requests stand first, then those of items.
         requests: [B].
-        items: [n], each item once for all requests of one moment.
+        items: [n], each item once for all requests of one moment; worked out when looked at.
         pairs: [m], of candidates, what is true of the request and the item together.
         places: int64 [m], the row of `items` of each candidate.
         offsets: int64 [B+1]; request i has the candidates offsets[i]:offsets[i+1].
@@ -32,7 +33,7 @@ class RequestFeatures:
 
     schema: Schema
     requests: Block
-    items: Block
+    items: ItemFeatures
     pairs: Block
     places: NDArray[np.int64]
     offsets: NDArray[np.int64]
@@ -49,13 +50,17 @@ class RequestFeatures:
         """The same with the features of a schema that has some of theirs, in the same order."""
         if schema == self.schema:
             return self
-        requests, items, pairs = (
-            block.narrowed(schema.names) for block in (self.requests, self.items, self.pairs)
+        names = schema.names
+        return replace(
+            self,
+            schema=schema,
+            requests=self.requests.narrowed(names),
+            items=self.items.changed(lambda block: block.narrowed(names), schema),
+            pairs=self.pairs.narrowed(names),
         )
-        return replace(self, schema=schema, requests=requests, items=items, pairs=pairs)
 
     def joined(self) -> FeatureBatch:
         """A row for each candidate, with the features of its request and its item too, [m]."""
         rows = np.repeat(np.arange(len(self)), np.diff(self.offsets))
-        blocks = [self.requests.take(rows), self.items.take(self.places), self.pairs]
+        blocks = [self.requests.take(rows), self.items.block.take(self.places), self.pairs]
         return Block.beside(blocks).batch(self.schema)

@@ -8,7 +8,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["GroupedEvents", "Totals", "last_before", "totals_until"]
+__all__ = ["GroupedEvents", "Totals", "counts_until", "last_before", "totals_until"]
 
 
 class GroupedEvents(NamedTuple):
@@ -124,6 +124,28 @@ def last_before(parts: list[GroupedEvents], moments: NDArray[np.float64]) -> NDA
     for part in parts:
         _last_before(*part, moments, last)
     return last
+
+
+@nb.njit(cache=True, nogil=True)
+def _counts(some: Any, offsets: Any, events: Any, groups: Any, until: Any, counts: Any) -> None:
+    for row in range(len(groups)):
+        place = _place_of(some, groups[row])
+        if place < 0:
+            continue
+        start, stop = offsets[place], offsets[place + 1]
+        if until[row] < np.inf:
+            stop = _first_not_before(events, start, stop, until[row])
+        counts[row] += stop - start
+
+
+def counts_until(
+    parts: list[GroupedEvents], groups: NDArray[np.int32], until: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """The `counts` of `totals_until` alone, int64 [n]."""
+    counts = np.zeros(len(groups), np.int64)
+    for part in parts:
+        _counts(*part, groups, until, counts)
+    return counts
 
 
 class Totals(NamedTuple):

@@ -8,7 +8,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Product", "quantized", "rectified"]
+__all__ = ["Product", "multiplied", "quantized", "rectified"]
 
 _FAST = {"reassoc", "contract", "nsz"}
 
@@ -55,6 +55,22 @@ def quantized(x: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.floa
     found, greatest = np.empty(x.shape, np.int8), np.empty(len(x), np.int32)
     _quantize(x, x.view(np.int32), found, greatest)
     return found, greatest.view(np.float32)
+
+
+@nb.njit(cache=True, nogil=True, fastmath=_FAST)
+def _multiply(product: Any, found: Any) -> None:
+    sums, of_rows, of_columns = product
+    for row in range(len(found)):
+        scale = of_rows[row]
+        for column in range(found.shape[1]):
+            found[row, column] = np.float32(sums[row, column]) * scale * of_columns[column]
+
+
+def multiplied(product: Product) -> NDArray[np.float32]:
+    """The product, float32 [n, columns]."""
+    found = np.empty(product.sums.shape, np.float32)
+    _multiply(product, found)
+    return found
 
 
 @nb.njit(cache=True, nogil=True, fastmath=_FAST)

@@ -74,7 +74,7 @@ class DotAttention(CandidateAttention):
     def forward(
         self, events: torch.Tensor, candidates: torch.Tensor, rows: torch.Tensor
     ) -> torch.Tensor:
-        wanted = self._wanted(candidates)
+        wanted = candidates @ self.matrix.T * len(self.matrix) ** -0.5
         x = (events * wanted.index_select(0, rows)).sum(1)
         highest = x.new_zeros(len(candidates)).scatter_reduce(
             0, rows, x.detach(), "amax", include_self=False
@@ -84,11 +84,7 @@ class DotAttention(CandidateAttention):
         weights: torch.Tensor = likelihoods / totals.index_select(0, rows)
         return weights
 
-    def attended(self, events: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
-        """The weighed sums, float [n, dim], of one history [h, dim] for candidates [n, dim]; 0 for
-        an empty one."""
-        return (self._wanted(candidates) @ events.T).softmax(1) @ events
-
-    def _wanted(self, candidates: torch.Tensor) -> torch.Tensor:
-        wanted: torch.Tensor = candidates @ self.matrix.T * len(self.matrix) ** -0.5
-        return wanted
+    def keys(self, events: torch.Tensor) -> torch.Tensor:
+        """Mᵀ e / √dim of each event, float [h, dim]; its product with c goes into the softmax."""
+        keys: torch.Tensor = events @ self.matrix * len(self.matrix) ** -0.5
+        return keys

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -101,6 +102,8 @@ class Serving:
         self._trending = Trending(len(pipeline.items), following.half_life)
         self._knowledge = Knowledge(pipeline, self.live, self.catalogue, self.newcomers)
         self.drifts = Drifts(pipeline.data.item_counts)
+        self._uncounted: deque[tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float32]]]
+        self._uncounted = deque()
         # Found now, and not while the first event waits for it.
         pipeline.data.usual_value(pipeline.data.usual_kind)
         times = pipeline.data.histories.times
@@ -117,6 +120,9 @@ class Serving:
         """Does what need not be done at once with each event; called every few seconds, on a thread
         beside that which answers."""
         self.newcomers.refresh()
+        uncounted = [self._uncounted.popleft() for _ in range(len(self._uncounted))]
+        if uncounted:
+            self.pipeline.add(*map(np.concatenate, zip(*uncounted, strict=True)))
         for updates in self.item_updates:
             self.newcomers.shelf = updates.refresh(self.newcomers.shelf)
         if self._trending.changed:
@@ -135,11 +141,10 @@ class Serving:
             self.newest = max(times if self.newest is None else [self.newest, *times])
         events = [event for event in events if event.is_history]
         items = self.add_takes(events)
-        self.pipeline.add(
-            items,
-            np.array([event.time for event in events]),
-            np.array([event.value for event in events], np.float32),
-        )
+        moments = np.array([event.time for event in events])
+        values = np.array([event.value for event in events], np.float32)
+        # Counted every few seconds, so that what rankers make of items holds so long.
+        self._uncounted.append((items, moments, values))
 
     def add_takes(self, events: Sequence[Event]) -> NDArray[np.int32]:
         """Counts events of histories for what is popular now, and for that alone; gives the item

@@ -300,15 +300,16 @@ class RankingStage:
             asked, proposed = queries.slice(start, stop), candidates.slice(start, stop)
             features = self._known(self.features.apart(asked, proposed))
             scores[some] = self.ranker.score_requests(features)
-            popularity[some] = features.items.numbers("item.share")[features.places]
+            popularity[some] = self.features.popularity(asked, proposed)
         return scores, self.long_tail.order(queries.users, candidates, scores, popularity)
 
     def _known(self, features: RequestFeatures) -> RequestFeatures:
         """With the unknown in place of values that the ranker does not know."""
+        some = self._some
         return replace(
             features,
-            requests=features.requests.only(self._some),
-            items=features.items.only(self._some),
+            requests=features.requests.only(some),
+            items=features.items.changed(lambda block: block.only(some), some),
         )
 
 

@@ -9,9 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from tastemap.features.block import Block
 from tastemap.features.requests import RequestFeatures
 from tastemap.kernels.crosses import Maps, Vectors, crossed, crossed_again, finished, scored
-from tastemap.kernels.quantization import rectified
+from tastemap.kernels.quantization import multiplied, rectified
+from tastemap.ranking.parts.item_memory import ItemMemory
 from tastemap.ranking.parts.served_attention import ServedAttention
 from tastemap.ranking.parts.served_fields import ServedFields
 from tastemap.ranking.parts.served_matrix import ServedMatrix
@@ -37,7 +39,7 @@ class ServedCrosses:
     layers there is nothing between them. All these maps together are one layer A x_0 + a. The
     vectors of a row are x_0 = [u; i; c], of the request, of the item and of the two together, so
     that A_u u + a is the same for all candidates of a request, and A_i i for all requests that have
-    the item among their candidates.
+    the item among their candidates: it is remembered until what is known of items changes.
 
     Args:
         network: that has learned.
@@ -62,7 +64,7 @@ class ServedCrosses:
             of_pair = (*of_pair, *schema.sequences)
         attended = self._attention is not None
         self._request = ServedFields(fields, schema, of_request)
-        self._item = ServedFields(fields, schema, features.items.features)
+        self._item = ServedFields(fields, schema, features.items.block.features)
         self._pair = ServedFields(fields, schema, of_pair, attended=attended)
         crosses = _linears(network.crosses)
         hidden, *deep = _linears(network.deep)
@@ -93,6 +95,7 @@ class ServedCrosses:
             self._of_item, self._of_pair = (
                 ServedMatrix(each.numpy(), exact=exact) for each in by_part[1:]
             )
+            self._memory = ItemMemory([self._item.width, len(whole)])
             self._middle = [
                 (ServedMatrix(weight.numpy(), exact=exact), bias.numpy())
                 for weight, bias in zip(weights[1:-1], biases[1:-1], strict=True)
@@ -110,18 +113,27 @@ class ServedCrosses:
     @torch.inference_mode()
     def __call__(self, features: RequestFeatures) -> NDArray[np.float32]:
         """The log-odds of all candidates, float32 [m]."""
-        attended = None if self._attention is None else self._attention(features)
         requests = self._request(features.requests)
         biases = torch.addmm(self._bias, torch.from_numpy(requests), self._of_request).numpy()
-        items, pairs = self._item(features.items), self._pair(features.pairs, attended)
-        of_items = self._of_item(items)
         scores = np.empty(len(features.places), np.float32)
-        for request, bias, some in zip(requests, biases, features.slices(), strict=True):
-            for start in range(some.start, some.stop, _TILE):
-                tile = slice(start, min(start + _TILE, some.stop))
-                x_0 = Vectors(request, items, features.places[tile], pairs[tile])
-                scores[tile] = self._scored(x_0, Maps(bias, of_items, self._of_pair(pairs[tile])))
+        with self._memory.of(features.items, self._made_of_items) as (rows, (items, of_items)):
+            places = rows[features.places]
+            attended = None
+            if self._attention is not None:
+                attended = self._attention(features, items, places)
+            pairs = self._pair(features.pairs, attended)
+            for request, bias, some in zip(requests, biases, features.slices(), strict=True):
+                for start in range(some.start, some.stop, _TILE):
+                    tile = slice(start, min(start + _TILE, some.stop))
+                    x_0 = Vectors(request, items, places[tile], pairs[tile])
+                    maps = Maps(bias, of_items, self._of_pair(pairs[tile]))
+                    scores[tile] = self._scored(x_0, maps)
         return scores
+
+    def _made_of_items(self, block: Block) -> list[NDArray[np.float32]]:
+        """i and A_i i, float32 [n, item's width] and [n, columns]."""
+        items = self._item(block)
+        return [items, multiplied(self._of_item(items))]
 
     def _scored(self, x_0: Vectors, maps: Maps) -> NDArray[np.float32]:
         """The log-odds, float32 [n], of candidates, from what the layers next to x_0 make."""

@@ -66,7 +66,9 @@ class ServedFields:
         )
         self.width = fields.dim * len(self.places)
 
-    def __call__(self, block: Block, attended: torch.Tensor | None = None) -> NDArray[np.float32]:
+    def __call__(
+        self, block: Block, attended: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
         """Those of a block of n rows, one beside the other, float32 [n, fields × dim]; with those
         of sequences, float32 [n, sequences × dim], where they are told."""
         n = len(block.categorical)
@@ -78,7 +80,7 @@ class ServedFields:
             means = self._table.bags(*(torch.from_numpy(each) for each in bags))
             parts.append(means.view(n, len(self._lists) * means.shape[-1]))
         if attended is not None:
-            parts.append(attended)
+            parts.append(torch.from_numpy(attended))
         for project, vectors in zip(self._given, block.vectors, strict=True):
             parts.append(project(torch.from_numpy(vectors)))
         parts.append(self._of_numbers(block.numeric).flatten(1))
