@@ -231,7 +231,23 @@ _ALS_64 = _ours("als-64", "ALS", "topn.py", "ALS", factors=64)
 # The trees' settings are searched among these, by the log-loss of the validation rows, in each run.
 _GRID = {"depth": [4, 6, 8], "learning_rate": [0.03, 0.1]}
 
-RANKING = (
+
+def _refitted(contenders: tuple[Contender, ...], *packages: str) -> tuple[Contender, ...]:
+    """Those of some packages, which learn once more, from the validation rows too."""
+    return tuple(
+        replace(
+            each,
+            name=f"{each.name}-refit",
+            title=f"{each.title}, refitted",
+            parameters={**each.parameters, "refit": True},
+            note=f"{each.note}; refit=True",
+        )
+        for each in contenders
+        if each.package in packages
+    )
+
+
+_RANKING = (
     _ours("fm", "FM", "ranking.py", "FM"),
     _ours("ffm", "FFM", "ranking.py", "FFM"),
     _ours("wide-deep", "WideDeep", "ranking.py", "WideDeep"),
@@ -266,6 +282,8 @@ RANKING = (
         "sizes as ours, its rate and decay; the epoch is chosen on the validation part",
     ),
 )  # fmt: skip
+
+RANKING = (*_RANKING, *_refitted(_RANKING, "tastemap", "rechub"))
 
 # With totals a setting of CatBoost takes 90 seconds of a processor on movielens-100k, so that three
 # seeds of all of `_GRID` would take half an hour, for CatBoost alone.
@@ -369,24 +387,11 @@ _RANKING_WITH_HISTORY = (
             parameters={**each.parameters, "without": _IDS},
             note=f"{each.note}; it sees the totals and the lists",
         )
-        for each in RANKING
+        for each in _RANKING
         if each.package in ("deepctr", "rechub")
     ),
 )  # fmt: skip
-RANKING_WITH_HISTORY = (
-    *_RANKING_WITH_HISTORY,
-    *(
-        replace(
-            each,
-            name=f"{each.name}-refit",
-            title=f"{each.title}, refitted",
-            parameters={**each.parameters, "refit": True},
-            note=f"{each.note}; refit=True",
-        )
-        for each in _RANKING_WITH_HISTORY
-        if each.package == "tastemap"
-    ),
-)
+RANKING_WITH_HISTORY = (*_RANKING_WITH_HISTORY, *_refitted(_RANKING_WITH_HISTORY, "tastemap"))
 
 _RACERS = (
     _ALS_64,

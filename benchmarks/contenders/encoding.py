@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -68,21 +68,29 @@ def train_until_worse(
     module: Any,
     train_epoch: Callable[[], object],
     answer_validation: Callable[[], np.ndarray],
-) -> None:
+) -> int:
     """Trains a torch module for at most `epochs` of the parameters, and leaves it as it was after
-    the one with the least log-loss on the validation rows; after three without a better one
-    training ends, as ours does."""
-    best, state, worse = np.inf, None, 0
-    for _ in range(task.parameters["epochs"]):
+    the one with the least log-loss on the validation rows, whose number it gives, from 1 on; after
+    three without a better one training ends, as ours does."""
+    best, state, worse, chosen = np.inf, None, 0, 0
+    for epoch in range(1, task.parameters["epochs"] + 1):
         train_epoch()
         clock.trained_rows += len(task.labels)
         loss = log_loss(answer_validation(), task.validation_labels)
         worse += 1
         if loss < best:
-            best, state, worse = loss, copy.deepcopy(module.state_dict()), 0
+            best, state, worse, chosen = loss, copy.deepcopy(module.state_dict()), 0, epoch
         if worse == PATIENCE:
             break
     module.load_state_dict(state)
+    return chosen
+
+
+def together(task: Click) -> Click:
+    """The task with the validation rows among those to train on."""
+    train = {name: np.concatenate([task.train[name], task.validation[name]]) for name in task.train}
+    labels = np.concatenate([task.labels, task.validation_labels])
+    return replace(task, train=train, labels=labels)
 
 
 def log_loss(p: np.ndarray, labels: np.ndarray) -> float:

@@ -85,6 +85,14 @@ class DCNv2(DeepRanker):
     name = "dcnv2"
     paper = "Wang et al. 2021, DCN V2: improved deep & cross network for web-scale learning to rank"
 
+    regularization: float = hyperparameter(
+        default=0.001, help="of the squared vectors of each row's features", ge=0, log=True,
+        search=(1e-4, 0.3),
+    )  # fmt: skip
+    layer_rate: float = hyperparameter(
+        default=0.05, help="step size of the layers, as a share of the vectors'", gt=0, log=True,
+        search=(0.01, 1.0),
+    )  # fmt: skip
     structure: Literal["stacked", "parallel"] = hyperparameter(
         default="parallel", help="the perceptron stands on the cross layers, or beside them"
     )
