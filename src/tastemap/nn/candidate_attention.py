@@ -84,7 +84,10 @@ class DotAttention(CandidateAttention):
         weights: torch.Tensor = likelihoods / totals.index_select(0, rows)
         return weights
 
-    def keys(self, events: torch.Tensor) -> torch.Tensor:
-        """Mᵀ e / √dim of each event, float [h, dim]; its product with c goes into the softmax."""
-        keys: torch.Tensor = events @ self.matrix * len(self.matrix) ** -0.5
-        return keys
+    def attended(self, events: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
+        """The weighed sums, float [n, dim], of one history [h, dim] for candidates [n, dim]; 0 for
+        an empty one."""
+        # Events are fewer than candidates.
+        keys = events @ self.matrix * len(self.matrix) ** -0.5
+        found: torch.Tensor = (candidates @ keys.T).softmax(1) @ events
+        return found

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from tastemap.features.requests import RequestFeatures
 from tastemap.features.schema import Categorical
-from tastemap.kernels.attending import attended
 from tastemap.nn.candidate_attention import DotAttention
 from tastemap.ranking.parts.fields import Fields
 from tastemap.ranking.parts.inputs import TableLayout
@@ -17,8 +16,8 @@ __all__ = ["ServedAttention"]
 
 
 class ServedAttention:
-    """The vectors of sequences, by attention of the candidates: the events of a request are looked
-    up once, where a row for each event of each candidate would be.
+    """The vectors of sequences, by attention of the candidates: two products of matrices for each
+    request, where a row for each event of each candidate would be looked up anew.
 
     Args:
         fields: that have learned, with a `DotAttention` for each sequence.
@@ -35,7 +34,10 @@ class ServedAttention:
         self._attentions = [each for each in fields.attentions if isinstance(each, DotAttention)]
         self._starts = [before[each.name] for each in sequences]
         # The vectors of categorical features stand first, in their order.
-        self._candidates = [names.index(each.of) * fields.dim for each in sequences]
+        self._dim = dim = fields.dim
+        self._candidates = [
+            slice(at * dim, at * dim + dim) for at in (names.index(each.of) for each in sequences)
+        ]
 
     def __call__(
         self, features: RequestFeatures, items: NDArray[np.float32], places: NDArray[np.int64]
@@ -46,14 +48,14 @@ class ServedAttention:
             items: float32 [k, item's width], as `ServedFields` makes them.
             places: int64 [m], which of them each candidate is.
         """
-        requests = []
+        found = np.empty((len(places), len(self._attentions), self._dim), np.float32)
+        of_items, into = torch.from_numpy(items), torch.from_numpy(found)
         for request, some in enumerate(features.slices()):
-            sequences = []
+            wanted = of_items[torch.from_numpy(places[some])]
             for place, attention in enumerate(self._attentions):
                 lists = features.requests.sequences[place]
                 taken = lists.rows[lists.offsets[request] : lists.offsets[request + 1]]
                 events = self._table(torch.from_numpy(taken[taken > 0] + self._starts[place]))
-                keys, first = attention.keys(events).numpy(), self._candidates[place]
-                sequences.append(attended(events.numpy(), keys, items, first, places[some]))
-            requests.append(np.concatenate(sequences, 1))
-        return np.concatenate(requests)
+                candidates = wanted[:, self._candidates[place]]
+                into[some, place] = attention.attended(events, candidates)
+        return found.reshape(len(places), len(self._attentions) * self._dim)
