@@ -5,7 +5,8 @@
 A pipeline of an item2vec and DCN-v2 with three cross layers and attention of the candidates over a
 history of 50 is trained for an epoch, without tables of users and items, which leaves 21 features
 in vectors of 16 numbers. Then 500 candidates that the retriever proposes are ordered, for users who
-have a history of 50 or more, one after the other, on one thread.
+have a history of 50 or more, one after the other, on one thread. What is true of an item whoever
+asks is remembered from one request to the next, as it is in a service.
 """
 
 import time

@@ -10,7 +10,8 @@ def section(found: list[Result]) -> list[str]:
         "DCN-v2 with three cross layers and attention of the candidates over a history of 50,",
         "vectors of 16 numbers, trained for an epoch; 500 candidates that Item2Vec proposes, one",
         "request after the other, on one thread, in milliseconds that passed; the features are a",
-        "part of all.",
+        "part of all. What is true of an item whoever asks is remembered from request to request,",
+        "until events are counted anew.",
     ]
     for result in found:
         times = result["milliseconds"]
