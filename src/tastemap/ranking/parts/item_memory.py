@@ -37,16 +37,22 @@ class ItemMemory:
         self._lock = threading.Lock()
         # Pages that nobody has written to take no memory.
         self._kept = [np.empty((self._room, width), np.float32) for width in self._widths]
-        self._forget((), 0)
+        self._items = np.empty(self._room, np.int32)  # whose rows these are
+        self._places = np.empty(0, np.int32)  # by item; -1 for those that have none
+        self._used = 0
+        self._state: tuple[object, ...] = ()
 
     def __deepcopy__(self, memo: Any) -> Self:
         # A lock cannot be copied, and memories need not be.
         return type(self)(self._widths, self._room)
 
     def _forget(self, state: tuple[object, ...], size: int) -> None:
-        self._state = state
-        self._places = np.full(size, -1, np.int64)
-        self._used = 0
+        if size == len(self._places):
+            # Few, where there may be millions of items.
+            self._places[self._items[: self._used]] = -1
+        else:
+            self._places = np.full(size, -1, np.int32)
+        self._state, self._used = state, 0
 
     @contextmanager
     def of(
@@ -76,7 +82,7 @@ class ItemMemory:
     def _recalled(self, asked: ItemFeatures, make: Callable[[Block], Made]) -> NDArray[np.int64]:
         if not _are_same(asked.state, self._state) or asked.size != len(self._places):
             self._forget(asked.state, asked.size)
-        places = np.where(asked.current, self._places[asked.items], -1)
+        places = np.where(asked.current, self._places[asked.items], np.int64(-1))
         missing = np.flatnonzero(places < 0)
         if len(missing) == 0:
             return places
@@ -90,8 +96,9 @@ class ItemMemory:
         some = np.arange(self._used, self._used + len(missing))
         self._write(make(asked.make(missing)), some)
         places[missing] = some
-        self._places[asked.items[kept]] = places[kept]
+        self._items[self._used : self._used + len(kept)] = asked.items[kept]
         self._used += len(kept)
+        self._places[asked.items[kept]] = places[kept]
         return places
 
     def _write(self, made: Made, places: NDArray[np.int64]) -> None:
@@ -100,4 +107,4 @@ class ItemMemory:
 
 
 def _are_same(some: tuple[object, ...], others: tuple[object, ...]) -> bool:
-    return len(some) == len(others) and all(map(lambda a, b: a is b, some, others))
+    return len(some) == len(others) and all(a is b for a, b in zip(some, others, strict=True))
