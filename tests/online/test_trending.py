@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 import tastemap as tm
+from tastemap.data.candidates import Candidates
 from tastemap.data.histories import Histories
 from tastemap.online.engine import Engine
 from tastemap.online.event_log import EventLog
@@ -145,3 +146,42 @@ def test_popularity_drifts_within_bounds_and_comes_back(pipeline: tm.Pipeline) -
         assert not np.delete(lifts, [9, 30], axis=1).any()
     fallback.follow(np.empty(0, np.int32), np.empty(0))
     np.testing.assert_array_equal(shares(), own)
+
+
+def test_what_a_ranker_knows_of_an_item_follows_the_log(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    events = pl.DataFrame(
+        {
+            "user": [f"u{user}" for user in rng.integers(0, 60, 1500)],
+            "item": [f"i{item}" for item in rng.integers(0, 30, 1500)],
+            "time": START - np.arange(1500.0) * 600,
+        }
+    )
+    data = tm.Dataset.from_frame(events)
+    pipeline = tm.Pipeline([tm.ItemKNN()], ranker=tm.DCNv2(dim=4, hidden=8, epochs=5))
+    store = tm.ReleaseStore(tmp_path / "store")
+    store.publish(pipeline.fit(data, run=tm.Run(device="cpu", progress=False)))
+    log = EventLog(tmp_path / "state")
+    engine = Engine(tmp_path / "store", log)
+
+    def known() -> tuple[float, float]:
+        """The popularity of an item as the ranker's feature, and the score of an answer with it."""
+        served = engine.serving.pipeline
+        assert served.stage is not None
+        queries, items = served.data.queries(np.array([3])), served.items.rows(["i7"])
+        proposed = Candidates(
+            np.array([0, 1]), items, np.ones((1, 1), np.float32), np.ones((1, 1), np.float32),
+            served.stage.features.sources,
+        )  # fmt: skip
+        features = served.stage.features
+        scores, _ = served.stage.ranked(queries, proposed)
+        return float(features.popularity(queries, proposed)[0]), float(scores[0])
+
+    before = known()
+    assert known() == before
+    engine.record([takes("i7", range(300), START + DAY)])
+    engine.refresh()
+    after = known()
+    assert after[0] > before[0] + 1
+    assert after[1] != before[1]
+    log.close()
