@@ -1,6 +1,6 @@
 """The section of what `benchmarks/ranking_latency.py` measures."""
 
-from benchmarks.report.layout import Result, ran, tabled
+from benchmarks.report.layout import Result, ran, remarked, tabled
 
 
 def section(found: list[Result]) -> list[str]:
@@ -22,5 +22,6 @@ def section(found: list[Result]) -> list[str]:
             ["", *shares],
             rows,
             ran(result),
+            *remarked(result),
         )
     return lines
