@@ -32,9 +32,11 @@ def answer(task: Click, clock: Clock) -> np.ndarray:
             lambda: np.array(trainer.predict(trainer.model, validation)),
         )
         if task.parameters.get("refit"):
-            trainer, (learned, _, asked) = prepared(together(task))
+            task = together(task)
+            trainer, (learned, _, asked) = prepared(task)
             for _ in range(epochs):
                 trainer.train_one_epoch(learned)
+                clock.trained_rows += len(task.labels)
     with clock("predict"):
         return np.array(trainer.predict(trainer.model, asked), np.float64)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import polars as pl
@@ -40,6 +40,8 @@ from tastemap.kernels.affinities import Affinities, Known, affinities, last_item
 from tastemap.kernels.event_totals import Totals
 
 __all__ = ["PointInTime"]
+
+_Asking = TypeVar("_Asking", bound=Queries | Moments)
 
 _DAY = 86_400.0
 _SEQUENCES = SequenceOf("history.items", "item"), SequenceOf("history.liked", "item")
@@ -193,19 +195,22 @@ class PointInTime(Hyperparameters):
                 f"the features of {self.sources} for {len(queries)} queries are asked for, with "
                 f"candidates of {candidates.source_names} for {len(candidates)}"
             )
-        if not self._has_times:
-            queries = replace(queries, as_of=np.full(len(queries), np.inf))
+        queries = self._asked(queries)
         moments = Moments.of(queries) if isinstance(queries, Queries) else queries
         return RequestFeatures(schema, *self._parts(moments, candidates), candidates.offsets)
 
     def popularity(self, queries: Queries, candidates: Candidates) -> NDArray[np.float32]:
         """The feature "item.share" of each candidate, float32 [m], for the same as `apart`."""
-        as_of, rows = queries.as_of, candidates.rows_of_queries()
-        if not self._has_times:
-            as_of = np.full(len(queries), np.inf)
+        as_of, rows = self._asked(queries).as_of, candidates.rows_of_queries()
         counts = self._events.counts_until(candidates.items, as_of[rows])
         everything = self._events.counts_until(np.zeros(len(as_of), np.int32), as_of)
         return log_share(counts, everything[rows]).astype(np.float32)
+
+    def _asked(self, queries: _Asking) -> _Asking:
+        """As of now, where events have no times."""
+        if self._has_times:
+            return queries
+        return replace(queries, as_of=np.full(len(queries), np.inf))
 
     def _parts(
         self, moments: Moments, candidates: Candidates

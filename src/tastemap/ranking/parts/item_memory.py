@@ -93,17 +93,14 @@ class ItemMemory:
         current = asked.current[missing]
         missing = np.concatenate([missing[current], missing[~current]])
         kept = missing[: int(current.sum())]
-        some = np.arange(self._used, self._used + len(missing))
-        self._write(make(asked.make(missing)), some)
-        places[missing] = some
+        rows = slice(self._used, self._used + len(missing))
+        for array, new in zip(self._kept, make(asked.make(missing)), strict=True):
+            array[rows] = new
+        places[missing] = np.arange(rows.start, rows.stop)
         self._items[self._used : self._used + len(kept)] = asked.items[kept]
         self._used += len(kept)
         self._places[asked.items[kept]] = places[kept]
         return places
-
-    def _write(self, made: Made, places: NDArray[np.int64]) -> None:
-        for kept, new in zip(self._kept, made, strict=True):
-            kept[places[0] : places[-1] + 1] = new
 
 
 def _are_same(some: tuple[object, ...], others: tuple[object, ...]) -> bool:
