@@ -18,6 +18,7 @@ from tastemap.ranking.parts.item_memory import ItemMemory
 from tests.features.generated import dataset, events
 
 SIZE, ROOM = 12, 7
+KINDS = ((1, np.float32), (3, np.int16))
 
 
 class Asking:
@@ -62,13 +63,13 @@ def test_whatever_is_asked_in_whichever_state_is_answered_as_if_it_were_made_ane
     requests: list[tuple[list[int], int, int]],
 ) -> None:
     states = [object() for _ in range(3)]
-    asking = Asking(ItemMemory([1, 3], ROOM))
+    asking = Asking(ItemMemory(KINDS, ROOM))
     for items, state, others in requests:
         asking.check(asking.features(items, (states[state],), 50.0 * state, others))
 
 
 def test_only_what_is_new_is_made() -> None:
-    asking, state = Asking(ItemMemory([1, 3], ROOM)), (object(), object())
+    asking, state = Asking(ItemMemory(KINDS, ROOM)), (object(), object())
     assert asking.check(asking.features([1, 5, 3], state, 0.0)) == 3
     assert asking.check(asking.features([3, 2, 1], state, 0.0)) == 1
     assert asking.check(asking.features([3, 5, 2], state, 0.0)) == 0
@@ -83,7 +84,7 @@ def test_only_what_is_new_is_made() -> None:
 
 
 def test_who_comes_while_another_is_there_is_not_held_up() -> None:
-    asking, state = Asking(ItemMemory([1, 3], ROOM)), (object(),)
+    asking, state = Asking(ItemMemory(KINDS, ROOM)), (object(),)
     asked = asking.features([4, 2], state, 0.0)
     with asking.memory.of(asked, asking.make):
         assert asking.check(asked) == 2

@@ -352,9 +352,12 @@ def _once_each_moment(
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
     """What is proposed to anybody, each item once for all queries of one moment: the items and a
     query of the moment, [n], and the place of each candidate among them, [m]."""
-    asked = np.unique(as_of, return_inverse=True)[1]
-    known, at = np.unique(now, return_inverse=True)
-    moments = asked * len(known) + at
+    moments = np.zeros(len(now), np.int64)
+    # Most queries are of one moment.
+    if (as_of != as_of[:1]).any() or (now != now[:1]).any():
+        asked = np.unique(as_of, return_inverse=True)[1]
+        known, at = np.unique(now, return_inverse=True)
+        moments = asked * len(known) + at
     pairs = moments[candidates.rows_of_queries()] << 32 | candidates.items
     distinct, places = pairs, np.arange(len(pairs))
     if not (pairs[1:] > pairs[:-1]).all():

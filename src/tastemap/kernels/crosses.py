@@ -37,12 +37,14 @@ class Maps(NamedTuple):
 
     Attributes:
         request: float32 [columns].
-        items: float32 [items, columns].
+        items: int16 or float32 [items, columns], to be multiplied by `by_item`.
+        by_item: float32 [items, 1].
         pairs: [n, columns].
     """
 
     request: NDArray[np.float32]
-    items: NDArray[np.float32]
+    items: NDArray[np.int16] | NDArray[np.float32]
+    by_item: NDArray[np.float32]
     pairs: Product
 
 
@@ -61,7 +63,7 @@ def _row(vectors: Any) -> Any:
 # loop from being vectorized. Either costs more than the work.
 @nb.njit(cache=True, nogil=True, fastmath=_FAST)
 def _candidate(
-    items: Any, of_items: Any, item: int,
+    items: Any, of_items: Any, by_item: Any, item: int,
     pairs: Any, of_pairs: Any, by_pair: Any, pair_scale: Any, place: int,
     bias: Any, of_item: Any, of_pair: Any, columns: Any,
 ) -> None:  # fmt: skip
@@ -70,11 +72,11 @@ def _candidate(
         of_item[column] = items[item, column]
     for column in range(len(of_pair)):
         of_pair[column] = pairs[place, column]
-    pair_share = by_pair[place]
+    item_share, pair_share = by_item[item, 0], by_pair[place]
     for column in range(len(columns)):
         columns[column] = (
             bias[column]
-            + of_items[item, column]
+            + np.float32(of_items[item, column]) * item_share
             + np.float32(of_pairs[place, column]) * pair_share * pair_scale[column]
         )
 
@@ -83,13 +85,13 @@ def _candidate(
 def _scored(vectors: Any, maps: Any, crosses: int, of_first: Any, hidden: Any, scores: Any) -> None:
     _, items, places, pairs = vectors
     x_0, of_item, of_pair = _row(vectors)
-    bias, of_items, (of_pairs, by_pair, pair_scale) = maps
+    bias, of_items, by_item, (of_pairs, by_pair, pair_scale) = maps
     columns, one, n_hidden = np.empty(len(bias), np.float32), np.float32(1), hidden.shape[1]
     y, h = columns[:crosses], columns[crosses : crosses + n_hidden]
     m = columns[crosses + n_hidden :]
     for place in range(len(scores)):
         _candidate(
-            items, of_items, places[place],
+            items, of_items, by_item, places[place],
             pairs, of_pairs, by_pair, pair_scale, place, bias, of_item, of_pair, columns,
         )  # fmt: skip
         for column in range(n_hidden):
@@ -143,13 +145,13 @@ class Crossed(NamedTuple):
 def _crossed(vectors: Any, maps: Any, first: Any, x: Any, of_x: Any, hidden: Any) -> None:
     _, items, places, pairs = vectors
     x_0, of_item, of_pair = _row(vectors)
-    bias, of_items, (of_pairs, by_pair, pair_scale) = maps
+    bias, of_items, by_item, (of_pairs, by_pair, pair_scale) = maps
     columns, one, n_hidden = np.empty(len(bias), np.float32), np.float32(1), hidden.shape[1]
     width = len(x_0)
     y, h, m = columns[:width], columns[width : width + n_hidden], columns[width + n_hidden :]
     for place in range(len(x)):
         _candidate(
-            items, of_items, places[place],
+            items, of_items, by_item, places[place],
             pairs, of_pairs, by_pair, pair_scale, place, bias, of_item, of_pair, columns,
         )  # fmt: skip
         for column in range(width):

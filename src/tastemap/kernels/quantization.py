@@ -8,7 +8,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Product", "multiplied", "quantized", "rectified"]
+__all__ = ["Product", "halved", "multiplied", "quantized", "rectified"]
 
 _FAST = {"reassoc", "contract", "nsz"}
 
@@ -28,7 +28,7 @@ class Product(NamedTuple):
 
 
 @nb.njit(cache=True, nogil=True, fastmath=_FAST)
-def _quantize(x: Any, bits: Any, found: Any, greatest: Any) -> None:
+def _quantize(x: Any, bits: Any, limit: Any, found: Any, greatest: Any) -> None:
     scales = greatest.view(np.float32)
     for row in range(len(x)):
         # Positive numbers are ordered as their bits are, and only a maximum of integers is
@@ -37,10 +37,10 @@ def _quantize(x: Any, bits: Any, found: Any, greatest: Any) -> None:
         for column in range(x.shape[1]):
             most = max(most, bits[row, column] & np.int32(0x7FFFFFFF))
         greatest[row] = most
-        inverse = np.float32(127) / scales[row] if most else np.float32(0)
-        scales[row] *= np.float32(1 / 127)
+        inverse = limit / scales[row] if most else np.float32(0)
+        scales[row] /= limit
         for column in range(x.shape[1]):
-            found[row, column] = np.int8(np.int32(np.rint(x[row, column] * inverse)))
+            found[row, column] = np.int32(np.rint(x[row, column] * inverse))
 
 
 def quantized(x: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
@@ -52,8 +52,19 @@ def quantized(x: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.floa
     Returns:
         int8 [n, columns], and float32 [n], by what each row is to be multiplied.
     """
-    found, greatest = np.empty(x.shape, np.int8), np.empty(len(x), np.int32)
-    _quantize(x, x.view(np.int32), found, greatest)
+    return _in_shares(x, np.empty(x.shape, np.int8), 127)
+
+
+def halved(x: NDArray[np.float32]) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
+    """As `quantized`, in shares of which there are 32,767: int16 [n, columns], and float32 [n]."""
+    return _in_shares(x, np.empty(x.shape, np.int16), 32_767)
+
+
+def _in_shares(
+    x: NDArray[np.float32], found: NDArray[Any], shares: int
+) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    greatest = np.empty(len(x), np.int32)
+    _quantize(x, x.view(np.int32), np.float32(shares), found, greatest)
     return found, greatest.view(np.float32)
 
 

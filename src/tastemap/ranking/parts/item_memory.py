@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from tastemap.features.block import Block
 from tastemap.features.item_features import ItemFeatures
@@ -18,7 +18,7 @@ __all__ = ["ItemMemory"]
 # Of all arrays of a ranker.
 _BYTES = 64 << 20
 
-Made = Sequence[NDArray[np.float32]]
+Made = Sequence[NDArray[Any]]
 
 
 class ItemMemory:
@@ -27,16 +27,17 @@ class ItemMemory:
     there again.
 
     Args:
-        widths: numbers that each array has for an item.
+        kinds: numbers that each array has for an item, and their kind.
         room: items that are kept at most.
     """
 
-    def __init__(self, widths: Sequence[int], room: int | None = None) -> None:
-        self._widths = tuple(widths)
-        self._room = max(_BYTES // (4 * sum(widths)), 1) if room is None else room
+    def __init__(self, kinds: Sequence[tuple[int, DTypeLike]], room: int | None = None) -> None:
+        self._kinds = tuple(kinds)
+        size = sum(width * np.dtype(kind).itemsize for width, kind in kinds)
+        self._room = max(_BYTES // size, 1) if room is None else room
         self._lock = threading.Lock()
         # Pages that nobody has written to take no memory.
-        self._kept = [np.empty((self._room, width), np.float32) for width in self._widths]
+        self._kept = [np.empty((self._room, width), kind) for width, kind in self._kinds]
         self._items = np.empty(self._room, np.int32)  # whose rows these are
         self._places = np.empty(0, np.int32)  # by item; -1 for those that have none
         self._used = 0
@@ -44,7 +45,7 @@ class ItemMemory:
 
     def __deepcopy__(self, memo: Any) -> Self:
         # A lock cannot be copied, and memories need not be.
-        return type(self)(self._widths, self._room)
+        return type(self)(self._kinds, self._room)
 
     def _forget(self, state: tuple[object, ...], size: int) -> None:
         if size == len(self._places):
@@ -62,7 +63,7 @@ class ItemMemory:
 
         Args:
             asked: n items.
-            make: gives the arrays, float32 [k, width] each, of a block of k rows.
+            make: gives the arrays, [k, width] each, of a block of k rows.
 
         Yields:
             The row of each item, int64 [n], and the arrays, in which nobody else may write until

@@ -35,9 +35,11 @@ class ServedAttention:
         self._starts = [before[each.name] for each in sequences]
         # The vectors of categorical features stand first, in their order.
         self._dim = dim = fields.dim
-        self._candidates = [
-            slice(at * dim, at * dim + dim) for at in (names.index(each.of) for each in sequences)
+        looked_for = list(dict.fromkeys(each.of for each in sequences))
+        self._features = [
+            slice(at * dim, at * dim + dim) for at in (names.index(each) for each in looked_for)
         ]
+        self._wanted = [looked_for.index(each.of) for each in sequences]
 
     def __call__(
         self, features: RequestFeatures, items: NDArray[np.float32], places: NDArray[np.int64]
@@ -50,12 +52,14 @@ class ServedAttention:
         """
         found = np.empty((len(places), len(self._attentions), self._dim), np.float32)
         of_items, into = torch.from_numpy(items), torch.from_numpy(found)
+        rows = torch.from_numpy(places)
+        # Of each item the vectors alone that are looked for, which sequences of one feature share.
+        wanted = [of_items[:, each].index_select(0, rows) for each in self._features]
         for request, some in enumerate(features.slices()):
-            wanted = of_items[torch.from_numpy(places[some])]
             for place, attention in enumerate(self._attentions):
                 lists = features.requests.sequences[place]
                 taken = lists.rows[lists.offsets[request] : lists.offsets[request + 1]]
                 events = self._table(torch.from_numpy(taken[taken > 0] + self._starts[place]))
-                candidates = wanted[:, self._candidates[place]]
+                candidates = wanted[self._wanted[place]][some]
                 into[some, place] = attention.attended(events, candidates)
         return found.reshape(len(places), len(self._attentions) * self._dim)
