@@ -38,7 +38,7 @@ def fitted(features: RequestFeatures, **hyperparameters: Any) -> tm.DCNv2:
     return ranker.fit_batch(rows, rows.categorical[:, 3] % 3 == 0, run=RUN)
 
 
-@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("layers", [1, 2, 3, 4])
 @pytest.mark.parametrize(
     "hyperparameters",
     [{}, {"history": "dot"}, {"numbers": "periodic", "tables": "hashed", "layers": 1}],

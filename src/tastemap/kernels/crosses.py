@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tastemap.kernels.quantization import Product
 
-__all__ = ["Crossed", "Maps", "Vectors", "crossed", "crossed_again", "finished", "scored"]
+__all__ = ["Crossed", "Maps", "Vectors", "crossed", "crossed_again", "scored"]
 
 _FAST = {"reassoc", "contract", "nsz"}
 
@@ -128,89 +128,99 @@ def scored(
 
 
 class Crossed(NamedTuple):
-    """Candidates between two cross layers.
+    """Candidates between two cross layers. The score has m · x_l of what the layers make, and since
+    each layer between adds x_0 ∘ z to x_l, with a linear map z of x_l, it adds (m ∘ x_0) · z to the
+    score.
 
     Attributes:
-        first: float32 [n, width], x_0.
-        x: float32 [n, width], what the layers before have made of it.
-        of_x: float32 [n, width], m.
+        first: float32 [n, width], x_0; without rows where only one layer is still to come.
+        x: float32 [n, width], x_l.
+        weights: float32 [n, width], m ∘ x_0.
+        scores: float32 [n], m · x_l + of_first · x_0.
     """
 
     first: NDArray[np.float32]
     x: NDArray[np.float32]
-    of_x: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    scores: NDArray[np.float32]
 
 
 @nb.njit(cache=True, nogil=True, fastmath=_FAST)
-def _crossed(vectors: Any, maps: Any, first: Any, x: Any, of_x: Any, hidden: Any) -> None:
+def _crossed(vectors: Any, maps: Any, of_first: Any, candidates: Any, hidden: Any) -> None:
     _, items, places, pairs = vectors
     x_0, of_item, of_pair = _row(vectors)
     bias, of_items, by_item, (of_pairs, by_pair, pair_scale) = maps
+    first, x, weights, scores = candidates
     columns, one, n_hidden = np.empty(len(bias), np.float32), np.float32(1), hidden.shape[1]
-    width = len(x_0)
+    width, again = len(x_0), len(first) > 0
     y, h, m = columns[:width], columns[width : width + n_hidden], columns[width + n_hidden :]
     for place in range(len(x)):
         _candidate(
             items, of_items, by_item, places[place],
             pairs, of_pairs, by_pair, pair_scale, place, bias, of_item, of_pair, columns,
         )  # fmt: skip
+        score = np.float32(0)
         for column in range(width):
-            first[place, column] = x_0[column]
-            x[place, column] = x_0[column] * (y[column] + one)
-            of_x[place, column] = m[column]
+            crossed = x_0[column] * (y[column] + one)
+            x[place, column] = crossed
+            weights[place, column] = m[column] * x_0[column]
+            score += m[column] * crossed + of_first[column] * x_0[column]
+        scores[place] = score
+        if again:
+            for column in range(width):
+                first[place, column] = x_0[column]
         for column in range(n_hidden):
             hidden[place, column] = max(h[column], np.float32(0))
 
 
-def crossed(vectors: Vectors, maps: Maps, n_hidden: int) -> tuple[Crossed, NDArray[np.float32]]:
-    """Where other cross layers stand between the first and the last one: x_0 ∘ y + x_0, and
-    relu(h), float32 [n, hidden].
+def crossed(
+    vectors: Vectors, maps: Maps, of_first: NDArray[np.float32], n_hidden: int, *, layers: int
+) -> tuple[Crossed, NDArray[np.float32]]:
+    """Where other cross layers stand between the first and the last one.
 
     Args:
         vectors, maps: of n candidates.
+        of_first: float32 [width], the weights of x_0 itself.
         n_hidden: columns of h.
+        layers: that stand between them, at least one.
+
+    Returns:
+        The candidates with x_1 = x_0 ∘ y + x_0, and relu(h), float32 [n, hidden].
     """
     request, items, places, pairs = vectors
-    width = len(request) + items.shape[1] + pairs.shape[1]
-    found = Crossed(*np.empty((3, len(places), width), np.float32))
-    hidden = np.empty((len(places), n_hidden), np.float32)
-    _crossed(vectors, maps, *found, hidden)
+    n, width = len(places), len(request) + items.shape[1] + pairs.shape[1]
+    first = np.empty((n if layers > 1 else 0, width), np.float32)
+    x, weights = np.empty((2, n, width), np.float32)
+    found = Crossed(first, x, weights, np.empty(n, np.float32))
+    hidden = np.empty((n, n_hidden), np.float32)
+    _crossed(vectors, maps, of_first, found, hidden)
     return found, hidden
 
 
 @nb.njit(cache=True, nogil=True, fastmath=_FAST)
-def _cross_again(first: Any, x: Any, product: Any, bias: Any) -> None:
+def _cross_again(candidates: Any, product: Any, bias: Any) -> None:
+    first, x, weights, scores = candidates
     sums, of_rows, of_columns = product
+    again = len(first) > 0
+    z = np.empty(len(bias), np.float32)
     for row in range(len(x)):
-        scale = of_rows[row]
-        for column in range(x.shape[1]):
-            of_x = np.float32(sums[row, column]) * scale * of_columns[column] + bias[column]
-            x[row, column] += first[row, column] * of_x
+        scale, score = of_rows[row], np.float32(0)
+        for column in range(len(z)):
+            z[column] = np.float32(sums[row, column]) * scale * of_columns[column] + bias[column]
+            score += weights[row, column] * z[column]
+        scores[row] += score
+        if again:
+            for column in range(len(z)):
+                x[row, column] += first[row, column] * z[column]
 
 
 def crossed_again(candidates: Crossed, product: Product, bias: NDArray[np.float32]) -> None:
-    """Makes of x in place what the next cross layer does, x_0 ∘ (product + bias) + x.
+    """Makes of the scores what the next cross layer does, and of x too where another one follows:
+    x_0 ∘ z + x, with z = product + bias.
 
     Args:
         candidates: n.
         product: W x, [n, width].
         bias: float32 [width].
     """
-    _cross_again(candidates.first, candidates.x, product, bias)
-
-
-@nb.njit(cache=True, nogil=True, fastmath=_FAST)
-def _finished(first: Any, x: Any, of_x: Any, of_first: Any, scores: Any) -> None:
-    for place in range(len(first)):
-        score = np.float32(0)
-        for column in range(len(of_first)):
-            score += of_x[place, column] * x[place, column]
-            score += of_first[column] * first[place, column]
-        scores[place] = score
-
-
-def finished(candidates: Crossed, of_first: NDArray[np.float32]) -> NDArray[np.float32]:
-    """m · x + of_first · x_0, float32 [n], with of_first float32 [width]."""
-    scores = np.empty(len(candidates.x), np.float32)
-    _finished(*candidates, of_first, scores)
-    return scores
+    _cross_again(candidates, product, bias)

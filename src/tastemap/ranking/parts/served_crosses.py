@@ -11,7 +11,7 @@ from torch import nn
 
 from tastemap.features.block import Block
 from tastemap.features.requests import RequestFeatures
-from tastemap.kernels.crosses import Maps, Vectors, crossed, crossed_again, finished, scored
+from tastemap.kernels.crosses import Maps, Vectors, crossed, crossed_again, scored
 from tastemap.kernels.quantization import halved, multiplied, rectified
 from tastemap.ranking.parts.item_memory import ItemMemory
 from tastemap.ranking.parts.served_attention import ServedAttention
@@ -120,7 +120,10 @@ class ServedCrosses:
         requests = self._request(features.requests)
         biases = torch.addmm(self._bias, torch.from_numpy(requests), self._of_request).numpy()
         scores = np.empty(len(features.places), np.float32)
-        with self._memory.of(features.items, self._made_of_items) as (rows, (items, of_items, by_item)):
+        with self._memory.of(features.items, self._made_of_items) as (
+            rows,
+            (items, of_items, by_item),
+        ):
             places = rows[features.places]
             attended = None
             if self._attention is not None:
@@ -147,10 +150,12 @@ class ServedCrosses:
         """The log-odds, float32 [n], of candidates, from what the layers next to x_0 make."""
         n_crosses, n_hidden = self._widths
         if self._middle:
-            candidates, hidden = crossed(x_0, maps, n_hidden)
+            candidates, hidden = crossed(
+                x_0, maps, self._of_first, n_hidden, layers=len(self._middle)
+            )
             for matrix, bias in self._middle:
                 crossed_again(candidates, matrix(candidates.x), bias)
-            scores = finished(candidates, self._of_first)
+            scores = candidates.scores
         else:
             scores, hidden = scored(x_0, maps, n_crosses, self._of_first, n_hidden)
         for matrix, bias in self._deep:
