@@ -37,7 +37,8 @@ def _quantize(x: Any, bits: Any, limit: Any, found: Any, greatest: Any) -> None:
         for column in range(x.shape[1]):
             most = max(most, bits[row, column] & np.int32(0x7FFFFFFF))
         greatest[row] = most
-        inverse = limit / scales[row] if most else np.float32(0)
+        # One over what is less than that would be infinite; it counts as 0.
+        inverse = limit / scales[row] if scales[row] > np.float32(1e-33) else np.float32(0)
         scales[row] /= limit
         for column in range(x.shape[1]):
             found[row, column] = np.int32(np.rint(x[row, column] * inverse))
