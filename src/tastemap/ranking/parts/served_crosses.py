@@ -120,10 +120,8 @@ class ServedCrosses:
         requests = self._request(features.requests)
         biases = torch.addmm(self._bias, torch.from_numpy(requests), self._of_request).numpy()
         scores = np.empty(len(features.places), np.float32)
-        with self._memory.of(features.items, self._made_of_items) as (
-            rows,
-            (items, of_items, by_item),
-        ):
+        with self._memory.of(features.items, self._made_of_items) as (rows, made):
+            items, of_items, by_item = made
             places = rows[features.places]
             attended = None
             if self._attention is not None:
