@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis.strategies import floats, integers
 from numpy.typing import NDArray
 
-from tastemap.kernels.quantization import Product, halved, quantized, rectified
+from tastemap.kernels.quantization import Product, quantized, quantized_16, rectified
 from tastemap.ranking.parts import served_matrix
 from tastemap.ranking.parts.served_matrix import ServedMatrix
 
@@ -52,9 +52,9 @@ def test_rows_are_shares_of_their_greatest_number() -> None:
 
 
 @given(size=floats(1e-25, 1e30), seed=integers(0, 99))
-def test_halves_are_off_by_half_a_share_at_most(size: float, seed: int) -> None:
+def test_16_bits_are_off_by_half_a_share_at_most(size: float, seed: int) -> None:
     x = (np.random.default_rng(seed).normal(size=(3, 20)) * size).astype(np.float32)
-    found, scales = halved(x)
+    found, scales = quantized_16(x)
     assert found.dtype == np.int16
     off = np.abs(value(Product(found, scales, np.ones(20, np.float32))) - x)
     assert (off <= np.abs(x).max(1)[:, None] / 32_767 * 0.51).all()
@@ -62,7 +62,7 @@ def test_halves_are_off_by_half_a_share_at_most(size: float, seed: int) -> None:
 
 def test_rows_too_small_to_divide_by_are_nothing() -> None:
     x = np.array([[1e-40, 0.0, -3e-39], [0.0, 1.0, -1.0]], np.float32)
-    for found, scales in (quantized(x), halved(x)):
+    for found, scales in (quantized(x), quantized_16(x)):
         assert not found[0].any()
         np.testing.assert_allclose(found[1] * scales[1], x[1])
 

@@ -133,7 +133,7 @@ class Crossed(NamedTuple):
     score.
 
     Attributes:
-        first: float32 [n, width], x_0; without rows where only one layer is still to come.
+        first: float32 [n, width], x_0; without rows where only one layer is between.
         x: float32 [n, width], x_l.
         weights: float32 [n, width], m ∘ x_0.
         scores: float32 [n], m · x_l + of_first · x_0.
@@ -215,8 +215,8 @@ def _cross_again(candidates: Any, product: Any, bias: Any) -> None:
 
 
 def crossed_again(candidates: Crossed, product: Product, bias: NDArray[np.float32]) -> None:
-    """Makes of the scores what the next cross layer does, and of x too where another one follows:
-    x_0 ∘ z + x, with z = product + bias.
+    """Adds to the scores what the next cross layer brings, with z = product + bias, and where there
+    are several between the first and the last, makes of x what it does: x_0 ∘ z + x.
 
     Args:
         candidates: n.

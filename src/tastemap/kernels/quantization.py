@@ -8,7 +8,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Product", "halved", "multiplied", "quantized", "rectified"]
+__all__ = ["Product", "multiplied", "quantized", "quantized_16", "rectified"]
 
 _FAST = {"reassoc", "contract", "nsz"}
 
@@ -56,7 +56,7 @@ def quantized(x: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.floa
     return _in_shares(x, np.empty(x.shape, np.int8), 127)
 
 
-def halved(x: NDArray[np.float32]) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
+def quantized_16(x: NDArray[np.float32]) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
     """As `quantized`, in shares of which there are 32,767: int16 [n, columns], and float32 [n]."""
     return _in_shares(x, np.empty(x.shape, np.int16), 32_767)
 

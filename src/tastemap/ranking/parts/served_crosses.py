@@ -12,7 +12,7 @@ from torch import nn
 from tastemap.features.block import Block
 from tastemap.features.requests import RequestFeatures
 from tastemap.kernels.crosses import Maps, Vectors, crossed, crossed_again, scored
-from tastemap.kernels.quantization import halved, multiplied, rectified
+from tastemap.kernels.quantization import multiplied, quantized_16, rectified
 from tastemap.ranking.parts.item_memory import ItemMemory
 from tastemap.ranking.parts.served_attention import ServedAttention
 from tastemap.ranking.parts.served_fields import ServedFields
@@ -141,7 +141,7 @@ class ServedCrosses:
         items = self._item(block)
         maps = multiplied(self._of_item(items))
         # What is remembered is read from far away, and takes half the time in half the bytes.
-        rows, by_row = (maps, np.ones(len(maps), np.float32)) if self._exact else halved(maps)
+        rows, by_row = (maps, np.ones(len(maps), np.float32)) if self._exact else quantized_16(maps)
         return [items, rows, by_row[:, None]]
 
     def _scored(self, x_0: Vectors, maps: Maps) -> NDArray[np.float32]:
