@@ -37,11 +37,11 @@ def test_it_is_cross_entropy(tile: int | None, with_bias: bool) -> None:
     exact = [each.detach().double().requires_grad_() for each in given_]
     logits = exact[0] @ exact[1].T + (exact[2] if with_bias else 0)
     expected = cross_entropy(logits, targets)
-    torch.testing.assert_close(got.double(), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(got, expected.float(), rtol=1e-5, atol=1e-6)
     for ours, theirs in zip(
         torch.autograd.grad(got, given_), torch.autograd.grad(expected, exact), strict=True
     ):
-        torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(ours, theirs.float(), rtol=1e-5, atol=1e-6)
 
 
 def test_one_target_a_query_with_weights() -> None:
