@@ -12,7 +12,9 @@ def section(found: list[Result]) -> list[str]:
         "numbers fall in size like those that models learn, once all vectors of one length, once",
         "of lengths that differ (`benchmarks/ann.py` says just how). Each index is saved, and",
         "loaded by a fresh process that asks one query at a time. Bytes a vector: what the process",
-        "holds by itself, and what it maps from a file, which the system may take back.",
+        "holds by itself, and what it maps from a file, which the system may take back. IVF looks",
+        "at no more lists than twice those that found enough when it was built, so that rows of",
+        "more probes can be the same search.",
     ]
     for result in found:
         rows = [
